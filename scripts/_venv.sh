@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# Shared by the scripts beside it, which source it: goes to the repository's root and keeps .venv there.
+# PYTHON: the interpreter that .venv is made with (python3 unless set).
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '==> %s\n' "$*"; }
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+
+# A .venv of a Python that will do, with a whole pip. pip writes INSTALLER last, so its absence means "cut short".
+venv_is_whole() {
+    .venv/bin/python -c '
+import sys; from importlib.metadata import distribution
+sys.exit(sys.version_info < (3, 10) or not distribution("pip").read_text("INSTALLER"))' 2>/dev/null
+}
+
+make_venv() {
+    local python=${PYTHON:-python3}
+    command -v "$python" >/dev/null || die "no '$python' here: install Python 3.10 or newer, or set PYTHON to its path"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        die "'$python' is $("$python" -V 2>&1), too old: set PYTHON to the path of Python 3.10 or newer"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        die "'$python' cannot make virtual environments: install its venv module (Debian: python3-venv)"
+    say "making .venv with $("$python" -V)"
+    "$python" -m venv --clear .venv
+}
+
+# install_package [EXTRAS]: this package, editable, with its dependencies and EXTRAS. Does nothing if the stamp of the
+# last completed installation names this folder, this pyproject.toml and these extras (none are part of any).
+install_package() {
+    local extras=${1:-} stamp=.venv/installed.stamp key info
+    venv_is_whole || make_venv
+    key="$PWD $(cksum <pyproject.toml) $extras"
+    [[ -f $stamp && $(<"$stamp") == "$key"* ]] && return
+    say "installing sparseift${extras:+[$extras]} into .venv (minutes, the first time)"
+    rm -f "$stamp"
+    for info in .venv/lib/python3*/site-packages/*.dist-info; do
+        [[ -f $info/INSTALLER ]] || rm -rf "$info" # cut short: pip would take it for installed
+    done
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
+    printf '%s\n' "$key" >"$stamp"
+}
