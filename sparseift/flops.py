@@ -1,0 +1,61 @@
+"""FLOPs: 2 per multiply-accumulate of convolutions and linears, forward, one sample.
+
+A weight that is used at `positions` places of one sample costs 2 * positions FLOPs, and a masked weight
+costs nothing, so the FLOPs of a network are linear in the densities of its layers. Norms, activations and
+biases are not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from .trace import Trace, trace
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one weight tensor costs: its shape and the FLOPs of a single weight of it for one sample."""
+
+    name: str
+    shape: tuple[int, ...]
+    numel: int
+    flops_per_weight: int
+
+    @property
+    def flops(self) -> int:
+        return self.numel * self.flops_per_weight
+
+
+def layer_costs(record: Trace) -> dict[str, LayerCost]:
+    """The cost of every layer that ran, in execution order; layers that share a weight count under the
+    first one's name."""
+    owner: dict[int, str] = {}
+    positions: dict[str, int] = {}
+    for layer in record.layers.values():
+        name = owner.setdefault(id(layer.module.weight), layer.name)
+        positions[name] = positions.get(name, 0) + layer.positions
+    costs = {}
+    for name, count in positions.items():
+        weight = record.layers[name].module.weight
+        costs[name] = LayerCost(name, tuple(weight.shape), weight.numel(), 2 * count)
+    return costs
+
+
+def forward_flops(net: nn.Module, example: Tensor | tuple | dict) -> int:
+    """Dense forward FLOPs of a network for one sample of `example`."""
+    return sum(cost.flops for cost in layer_costs(trace(net, example)).values())
+
+
+def training_flops(forward: int, forward_stored: int, samples: int, dense_gradient_samples: int = 0) -> int:
+    """FLOPs of training on `samples` samples, of which `dense_gradient_samples` fell on steps that grow by
+    dense gradients.
+
+    A step costs one forward pass and twice that for the backward pass. A step that needs the gradient of
+    every stored weight pays the dense price for the weight gradient alone: 2 f_S + f_D instead of 3 f_S
+    (RigL, appendix on FLOPs).
+
+    forward: FLOPs per sample under the masks, f_S. forward_stored: the same with nothing masked, f_D.
+    """
+    return 3 * forward * samples + (forward_stored - forward) * dense_gradient_samples
