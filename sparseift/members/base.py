@@ -1,0 +1,113 @@
+"""What a member of the family is, and what the three local ones share: where a layer stands and how to
+replace it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from torch import nn
+
+from ..errors import UserError
+from ..trace import Trace
+from .initial import Initializer
+
+
+class Member(Protocol):
+    """A transformation of networks. `iso_flop`: whether the result is to cost what the dense network
+    costs."""
+
+    iso_flop: bool
+
+    def __call__(
+        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction
+    ) -> list[str]:
+        """Edit `net`, a copy of the network that `record` describes, and name the layers of the result that
+        are masked.
+
+        eligible: names of the layers that take part. sparsity: nominal s, 0 < s < 1. Raises UserError with
+        the module's name and the reason where the network can't be transformed.
+        """
+        ...
+
+
+def exact(sparsity: float) -> Fraction:
+    """The sparsity as the decimal fraction that was typed, so that sizes do not depend on float noise."""
+    if not 0 < sparsity < 1:
+        raise UserError(
+            f"sparsity {sparsity} is outside (0, 1); a share of zero weights such as 0.75 is meant"
+        )
+    return Fraction(sparsity).limit_denominator(10**6)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A layer that a local member replaces, with what follows it in the network.
+
+    norm: the norm that alone reads the layer. activation: a copy of the non-linearity that the output
+    meets; None where there is none before the next layer, or where the norm carries it. activation_name:
+    its module, if it directly follows.
+    """
+
+    name: str
+    layer: nn.Module
+    norm_name: str | None
+    norm: nn.Module | None
+    activation_name: str | None
+    activation: nn.Module | None
+
+    @property
+    def channels(self) -> int:
+        return self.layer.out_features if isinstance(self.layer, nn.Linear) else self.layer.out_channels
+
+
+def site_of(net: nn.Module, record: Trace, name: str) -> Site:
+    norm_name = record.norm_after(name)
+    activation, activation_name = record.activation_after(name)
+    if norm_name and activation_name and activation_name.startswith(f"{norm_name}."):
+        activation, activation_name = None, None
+    return Site(
+        name=name,
+        layer=net.get_submodule(name),
+        norm_name=norm_name,
+        norm=net.get_submodule(norm_name) if norm_name else None,
+        activation_name=activation_name,
+        activation=activation,
+    )
+
+
+def replaceable(net: nn.Module, record: Trace, eligible: Sequence[str]) -> list[str]:
+    """The eligible layers that a local member replaces: not projection shortcuts (authors' code), nor
+    layers whose weight another module holds too; these are masked as they are."""
+    holders: dict[int, int] = {}
+    for module in net.modules():
+        for parameter in module.parameters(recurse=False):
+            holders[id(parameter)] = holders.get(id(parameter), 0) + 1
+    return [
+        name
+        for name in eligible
+        if not record.is_projection(name) and holders[id(net.get_submodule(name).weight)] == 1
+    ]
+
+
+def replace(net: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(net.get_submodule(parent), child, module.train(net.get_submodule(name).training))
+
+
+def initializer(net: nn.Module, record: Trace) -> Initializer:
+    return Initializer(net.get_submodule(name) for name in record.layers)
+
+
+def branch(layer: nn.Module, norm: nn.Module | None, activation: nn.Module | None) -> nn.Sequential:
+    """A layer with its own non-linearity block, as far as there is one."""
+    parts = nn.Sequential()
+    parts.add_module("layer", layer)
+    if norm is not None:
+        parts.add_module("norm", norm)
+    if activation is not None:
+        parts.add_module("activation", copy.deepcopy(activation))
+    return parts

@@ -1,0 +1,107 @@
+"""The same layer or norm with other numbers of channels. Everything else about it stays: class, stride,
+padding, options."""
+
+from __future__ import annotations
+
+import copy
+from math import gcd
+
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..trace import TRANSPOSED
+from .initial import Initializer, stretched
+
+
+def weight_shape(layer: nn.Module, inputs: int, outputs: int, groups: int) -> tuple[int, ...]:
+    if isinstance(layer, nn.Linear):
+        return outputs, inputs
+    if isinstance(layer, TRANSPOSED):
+        return inputs, outputs // groups, *layer.kernel_size
+    return outputs, inputs // groups, *layer.kernel_size
+
+
+def channels_of(layer: nn.Module) -> tuple[int, int, int]:
+    """(inputs, outputs, groups) of a convolution or linear."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features, 1
+    return layer.in_channels, layer.out_channels, layer.groups
+
+
+def resize_layer_(
+    layer: nn.Module,
+    inputs: int,
+    outputs: int,
+    groups: int,
+    initial: Initializer,
+    new_of: dict[Tensor, nn.Parameter],
+) -> None:
+    """Give a convolution or linear other channel numbers, in place. Tensors that several layers share stay
+    shared: `new_of` remembers what each old one became."""
+    shape = weight_shape(layer, inputs, outputs, groups)
+    if tuple(layer.weight.shape) != shape:
+        if layer.weight not in new_of:
+            new_of[layer.weight] = initial.weight(layer.weight, shape)
+        layer.weight = new_of[layer.weight]
+    if layer.bias is not None and layer.bias.numel() != outputs:
+        if layer.bias not in new_of:
+            new_of[layer.bias] = nn.Parameter(
+                stretched(layer.bias, outputs), requires_grad=layer.bias.requires_grad
+            )
+        layer.bias = new_of[layer.bias]
+    if isinstance(layer, nn.Linear):
+        layer.in_features, layer.out_features = inputs, outputs
+    else:
+        layer.in_channels, layer.out_channels, layer.groups = inputs, outputs, groups
+
+
+def resized_layer(
+    layer: nn.Module, initial: Initializer, inputs: int | None = None, outputs: int | None = None
+) -> nn.Module:
+    """A copy of a layer with newly drawn weights and, where given, other channel numbers."""
+    old_inputs, old_outputs, groups = channels_of(layer)
+    inputs, outputs = inputs or old_inputs, outputs or old_outputs
+    memo = {id(layer.weight): initial.weight(layer.weight, weight_shape(layer, inputs, outputs, groups))}
+    new = copy.deepcopy(layer, memo)
+    resize_layer_(new, inputs, outputs, groups, initial, {})
+    return new
+
+
+def norm_channels(norm: nn.Module) -> int:
+    if isinstance(norm, nn.GroupNorm):
+        return norm.num_channels
+    if isinstance(norm, nn.LayerNorm):
+        if len(norm.normalized_shape) != 1:
+            raise UserError(
+                f"a LayerNorm over {tuple(norm.normalized_shape)}: only one over channels can change its width"
+            )
+        return norm.normalized_shape[0]
+    return norm.num_features
+
+
+def resize_norm_(norm: nn.Module, channels: int) -> None:
+    """Give a norm another number of channels, in place."""
+    if norm_channels(norm) == channels:
+        return
+    for name, parameter in list(norm.named_parameters(recurse=False)):
+        setattr(
+            norm, name, nn.Parameter(stretched(parameter, channels), requires_grad=parameter.requires_grad)
+        )
+    for name, buffer in list(norm.named_buffers(recurse=False)):
+        if buffer is not None and buffer.dim():
+            setattr(norm, name, stretched(buffer, channels))
+    if isinstance(norm, nn.GroupNorm):
+        norm.num_channels, norm.num_groups = channels, gcd(channels, norm.num_groups)
+    elif isinstance(norm, nn.LayerNorm):
+        norm.normalized_shape = (channels,)
+    else:
+        norm.num_features = channels
+
+
+def fresh_norm(norm: nn.Module, channels: int) -> nn.Module:
+    """A copy of a norm with `channels` channels and its default scale of 1: in front of an activation, a
+    scale that the network initialises to zero would pass neither signal nor gradient."""
+    new = copy.deepcopy(norm)
+    resize_norm_(new, channels)
+    new.reset_parameters()
+    return new

@@ -1,0 +1,40 @@
+"""Which layers are masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from ..errors import UserError
+from ..trace import Trace
+
+
+def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
+    """Names of the layers to mask, in execution order: every convolution and linear that ran but the first,
+    the last and the depthwise ones. Globs of layer names add layers (`include`) or remove them (`exclude`,
+    which wins).
+
+    Raises UserError for a glob that matches no layer.
+    """
+    names = list(record.layers)
+    added, removed = _matching(include, names, "include"), _matching(exclude, names, "exclude")
+    ends = {names[0], names[-1]} if names else set()
+    return [
+        name
+        for name in names
+        if name not in removed and (name in added or (name not in ends and not record.layers[name].depthwise))
+    ]
+
+
+def _matching(globs: Iterable[str], names: list[str], option: str) -> set[str]:
+    found: set[str] = set()
+    for glob in globs:
+        hits = {name for name in names if fnmatchcase(name, glob)}
+        if not hits:
+            near = get_close_matches(glob, names, n=3, cutoff=0.4) or names[:3]
+            raise UserError(
+                f"sparsity.{option}: no layer matches '{glob}'; layers are named like {', '.join(near)}"
+            )
+        found |= hits
+    return found

@@ -1,0 +1,187 @@
+"""The plan: how many weights of each layer are active, so that the network costs exactly what it may.
+
+FLOPs are linear in the densities, hence the common factor of a distribution has a closed form and nothing
+is searched for or measured. Counts are integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import ceil, floor
+
+from torch import nn
+
+from ..errors import UserError
+from ..flops import LayerCost
+from .distributions import Distribution
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One weight tensor. shape: (out, in / groups, *kernel). active: number of weights that are not
+    masked."""
+
+    name: str
+    shape: tuple[int, ...]
+    numel: int
+    active: int
+    flops_per_weight: int
+    masked: bool
+
+    @property
+    def density(self) -> float:
+        return self.active / self.numel
+
+    @property
+    def flops(self) -> int:
+        """Forward FLOPs for one sample."""
+        return self.active * self.flops_per_weight
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All layers in execution order. budget: FLOPs per sample of the dense network that this one
+    replaces."""
+
+    layers: tuple[LayerPlan, ...]
+    budget: int
+    params_stored: int
+    masked: Mapping[str, LayerPlan] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "masked", {layer.name: layer for layer in self.layers if layer.masked})
+
+    @property
+    def forward(self) -> int:
+        """FLOPs per sample under the masks."""
+        return sum(layer.flops for layer in self.layers)
+
+    @property
+    def forward_stored(self) -> int:
+        """FLOPs per sample with nothing masked."""
+        return sum(layer.numel * layer.flops_per_weight for layer in self.layers)
+
+    @property
+    def ratio(self) -> float:
+        return self.forward / self.budget
+
+    @property
+    def params_active(self) -> int:
+        return self.params_stored - sum(layer.numel - layer.active for layer in self.layers)
+
+    @property
+    def density(self) -> float:
+        """Share of active weights in the masked layers; 1 where nothing is masked."""
+        numel = sum(layer.numel for layer in self.masked.values())
+        return sum(layer.active for layer in self.masked.values()) / numel if numel else 1.0
+
+
+class BudgetError(UserError):
+    """No density of the masked layers meets the budget."""
+
+
+def dense_plan(net: nn.Module, costs: Mapping[str, LayerCost], budget: int) -> Plan:
+    """A plan that masks nothing."""
+    return _assemble(net, costs, {}, budget)
+
+
+def plan_for_budget(
+    net: nn.Module,
+    costs: Mapping[str, LayerCost],
+    masked: Iterable[str],
+    distribution: Distribution,
+    budget: int,
+) -> Plan:
+    """Densities at which the forward FLOPs of `net` meet `budget`, to within one weight a layer (paper,
+    section 3).
+
+    Raises BudgetError where the layers that stay dense already exceed it, or where nothing would have to be
+    masked.
+    """
+    masked = [name for name in masked if name in costs]
+    if not masked:
+        raise BudgetError("no layer is eligible for masking, so there is nothing to make sparse")
+    fixed = sum(cost.flops for name, cost in costs.items() if name not in set(masked))
+    if fixed >= budget:
+        raise BudgetError(
+            f"the layers that stay dense cost {fixed:,} FLOPs, above the budget of {budget:,}: no mask can make up for it"
+        )
+    price = {name: costs[name].flops_per_weight for name in masked}
+    if sum(costs[name].flops for name in masked) <= budget - fixed:
+        raise BudgetError("the network is no larger than its budget: nothing would have to be masked")
+    return _assemble(net, costs, _active_counts(costs, price, distribution, budget - fixed), budget)
+
+
+def plan_for_sparsity(
+    net: nn.Module,
+    costs: Mapping[str, LayerCost],
+    masked: Iterable[str],
+    distribution: Distribution,
+    sparsity: float,
+    budget: int,
+) -> Plan:
+    """Densities at which a share `sparsity` of the weights of the masked layers is zero: plain sparse
+    training (RigL)."""
+    masked = [name for name in masked if name in costs]
+    if not masked:
+        raise BudgetError("no layer is eligible for masking, so there is nothing to make sparse")
+    price = dict.fromkeys(masked, 1)
+    target = (1 - sparsity) * sum(costs[name].numel for name in masked)
+    return _assemble(net, costs, _active_counts(costs, price, distribution, target), budget)
+
+
+def _active_counts(
+    costs: Mapping[str, LayerCost], price: Mapping[str, int], distribution: Distribution, target: float
+) -> dict[str, int]:
+    """Active weights per layer whose total price is `target`. price: of one weight, for each masked
+    layer."""
+    total = {name: price[name] * costs[name].numel for name in price}
+    density = _densities(
+        total, {name: distribution.relative_density(costs[name].shape) for name in price}, target
+    )
+    return _rounded({name: density[name] * costs[name].numel for name in price}, price)
+
+
+def _densities(total: Mapping[str, int], relative: Mapping[str, float], target: float) -> dict[str, float]:
+    """min(1, factor * relative density), with the factor that makes sum(total price * density) equal to
+    `target`.
+
+    The sum is piecewise linear in the factor: layers reach density 1 in the order of their relative
+    density.
+    """
+    order = sorted(total, key=lambda name: relative[name], reverse=True)
+    full = 0
+    for position, name in enumerate(order):
+        factor = (target - full) / sum(total[other] * relative[other] for other in order[position:])
+        if factor * relative[name] <= 1:
+            break
+        full += total[name]
+    return {name: min(1.0, factor * relative[name]) for name in total}
+
+
+def _rounded(counts: Mapping[str, float], price: Mapping[str, int]) -> dict[str, int]:
+    """Each count rounded down or up, at least to 1, whichever keeps the error of the price so far nearest
+    to zero: many layers of one shape, as in Sparse Parallel, would otherwise all be off to the same
+    side."""
+    rounded, error = {}, 0.0
+    for name, count in counts.items():
+        choices = {max(1, floor(count)), max(1, ceil(count))}
+        rounded[name] = min(choices, key=lambda choice: abs(error + (choice - count) * price[name]))
+        error += (rounded[name] - count) * price[name]
+    return rounded
+
+
+def _assemble(net: nn.Module, costs: Mapping[str, LayerCost], active: Mapping[str, int], budget: int) -> Plan:
+    layers = tuple(
+        LayerPlan(
+            name=name,
+            shape=cost.shape,
+            numel=cost.numel,
+            active=active.get(name, cost.numel),
+            flops_per_weight=cost.flops_per_weight,
+            masked=name in active,
+        )
+        for name, cost in costs.items()
+    )
+    return Plan(layers, budget, params_stored=sum(parameter.numel() for parameter in net.parameters()))

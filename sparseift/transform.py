@@ -1,0 +1,155 @@
+"""From a dense network to its Sparse-IFT replacement, and to the plan at which it costs the same FLOPs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from . import members
+from .errors import UserError
+from .flops import layer_costs
+from .members import Member, exact
+from .sparsity import (
+    BudgetError,
+    Distribution,
+    Plan,
+    Uniform,
+    dense_plan,
+    eligible_layers,
+    plan_for_budget,
+    plan_for_sparsity,
+)
+from .trace import Trace, meta_copy, trace
+
+Example = Tensor | tuple | dict
+
+
+def transform(
+    net: nn.Module,
+    member: str | Member,
+    sparsity: float,
+    example: Example,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> nn.Module:
+    """The network with its layers replaced by a member of the family: wider, parallel, factorized or doped.
+
+    net: any module; it is left untouched. member: 'sparse_wide', 'sparse_parallel', 'sparse_factorized',
+    'sparse_doped', or an instance from `sparseift.members` with options of its own. sparsity: nominal s in
+    (0, 1). example: a batch of one or more samples that the network takes, as a tensor, a tuple of
+    arguments or a dict of keywords; only its shapes matter. include, exclude: globs of layer names (see
+    `eligible_layers`).
+
+    The result has no zeros yet; `sparsify` also says which of its weights to mask and how many. Raises
+    UserError, naming the module and the reason, where the network can't be transformed.
+    """
+    return _transformed(net, trace(net, example), _as_member(member), sparsity, include, exclude)[0]
+
+
+def sparsify(
+    net: nn.Module,
+    member: str | Member,
+    sparsity: float,
+    example: Example,
+    distribution: Distribution | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    masked: bool = True,
+) -> tuple[nn.Module, Plan]:
+    """`transform`, and the plan at which the result costs the forward FLOPs of `net`.
+
+    With the dense member the plan has the share `sparsity` of the eligible weights masked instead, at a
+    fraction of the cost. distribution: how density is spread over layers, uniform by default. masked=False
+    plans no masks at all. Raises BudgetError where no density meets the budget, with the nearest sparsity
+    that does.
+    """
+    member, distribution = _as_member(member), distribution or Uniform()
+    record = trace(net, example)
+    try:
+        new, names, new_record = _transformed(net, record, member, sparsity, include, exclude)
+        return new, _plan(new, new_record, names, record, member, sparsity, distribution, masked)
+    except BudgetError as error:
+        near = nearest_feasible(net, example, member, sparsity, distribution, include, exclude)
+        hint = (
+            f"the nearest sparsity that can is {near:g}" if near else "no sparsity can; exclude fewer layers"
+        )
+        raise BudgetError(f"sparsity {sparsity:g} can't meet the budget: {error}; {hint}") from None
+
+
+def nearest_feasible(
+    net: nn.Module,
+    example: Example,
+    member: Member,
+    sparsity: float,
+    distribution: Distribution,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> float | None:
+    """The sparsity in steps of 0.01 next to `sparsity` at which the member meets the budget of `net`; None
+    if there is none."""
+    dense = meta_copy(net)
+    record = trace(dense, example)
+    for percent in sorted(range(1, 100), key=lambda percent: abs(percent / 100 - sparsity)):
+        try:
+            new, names, new_record = _transformed(dense, record, member, percent / 100, include, exclude)
+            _plan(new, new_record, names, record, member, percent / 100, distribution, True)
+            return percent / 100
+        except UserError:
+            continue
+    return None
+
+
+def _as_member(member: str | Member) -> Member:
+    if not isinstance(member, str):
+        return member
+    kind = getattr(members, "".join(part.title() for part in member.split("_")), None)
+    if not hasattr(kind, "iso_flop") or kind is Member:
+        raise UserError(
+            f"unknown member '{member}'; there are dense, sparse_wide, sparse_parallel, sparse_factorized, sparse_doped"
+        )
+    return kind()
+
+
+def _transformed(
+    net: nn.Module,
+    record: Trace,
+    member: Member,
+    sparsity: float,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> tuple[nn.Module, list[str], Trace]:
+    eligible = eligible_layers(record, include, exclude)
+    new = copy.deepcopy(net)
+    names = member(new, record, eligible, exact(sparsity))
+    new_record = trace(new, record.example)
+    if new_record.output_shapes != record.output_shapes:
+        raise UserError(
+            f"the transformed network gives outputs of shape {_shapes(new_record)} instead of {_shapes(record)}; "
+            "layers whose width the outputs depend on can't be widened"
+        )
+    return new, names, new_record
+
+
+def _plan(
+    new: nn.Module,
+    new_record: Trace,
+    names: Sequence[str],
+    record: Trace,
+    member: Member,
+    sparsity: float,
+    distribution: Distribution,
+    masked: bool,
+) -> Plan:
+    budget = sum(cost.flops for cost in layer_costs(record).values())
+    costs = layer_costs(new_record)
+    if not masked:
+        return dense_plan(new, costs, budget)
+    if member.iso_flop:
+        return plan_for_budget(new, costs, names, distribution, budget)
+    return plan_for_sparsity(new, costs, names, distribution, sparsity, budget)
+
+
+def _shapes(record: Trace) -> str:
+    return ", ".join(str(tuple(shape)) for shape in record.output_shapes) or "none"
