@@ -1,0 +1,135 @@
+"""The masks themselves: exact counts, kept beside the weights that they silence.
+
+A masked weight is exactly zero in the weight tensor, so the network runs as it is and its state dict is a
+plain one. Masking the gradients once a step keeps it so: momentum, weight decay and update of a masked
+weight are then all zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UserError
+from .sparsity.plan import Plan
+
+
+def generator_for(device: torch.device, *key: object) -> torch.Generator:
+    """A random generator that depends on `key` alone: the same on every rank, in every process and after a
+    resume."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def largest(values: Tensor, count: int) -> Tensor:
+    """A boolean tensor that marks exactly the `count` largest of a 1-D tensor; among equal values the first
+    ones."""
+    if count <= 0 or count >= values.numel():
+        return torch.full_like(values, count > 0, dtype=torch.bool)
+    threshold = values.kthvalue(values.numel() - count + 1).values
+    chosen = values > threshold
+    ties = (values == threshold).nonzero().squeeze(1)
+    chosen[ties[: count - int(chosen.sum())]] = True
+    return chosen
+
+
+def pack(mask: Tensor) -> Tensor:
+    """The bits of a mask, 8 a byte, least significant first. uint8, ceil(numel / 8) long."""
+    bits = mask.flatten().to(torch.uint8)
+    bits = nn.functional.pad(bits, (0, -bits.numel() % 8)).view(-1, 8)
+    return (bits << torch.arange(8, device=bits.device, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
+
+
+def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The boolean mask of `shape` that `pack` packed."""
+    bits = (packed[:, None] >> torch.arange(8, device=packed.device, dtype=torch.uint8)) & 1
+    return bits.flatten()[: prod(shape)].view(shape).bool()
+
+
+class Masks:
+    """One mask per masked layer of a network, by layer name, of the shape of its weight.
+
+    `active` holds the number of ones of each mask; it never changes.
+    """
+
+    def __init__(self, net: nn.Module, masks: Mapping[str, Tensor]):
+        self.weights: dict[str, nn.Parameter] = {name: net.get_submodule(name).weight for name in masks}
+        self._masks = {
+            name: mask.to(self.weights[name]) for name, mask in masks.items()
+        }  # floats multiply fastest
+        self.active = {name: int(mask.sum()) for name, mask in masks.items()}
+
+    @classmethod
+    def random(cls, net: nn.Module, plan: Plan, seed: int) -> Masks:
+        """Masks with exactly the planned number of ones, at places drawn uniformly from (seed, layer)."""
+        masks = {}
+        for name, layer in plan.masked.items():
+            device = net.get_submodule(name).weight.device
+            order = torch.rand(
+                layer.numel, generator=generator_for(device, seed, "mask", name), device=device
+            )
+            masks[name] = largest(order, layer.active).view(layer.shape)
+        return cls(net, masks)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The mask of a layer: boolean, of the shape of its weight."""
+        return self._masks[name].bool()
+
+    def __setitem__(self, name: str, mask: Tensor) -> None:
+        self._masks[name].copy_(mask)
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Set the masked weights to zero."""
+        if self._masks:
+            torch._foreach_mul_(list(self.weights.values()), list(self._masks.values()))
+
+    @torch.no_grad()
+    def mask_gradients(self) -> None:
+        """Set the gradients of the masked weights to zero."""
+        with_gradient = [name for name, weight in self.weights.items() if weight.grad is not None]
+        if with_gradient:
+            torch._foreach_mul_(
+                [self.weights[n].grad for n in with_gradient], [self._masks[n] for n in with_gradient]
+            )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Packed bits by layer name."""
+        return {name: pack(mask) for name, mask in self._masks.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over packed masks. Raises UserError if they are for other layers, shapes or counts."""
+        if state.keys() != self._masks.keys():
+            strange = sorted(state.keys() ^ self._masks.keys())[0]
+            raise UserError(
+                f"the saved masks are of another network: {strange} is masked in only one of the two"
+            )
+        for name, packed in state.items():
+            shape = tuple(self.weights[name].shape)
+            if packed.numel() != -(-prod(shape) // 8):
+                raise UserError(f"the saved mask of {name} does not fit a weight of shape {shape}")
+            mask = unpack(packed.to(self.weights[name].device), shape)
+            if int(mask.sum()) != self.active[name]:
+                raise UserError(
+                    f"the saved mask of {name} has {int(mask.sum())} active weights, the plan {self.active[name]}: "
+                    "the sparsity differs"
+                )
+            self[name] = mask
+
+    def sha256(self) -> str:
+        """Hash of all masks, in the order of the layers."""
+        digest = hashlib.sha256()
+        for name, packed in self.state_dict().items():
+            digest.update(name.encode())
+            digest.update(packed.cpu().numpy().tobytes())
+        return digest.hexdigest()

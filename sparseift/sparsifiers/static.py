@@ -1,0 +1,9 @@
+"""Static: the masks drawn at the start stay for the whole training."""
+
+from __future__ import annotations
+
+from .base import Sparsifier
+
+
+class Static(Sparsifier):
+    """Never updates."""
