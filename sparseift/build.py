@@ -1,0 +1,141 @@
+"""From a composed config to the objects of a run: the only file that knows both sides."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from .errors import UserError
+from .masks import Masks
+from .sparsity import Plan
+from .transform import sparsify
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from .callbacks import Accounting
+
+
+@dataclass
+class Run:
+    """Everything that trains: made by `build_run`, used by `sparseift.train`."""
+
+    net: nn.Module
+    plan: Plan
+    masks: Masks | None
+    module: pl.LightningModule
+    data: pl.LightningDataModule
+    trainer: pl.Trainer
+    accounting: Accounting
+
+
+def make(config: DictConfig, **extra: Any) -> Any:
+    """Instantiate a config node. A UserError of the constructor comes out as itself; other failures name the node."""
+    try:
+        return instantiate(config, **extra)
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        raise cause or UserError(" ".join(str(error).split())) from error
+
+
+def example_of(config: DictConfig) -> Tensor:
+    """One image of the data set, as shapes without values."""
+    return torch.empty(1, config.dataset.channels, config.dataset.image_size, config.dataset.image_size, device="meta")
+
+
+def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
+    """The transformed network and its plan. on_meta: shapes alone, without memory or values, where the network allows it."""
+    check(config)
+    dense = _dense_on_meta(config) if on_meta else make(config.model)
+    return sparsify(
+        dense,
+        make(config.member),
+        config.sparsity.level,
+        example_of(config),
+        distribution=make(config.sparsity.distribution),
+        include=config.sparsity.include,
+        exclude=config.sparsity.exclude,
+        masked=config.sparsifier._target_ is not None,
+    )
+
+
+def _dense_on_meta(config: DictConfig) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return instantiate(config.model)
+    except (InstantiationException, NotImplementedError, RuntimeError):
+        return make(config.model)  # some networks compute with values while they are built
+
+
+def check(config: DictConfig) -> None:
+    """Values that would only fail later, or not at all. Raises UserError."""
+    if not isinstance(config.sparsity.level, int | float):
+        raise UserError(f"sparsity.level is '{config.sparsity.level}'; a number in (0, 1) such as 0.75 is meant")
+    if not isinstance(config.recipe.epochs, int) or config.recipe.epochs < 1:
+        raise UserError(f"recipe.epochs is {config.recipe.epochs}; a whole number, 1 or more, is meant")
+    if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+        raise UserError(f"seed is {config.seed}; a whole number from 0 to 2^32 - 1 is meant")
+    if config.recipe.scheduler_interval not in ("epoch", "step"):
+        raise UserError(f"recipe.scheduler_interval is '{config.recipe.scheduler_interval}'; it is 'epoch' or 'step'")
+
+
+def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run:
+    """All parts of a training run that writes into `folder`. identity: what a checkpoint must agree on to be resumed."""
+    import pytorch_lightning as pl
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    from .callbacks import Accounting, AtomicCheckpointIO, Checkpoint, MetricsCsv, RngState, progress
+    from .module import Classifier
+    from .sparsifiers import Sparsifier
+    from .sparsifiers.callback import MaskCallback
+
+    check(config)
+    every = config.checkpoint.every_n_steps
+    if every is not None and (not isinstance(every, int) or every < 1):
+        raise UserError(f"checkpoint.every_n_steps is {every}; a whole number of optimizer steps, 1 or more, is meant")
+    if config.checkpoint.test not in ("last", "best"):
+        raise UserError(f"checkpoint.test is '{config.checkpoint.test}'; it is 'last' or 'best'")
+    sparsifier = make(config.sparsifier) or Sparsifier()
+    data = make(config.dataset)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    net, plan = build_network(config, on_meta=False)
+    accounting = Accounting(plan, sparsifier)
+    callbacks = [accounting, RngState(), progress(plan.density)]
+    masks = None
+    if plan.masked:
+        masks = Masks.random(net, plan, config.seed)
+        masks.apply()
+        callbacks.insert(0, MaskCallback(masks, sparsifier, config.seed))
+    callbacks.append(Checkpoint(folder / "checkpoints", every, identity))
+    module = Classifier(
+        net,
+        num_classes=config.dataset.num_classes,
+        optimizer=make(config.recipe.optimizer),
+        scheduler=make(config.recipe.scheduler) if config.recipe.scheduler else None,
+        scheduler_interval=config.recipe.scheduler_interval,
+        label_smoothing=config.recipe.label_smoothing,
+        decay_norm_and_bias=config.recipe.decay_norm_and_bias,
+    )
+    trainer = make(
+        config.trainer,
+        callbacks=callbacks,
+        logger=[TensorBoardLogger(folder, name="", version="tensorboard"), MetricsCsv(folder)],
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=str(folder),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stdout.isatty(),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    return Run(net, plan, masks, module, data, trainer, accounting)

@@ -1,0 +1,9 @@
+"""What a run keeps and shows while Lightning trains: checkpoints, generators, expenses, progress."""
+
+from .accounting import Accounting
+from .checkpoint import AtomicCheckpointIO, Checkpoint, find_checkpoint
+from .metrics_csv import MetricsCsv
+from .progress import progress
+from .rng import RngState
+
+__all__ = ["Accounting", "AtomicCheckpointIO", "Checkpoint", "MetricsCsv", "RngState", "find_checkpoint", "progress"]

@@ -1,0 +1,68 @@
+"""What a run has spent: samples, training FLOPs and seconds, over all ranks and across resumes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from ..flops import training_flops
+from ..sparsifiers import Sparsifier
+from ..sparsity import Plan
+
+
+class Accounting(pl.Callback):
+    """Counts samples as they are trained on. Samples of a step that grows by dense gradients cost more (see training_flops)."""
+
+    def __init__(self, plan: Plan, sparsifier: Sparsifier):
+        self.plan = plan
+        self.sparsifier = sparsifier
+        self.spent: dict[str, Any] = {"samples": 0, "dense_gradient_samples": 0, "seconds": 0.0}
+        self._since = 0.0
+
+    @property
+    def train_flops(self) -> int:
+        return training_flops(
+            self.plan.forward, self.plan.forward_stored, self.spent["samples"], self.spent["dense_gradient_samples"]
+        )
+
+    @property
+    def seconds(self) -> float:
+        return self.spent["seconds"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._since = time.monotonic()
+        self._total = int(trainer.estimated_stepping_batches)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        samples = _batch_size(batch) * trainer.world_size  # every rank trains on batches of one size
+        self.spent["samples"] += samples
+        if self.sparsifier.dense_gradient and self.sparsifier.due(trainer.global_step + 1, self._total):
+            self.spent["dense_gradient_samples"] += samples
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        pl_module.log("train/flops", float(self.train_flops))
+        self._tick()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._tick()
+
+    def state_dict(self) -> dict[str, Any]:
+        self._tick()
+        return dict(self.spent)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.spent = dict(state)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.spent["seconds"] += now - self._since
+        self._since = now
+
+
+def _batch_size(batch: Any) -> int:
+    return next(len(part) for part in batch if isinstance(part, torch.Tensor))

@@ -1,0 +1,42 @@
+"""What a person sees while a run trains: a bar on a terminal, a line an epoch in a log file."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.utilities import rank_zero_only
+
+
+class Bar(RichProgressBar):
+    """Loss, validation accuracy, and the density of the masked layers, which is the same in every step."""
+
+    def __init__(self, density: float):
+        super().__init__()
+        self.density = density
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return {**metrics, "density": f"{self.density:.4f}"}
+
+
+class Lines(pl.Callback):
+    """One line an epoch, for output that goes to a file."""
+
+    def __init__(self, density: float):
+        self.density = density
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        shown = [f"{name} {float(metrics[name]):.4f}" for name in ("train/loss", "val/loss", "val/acc1") if name in metrics]
+        head = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} step {trainer.global_step}"
+        print(", ".join([head, *shown, f"density {self.density:.4f}"]), flush=True)
+
+
+def progress(density: float) -> pl.Callback:
+    """The display that suits standard output."""
+    return Bar(density) if sys.stdout.isatty() else Lines(density)

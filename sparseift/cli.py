@@ -1,0 +1,143 @@
+"""The command line that both programs share: Hydra's, with plain sparsities, a help page of ours and one-line errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from .errors import UserError
+
+EXPECTED = (UserError, HydraException, OmegaConfBaseException)
+
+OmegaConf.register_new_resolver("fraction", lambda share, total: round(share * total), replace=True)
+
+
+def config_folder() -> Path:
+    """conf/ inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def numeric_sparsity(argument: str) -> str:
+    """`sparsity=0.75`, a list or a range of numbers, as `sparsity.level=...`: Hydra takes no number for a group's choice."""
+    key, equals, value = argument.partition("=")
+    if key != "sparsity" or not equals:
+        return argument
+    override: Override = OverridesParser.create().parse_override(argument)
+    value_type = override.value()
+    if isinstance(value_type, RangeSweep | IntervalSweep):
+        return f"sparsity.level={value}"
+    values = value_type.list if isinstance(value_type, ChoiceSweep) else [value_type]
+    numbers = [isinstance(item, int | float) and not isinstance(item, bool) for item in values]
+    if all(numbers):
+        return f"sparsity.level={value}"
+    if any(numbers):
+        raise UserError(
+            f"sparsity={value} mixes numbers with distributions; sweep both: sparsity=uniform,erk sparsity.level=0.5,0.9"
+        )
+    return argument
+
+
+def run(task: Callable[[DictConfig], None], config_name: str, description: str) -> None:
+    """Compose the config from the command line and call `task` with it, once or once a job of a sweep.
+
+    What a user can put right is told in one line, with exit code 2. A job of a sweep that fails does not stop the others; the
+    exit code is then 1.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions come through to here
+    failed: list[str] = []
+
+    def job(config: DictConfig) -> None:
+        if HydraConfig.get().mode is RunMode.RUN:
+            with one_line_errors():
+                task(config)
+            return
+        try:
+            task(config)
+        except Exception as error:
+            number, folder = HydraConfig.get().job.num, Path(HydraConfig.get().runtime.output_dir)
+            reason = one_line(error) if isinstance(error, EXPECTED) else traceback.format_exc()
+            if folder != Path.cwd():
+                (folder / "error.txt").write_text(reason.rstrip() + "\n")
+            failed.append(f"job {number} ({' '.join(HydraConfig.get().overrides.task)}): {reason.splitlines()[-1]}")
+            print(f"sparseift: {failed[-1]}", file=sys.stderr)
+
+    with one_line_errors():
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(help_page(description))
+            return
+        sys.argv[1:] = [numeric_sparsity(argument) for argument in sys.argv[1:]]
+        hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
+    if failed:
+        print(f"sparseift: {len(failed)} of the jobs failed:", *failed, sep="\n  ", file=sys.stderr)
+        sys.exit(1)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Ends the program with one line and exit code 2 where the user can put things right."""
+    try:
+        yield
+    except EXPECTED as error:
+        print(f"sparseift: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("sparseift: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def one_line(error: Exception) -> str:
+    text = " ".join(str(error).split("Config search path:")[0].split())
+    unknown = re.match(r"Could not override '(\S+)'\.", text)
+    if not unknown:
+        return text
+    near = get_close_matches(unknown[1], list(known_keys()), n=3, cutoff=0.6)
+    return f"there is no option '{unknown[1]}'" + (f"; did you mean {' or '.join(near)}?" if near else "; see --cfg job")
+
+
+def known_keys() -> Iterator[str]:
+    """Every key of the default config, dotted."""
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        pending = [("", OmegaConf.to_container(hydra.compose("train"), resolve=False))]
+    while pending:
+        prefix, node = pending.pop()
+        for key, value in node.items():
+            yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                pending.append((f"{prefix}{key}.", value))
+
+
+def help_page(description: str) -> str:
+    """Every config group and its choices, each with the first comment of its file."""
+    lines = [description, "", "Choices, GROUP=CHOICE (defaults are in conf/train.yaml):", ""]
+    for group in sorted(path for path in config_folder().iterdir() if path.is_dir() and path.name != "shared"):
+        lines.append(f"  {group.name}")
+        lines += [f"    {file.stem:<22}{summary(file)}" for file in sorted(group.glob("*.yaml"))]
+    lines += [
+        "",
+        "Any value of the composed config can be overridden: sparsity=0.9 recipe.epochs=50 dataset.batch_size=256",
+        "  --cfg job         print the whole composed config",
+        "  -m, --multirun    run every combination of comma-separated values: -m sparsity=0.5,0.75,0.9 seed=0,1,2",
+        "  --hydra-help      Hydra's own options",
+    ]
+    return "\n".join(lines)
+
+
+def summary(file: Path) -> str:
+    comments = (line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#"))
+    return next((comment for comment in comments if not comment.startswith("@package")), "")

@@ -1,0 +1,74 @@
+"""results.json and model.pt2: what is left of a finished run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .sparsity import Plan
+
+
+def weights_sha256(net: nn.Module) -> str:
+    """Hash of the network's state dict: names, shapes, types and bits, in order."""
+    digest = hashlib.sha256()
+    for name, tensor in net.state_dict().items():
+        tensor = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def plan_summary(plan: Plan) -> dict[str, dict[str, Any]]:
+    """FLOPs of one sample, forward, and parameters."""
+    return {
+        "flops": {
+            "budget": plan.budget,
+            "forward": plan.forward,
+            "forward_stored": plan.forward_stored,
+            "ratio": plan.ratio,
+        },
+        "params": {"stored": plan.params_stored, "active": plan.params_active},
+    }
+
+
+def versions() -> dict[str, str]:
+    import pytorch_lightning
+    import torchvision
+
+    from . import __version__
+
+    return {
+        "sparseift": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "pytorch_lightning": pytorch_lightning.__version__,
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def export(net: nn.Module, example: Tensor, path: Path) -> None:
+    """Write the network with its weights as a program that `torch.export.load` reads without this package.
+
+    example: images (N, C, H, W); the program takes any N.
+    """
+    net = net.eval()
+    batch = torch.export.Dim("batch")
+    with torch.no_grad():
+        program = torch.export.export(net, (example,), dynamic_shapes=({0: batch},))
+    partial = path.with_suffix(".partial.pt2")
+    torch.export.save(program, partial)
+    os.replace(partial, path)
