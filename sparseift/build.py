@@ -54,7 +54,8 @@ def example_of(config: DictConfig) -> Tensor:
 
 
 def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
-    """The transformed network and its plan. on_meta: shapes alone, without memory or values, where the network allows it."""
+    """The transformed network and its plan. on_meta: shapes alone, without memory or values, where the network allows
+    it."""
     check(config)
     dense = _dense_on_meta(config) if on_meta else make(config.model)
     return sparsify(
@@ -90,7 +91,8 @@ def check(config: DictConfig) -> None:
 
 
 def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run:
-    """All parts of a training run that writes into `folder`. identity: what a checkpoint must agree on to be resumed."""
+    """All parts of a training run that writes into `folder`. identity: what a checkpoint must agree on to be
+    resumed."""
     import pytorch_lightning as pl
     from pytorch_lightning.loggers import TensorBoardLogger
 

@@ -1,4 +1,5 @@
-"""The command line that both programs share: Hydra's, with plain sparsities, a help page of ours and one-line errors."""
+"""The command line that both programs share: Hydra's, with plain sparsities, a help page of ours and one-line
+errors."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def config_folder() -> Path:
 
 
 def numeric_sparsity(argument: str) -> str:
-    """`sparsity=0.75`, a list or a range of numbers, as `sparsity.level=...`: Hydra takes no number for a group's choice."""
+    """`sparsity=0.75`, a list or a range of numbers, as `sparsity.level=...`: Hydra takes no number for a group's
+    choice."""
     key, equals, value = argument.partition("=")
     if key != "sparsity" or not equals:
         return argument
@@ -48,7 +50,7 @@ def numeric_sparsity(argument: str) -> str:
         return f"sparsity.level={value}"
     if any(numbers):
         raise UserError(
-            f"sparsity={value} mixes numbers with distributions; sweep both: sparsity=uniform,erk sparsity.level=0.5,0.9"
+            f"sparsity={value} mixes numbers and distributions; sweep both: sparsity=uniform,erk sparsity.level=0.5,0.9"
         )
     return argument
 
@@ -56,8 +58,8 @@ def numeric_sparsity(argument: str) -> str:
 def run(task: Callable[[DictConfig], None], config_name: str, description: str) -> None:
     """Compose the config from the command line and call `task` with it, once or once a job of a sweep.
 
-    What a user can put right is told in one line, with exit code 2. A job of a sweep that fails does not stop the others; the
-    exit code is then 1.
+    What a user can put right is told in one line, with exit code 2. A job of a sweep that fails does not stop the
+    others; the exit code is then 1.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions come through to here
     failed: list[str] = []
@@ -107,7 +109,9 @@ def one_line(error: Exception) -> str:
     if not unknown:
         return text
     near = get_close_matches(unknown[1], list(known_keys()), n=3, cutoff=0.6)
-    return f"there is no option '{unknown[1]}'" + (f"; did you mean {' or '.join(near)}?" if near else "; see --cfg job")
+    return f"there is no option '{unknown[1]}'" + (
+        f"; did you mean {' or '.join(near)}?" if near else "; see --cfg job"
+    )
 
 
 def known_keys() -> Iterator[str]:

@@ -58,9 +58,7 @@ class Masks:
 
     def __init__(self, net: nn.Module, masks: Mapping[str, Tensor]):
         self.weights: dict[str, nn.Parameter] = {name: net.get_submodule(name).weight for name in masks}
-        self._masks = {
-            name: mask.to(self.weights[name]) for name, mask in masks.items()
-        }  # floats multiply fastest
+        self._masks = {name: mask.to(self.weights[name]) for name, mask in masks.items()}  # floats multiply fastest
         self.active = {name: int(mask.sum()) for name, mask in masks.items()}
 
     @classmethod
@@ -69,9 +67,7 @@ class Masks:
         masks = {}
         for name, layer in plan.masked.items():
             device = net.get_submodule(name).weight.device
-            order = torch.rand(
-                layer.numel, generator=generator_for(device, seed, "mask", name), device=device
-            )
+            order = torch.rand(layer.numel, generator=generator_for(device, seed, "mask", name), device=device)
             masks[name] = largest(order, layer.active).view(layer.shape)
         return cls(net, masks)
 
@@ -99,9 +95,7 @@ class Masks:
         """Set the gradients of the masked weights to zero."""
         with_gradient = [name for name, weight in self.weights.items() if weight.grad is not None]
         if with_gradient:
-            torch._foreach_mul_(
-                [self.weights[n].grad for n in with_gradient], [self._masks[n] for n in with_gradient]
-            )
+            torch._foreach_mul_([self.weights[n].grad for n in with_gradient], [self._masks[n] for n in with_gradient])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Packed bits by layer name."""
@@ -111,9 +105,7 @@ class Masks:
         """Take over packed masks. Raises UserError if they are for other layers, shapes or counts."""
         if state.keys() != self._masks.keys():
             strange = sorted(state.keys() ^ self._masks.keys())[0]
-            raise UserError(
-                f"the saved masks are of another network: {strange} is masked in only one of the two"
-            )
+            raise UserError(f"the saved masks are of another network: {strange} is masked in only one of the two")
         for name, packed in state.items():
             shape = tuple(self.weights[name].shape)
             if packed.numel() != -(-prod(shape) // 8):

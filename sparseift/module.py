@@ -18,9 +18,9 @@ STAGES = ("val", "test")
 class Classifier(pl.LightningModule):
     """Cross-entropy training of a network that maps images (N, C, H, W) to logits (N, classes).
 
-    optimizer: called with parameter groups. scheduler: called with the optimizer, stepped every `scheduler_interval` ('epoch'
-    or 'step'). label_smoothing: of the training loss only. decay_norm_and_bias: whether parameters of fewer than two
-    dimensions take part in weight decay.
+    optimizer: called with parameter groups. scheduler: called with the optimizer, stepped every `scheduler_interval`
+    ('epoch' or 'step'). label_smoothing: of the training loss only. decay_norm_and_bias: whether parameters of fewer
+    than two dimensions take part in weight decay.
     """
 
     def __init__(

@@ -13,7 +13,9 @@ from .cli import run
 from .errors import UserError
 from .sparsity import Plan
 
-DESCRIPTION = "python -m sparseift.profile [OVERRIDES]: FLOPs and parameters of a run, layer by layer; format=json for JSON"
+DESCRIPTION = (
+    "python -m sparseift.profile [OVERRIDES]: FLOPs and parameters of a run, layer by layer; format=json for JSON"
+)
 
 
 def main() -> None:

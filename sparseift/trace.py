@@ -30,8 +30,8 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm,
 
 ACTIVATIONS: dict[Callable, type[nn.Module]] = {
     F.relu: nn.ReLU, torch.relu: nn.ReLU, torch.relu_: nn.ReLU, Tensor.relu: nn.ReLU, Tensor.relu_: nn.ReLU,
-    F.relu6: nn.ReLU6, F.hardtanh: nn.Hardtanh, F.leaky_relu: nn.LeakyReLU, F.elu: nn.ELU, F.selu: nn.SELU, F.celu: nn.CELU,
-    F.gelu: nn.GELU, F.silu: nn.SiLU, F.mish: nn.Mish, F.hardswish: nn.Hardswish, F.softplus: nn.Softplus,
+    F.relu6: nn.ReLU6, F.hardtanh: nn.Hardtanh, F.leaky_relu: nn.LeakyReLU, F.elu: nn.ELU,
+    F.selu: nn.SELU, F.celu: nn.CELU, F.gelu: nn.GELU, F.silu: nn.SiLU, F.mish: nn.Mish, F.hardswish: nn.Hardswish, F.softplus: nn.Softplus,
     torch.tanh: nn.Tanh, Tensor.tanh: nn.Tanh,
 }  # fmt: skip
 """Non-linearities a layer may end in. Gates (sigmoid, softmax) are not among them: they scale another
@@ -220,19 +220,13 @@ class _Recorder(TorchFunctionMode):
         return self._count
 
     def values(self, tree: Any) -> tuple[int, ...]:
-        return tuple(
-            self._value[id(t)] for t in tree_leaves(tree) if isinstance(t, Tensor) and id(t) in self._value
-        )
+        return tuple(self._value[id(t)] for t in tree_leaves(tree) if isinstance(t, Tensor) and id(t) in self._value)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         inputs = self.values((args, kwargs))
         result = func(*args, **kwargs)
-        written = (
-            [args[0]]
-            if func is Tensor.__setitem__
-            else [t for t in tree_leaves(result) if isinstance(t, Tensor)]
-        )
+        written = [args[0]] if func is Tensor.__setitem__ else [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         if inputs and written:
             self.record.calls.append(
                 Call(func, self.stack[-1], inputs, tuple(self.new_value(tensor) for tensor in written))
@@ -285,16 +279,10 @@ def meta_copy(net: nn.Module) -> nn.Module:
     def to_meta(tensor: Tensor) -> Tensor:
         with torch.no_grad():
             twin = tensor.detach().to("meta")
-        return (
-            nn.Parameter(twin, requires_grad=tensor.requires_grad)
-            if isinstance(tensor, nn.Parameter)
-            else twin
-        )
+        return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
 
     tensors = [*net.parameters(), *net.buffers()]
-    tensors += [
-        value for module in net.modules() for value in vars(module).values() if isinstance(value, Tensor)
-    ]
+    tensors += [value for module in net.modules() for value in vars(module).values() if isinstance(value, Tensor)]
     return copy.deepcopy(net, {id(tensor): to_meta(tensor) for tensor in tensors})
 
 

@@ -73,7 +73,8 @@ def checkpoint_of(config: DictConfig, folder: Path) -> Path | None:
 
 
 def _quiet() -> None:
-    """Lightning tells what it found and what it defaults to; of the rest, these warnings are about nothing a user can change."""
+    """Lightning tells what it found and what it defaults to; of the rest, these warnings are about nothing a user can
+    change."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # data sets in memory are faster without
     warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # torch to Lightning, about Lightning's own code
@@ -128,7 +129,8 @@ def image_batch(config: DictConfig) -> Tensor:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Take back the folder that Hydra made for a run that could not start. Folders of a sweep stay: they get error.txt."""
+    """Take back the folder that Hydra made for a run that could not start. Folders of a sweep stay: they get
+    error.txt."""
     if HydraConfig.get().mode is RunMode.RUN and {item.name for item in folder.iterdir()} <= {".hydra", "train.log"}:
         shutil.rmtree(folder)
 

@@ -72,9 +72,7 @@ def sparsify(
         return new, _plan(new, new_record, names, record, member, sparsity, distribution, masked)
     except BudgetError as error:
         near = nearest_feasible(net, example, member, sparsity, distribution, include, exclude)
-        hint = (
-            f"the nearest sparsity that can is {near:g}" if near else "no sparsity can; exclude fewer layers"
-        )
+        hint = f"the nearest sparsity that can is {near:g}" if near else "no sparsity can; exclude fewer layers"
         raise BudgetError(f"sparsity {sparsity:g} can't meet the budget: {error}; {hint}") from None
 
 

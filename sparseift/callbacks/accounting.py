@@ -14,7 +14,8 @@ from ..sparsity import Plan
 
 
 class Accounting(pl.Callback):
-    """Counts samples as they are trained on. Samples of a step that grows by dense gradients cost more (see training_flops)."""
+    """Counts samples as they are trained on. Samples of a step that grows by dense gradients cost more (see
+    training_flops)."""
 
     def __init__(self, plan: Plan, sparsifier: Sparsifier):
         self.plan = plan

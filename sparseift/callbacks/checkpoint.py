@@ -18,8 +18,8 @@ LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames, so that a kill or a full disk leaves the old file as it was. The last checkpoint
-    but one stays as previous.ckpt."""
+    """Writes beside the target and renames, so that a kill or a full disk leaves the old file as it was. The last
+    checkpoint but one stays as previous.ckpt."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
@@ -39,8 +39,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpoint(pl.Callback):
-    """Saves last.ckpt every n optimizer steps and at the end of every epoch, and best.ckpt when the validation accuracy is higher
-    than ever (without a validation set there is none).
+    """Saves last.ckpt every n optimizer steps and at the end of every epoch, and best.ckpt when the validation
+    accuracy is higher than ever (without a validation set there is none).
 
     identity: what must agree between a run and the checkpoint that it goes on from.
     """
@@ -55,7 +55,7 @@ class Checkpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # The end of an epoch saves by itself, after validation: in between, Lightning's counters are neither here nor there.
+        # The end of an epoch saves by itself, after validation: in between, Lightning's counters are half moved on.
         due = self.every_n_steps and trainer.global_step % self.every_n_steps == 0
         if due and not trainer.is_last_batch and trainer.global_step != self._saved_at:
             self._save(trainer, LAST)
@@ -94,7 +94,8 @@ class Checkpoint(pl.Callback):
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint that `path` means: itself, or the newest whole one in the run folder `path`.
 
-    A damaged last.ckpt gives way to previous.ckpt, with a warning. Raises UserError where there is nothing to go on from.
+    A damaged last.ckpt gives way to previous.ckpt, with a warning. Raises UserError where there is nothing to go on
+    from.
     """
     folder = next((f for f in (path / "checkpoints", path) if (f / LAST).exists() or (f / PREVIOUS).exists()), None)
     if path.is_file() and _whole(path):
@@ -103,7 +104,9 @@ def find_checkpoint(path: Path) -> Path:
     if folder:
         candidates = [folder / LAST, folder / PREVIOUS]
     if not candidates:
-        raise UserError(f"resume: no checkpoint at {path}; give a .ckpt file or a run folder that holds checkpoints/{LAST}")
+        raise UserError(
+            f"resume: no checkpoint at {path}; give a .ckpt file or a run folder that holds checkpoints/{LAST}"
+        )
     for candidate in candidates:
         if candidate.exists() and _whole(candidate):
             if candidate != candidates[0]:

@@ -51,7 +51,8 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def continue_from(self, step: int) -> None:
-        """Take over the rows that an earlier process logged before it had done `step` optimizer steps; rows count steps from 0."""
+        """Take over the rows that an earlier process logged before it had done `step` optimizer steps; rows count
+        steps from 0."""
         if self.path.exists():
             with self.path.open(newline="") as file:
                 earlier = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]

@@ -32,7 +32,9 @@ class Lines(pl.Callback):
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
-        shown = [f"{name} {float(metrics[name]):.4f}" for name in ("train/loss", "val/loss", "val/acc1") if name in metrics]
+        shown = [
+            f"{name} {float(metrics[name]):.4f}" for name in ("train/loss", "val/loss", "val/acc1") if name in metrics
+        ]
         head = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} step {trainer.global_step}"
         print(", ".join([head, *shown, f"density {self.density:.4f}"]), flush=True)
 

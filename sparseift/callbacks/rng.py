@@ -13,8 +13,9 @@ import torch
 class RngState(pl.Callback):
     """State in plain tensors and numbers, so that a checkpoint loads with weights_only=True.
 
-    It is put back right before the first batch: setting up loaders after a resume draws numbers that the uninterrupted run
-    did not draw. Ranks are seeded alike and draw alike, so rank 0's state, which the checkpoint holds, is that of all.
+    It is put back right before the first batch: setting up loaders after a resume draws numbers that the
+    uninterrupted run did not draw. Ranks are seeded alike and draw alike, so rank 0's state, which the checkpoint
+    holds, is that of all.
     """
 
     def __init__(self):

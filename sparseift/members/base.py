@@ -22,9 +22,7 @@ class Member(Protocol):
 
     iso_flop: bool
 
-    def __call__(
-        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction
-    ) -> list[str]:
+    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
         """Edit `net`, a copy of the network that `record` describes, and name the layers of the result that
         are masked.
 
@@ -37,9 +35,7 @@ class Member(Protocol):
 def exact(sparsity: float) -> Fraction:
     """The sparsity as the decimal fraction that was typed, so that sizes do not depend on float noise."""
     if not 0 < sparsity < 1:
-        raise UserError(
-            f"sparsity {sparsity} is outside (0, 1); a share of zero weights such as 0.75 is meant"
-        )
+        raise UserError(f"sparsity {sparsity} is outside (0, 1); a share of zero weights such as 0.75 is meant")
     return Fraction(sparsity).limit_denominator(10**6)
 
 
@@ -87,9 +83,7 @@ def replaceable(net: nn.Module, record: Trace, eligible: Sequence[str]) -> list[
         for parameter in module.parameters(recurse=False):
             holders[id(parameter)] = holders.get(id(parameter), 0) + 1
     return [
-        name
-        for name in eligible
-        if not record.is_projection(name) and holders[id(net.get_submodule(name).weight)] == 1
+        name for name in eligible if not record.is_projection(name) and holders[id(net.get_submodule(name).weight)] == 1
     ]
 
 

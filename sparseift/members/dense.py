@@ -16,7 +16,5 @@ from ..trace import Trace
 class Dense:
     iso_flop: ClassVar[bool] = False
 
-    def __call__(
-        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction
-    ) -> list[str]:
+    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
         return list(eligible)

@@ -29,9 +29,7 @@ class Law:
 
 
 LAWS = tuple(Law(fan, gain2) for gain2 in (2.0, 1.0, 1 / 3) for fan in ("out", "in", "avg"))
-UNIFORM_PEAK = (
-    1.75  # |w| of a uniform law never exceeds sqrt(3) standard deviations; a normal one does at once
-)
+UNIFORM_PEAK = 1.75  # |w| of a uniform law never exceeds sqrt(3) standard deviations; a normal one does at once
 
 
 def fan_of(shape: torch.Size, fan: str) -> float:

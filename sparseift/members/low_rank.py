@@ -30,9 +30,7 @@ def factors(layer: nn.Module, rank: int, initial: Initializer) -> tuple[nn.Modul
         second = nn.Linear(rank, outputs, bias, device=layer.weight.device, dtype=layer.weight.dtype)
     else:
         kind = next(kind for kind in CONVS if isinstance(layer, kind))
-        second = kind(
-            rank, outputs, 1, groups=groups, bias=bias, device=layer.weight.device, dtype=layer.weight.dtype
-        )
+        second = kind(rank, outputs, 1, groups=groups, bias=bias, device=layer.weight.device, dtype=layer.weight.dtype)
     second.weight = initial.weight(layer.weight, tuple(second.weight.shape))
     if bias:
         second.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=layer.bias.requires_grad)

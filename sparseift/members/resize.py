@@ -45,9 +45,7 @@ def resize_layer_(
         layer.weight = new_of[layer.weight]
     if layer.bias is not None and layer.bias.numel() != outputs:
         if layer.bias not in new_of:
-            new_of[layer.bias] = nn.Parameter(
-                stretched(layer.bias, outputs), requires_grad=layer.bias.requires_grad
-            )
+            new_of[layer.bias] = nn.Parameter(stretched(layer.bias, outputs), requires_grad=layer.bias.requires_grad)
         layer.bias = new_of[layer.bias]
     if isinstance(layer, nn.Linear):
         layer.in_features, layer.out_features = inputs, outputs
@@ -84,9 +82,7 @@ def resize_norm_(norm: nn.Module, channels: int) -> None:
     if norm_channels(norm) == channels:
         return
     for name, parameter in list(norm.named_parameters(recurse=False)):
-        setattr(
-            norm, name, nn.Parameter(stretched(parameter, channels), requires_grad=parameter.requires_grad)
-        )
+        setattr(norm, name, nn.Parameter(stretched(parameter, channels), requires_grad=parameter.requires_grad))
     for name, buffer in list(norm.named_buffers(recurse=False)):
         if buffer is not None and buffer.dim():
             setattr(norm, name, stretched(buffer, channels))

@@ -49,9 +49,7 @@ class SparseDoped:
     activation: bool = True
     iso_flop: ClassVar[bool] = True
 
-    def __call__(
-        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction
-    ) -> list[str]:
+    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
         initial = initializer(net, record)
         local = set(replaceable(net, record, eligible))
         masked = []

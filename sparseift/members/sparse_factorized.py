@@ -47,9 +47,7 @@ class SparseFactorized:
     activation: bool = True
     iso_flop: ClassVar[bool] = True
 
-    def __call__(
-        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction
-    ) -> list[str]:
+    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
         initial = initializer(net, record)
         usual = usual_activation(record)
         local = set(replaceable(net, record, eligible))
@@ -71,9 +69,7 @@ class SparseFactorized:
 
 def usual_activation(record: Trace) -> nn.Module:
     """The activation that most layers of the network end in; ReLU where none does."""
-    found = [
-        activation for name in record.layers if (activation := record.activation_after(name)[0]) is not None
-    ]
+    found = [activation for name in record.layers if (activation := record.activation_after(name)[0]) is not None]
     if not found:
         return nn.ReLU()
     kind, _ = Counter(type(activation) for activation in found).most_common(1)[0]

@@ -48,14 +48,12 @@ class SparseParallel:
     activation: bool = True
     iso_flop: ClassVar[bool] = True
 
-    def __call__(
-        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction
-    ) -> list[str]:
+    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
         count = branch_count(sparsity)
         if count < 2:
             raise UserError(
-                f"sparse_parallel at sparsity {float(sparsity):g} has {float(1 / (1 - sparsity)):.2f} branches, fewer than "
-                "two; the nearest that works is 0.34"
+                f"sparse_parallel at sparsity {float(sparsity):g} has {float(1 / (1 - sparsity)):.2f} branches, "
+                "fewer than two; the nearest that works is 0.34"
             )
         initial = initializer(net, record)
         local = set(replaceable(net, record, eligible))
@@ -70,11 +68,7 @@ class SparseParallel:
             for _ in range(count):
                 norm = None
                 if self.norm and site.norm is not None:
-                    norm = (
-                        fresh_norm(site.norm, site.channels)
-                        if activation is not None
-                        else copy.deepcopy(site.norm)
-                    )
+                    norm = fresh_norm(site.norm, site.channels) if activation is not None else copy.deepcopy(site.norm)
                 branches.append(branch(resized_layer(site.layer, initial), norm, activation))
             replace(net, name, Parallel(branches))
             if self.norm and site.norm_name:

@@ -52,8 +52,9 @@ def width_factor(sparsity: Fraction, denominator: int, rounding: str) -> Fractio
     if numerator <= denominator:
         least = 1 - (denominator / (denominator + (0.5 if rounding == "nearest" else 1))) ** 2
         raise UserError(
-            f"sparse_wide at sparsity {float(sparsity):g} asks for {sqrt(1 / (1 - sparsity)):.3f} times the width, but hidden "
-            f"widths can only change in steps of 1/{denominator}; the nearest sparsity that works is {least + 0.005:.2f}"
+            f"sparse_wide at sparsity {float(sparsity):g} asks for {sqrt(1 / (1 - sparsity)):.3f} times the width, but "
+            f"hidden widths can only change in steps of 1/{denominator}; the nearest sparsity that works is "
+            f"{least + 0.005:.2f}"
         )
     return Fraction(numerator, denominator)
 
@@ -65,19 +66,13 @@ class SparseWide:
     rounding: str = "nearest"
     iso_flop: ClassVar[bool] = True
 
-    def __call__(
-        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction
-    ) -> list[str]:
+    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
         factor = width_factor(sparsity, width_denominator(record), self.rounding)
         never_ran = [
-            name
-            for name, module in net.named_modules()
-            if isinstance(module, LAYERS) and not record.ran[name]
+            name for name, module in net.named_modules() if isinstance(module, LAYERS) and not record.ran[name]
         ]
         if never_ran:
-            raise UserError(
-                f"sparse_wide: {never_ran[0]} did not run with the example, so its width is unknown"
-            )
+            raise UserError(f"sparse_wide: {never_ran[0]} did not run with the example, so its width is unknown")
         initial = initializer(net, record)
         targets = {name: self._outputs(record, name, factor) for name in record.layers}
         arrived = _arrivals(record, targets)
@@ -118,7 +113,7 @@ def _arrivals(record: Trace, targets: dict[str, int]) -> dict[str, int]:
             module.register_forward_pre_hook(adapt(name))
         elif own := [key for key, _ in module.named_parameters(recurse=False)]:
             raise UserError(
-                f"sparse_wide can't widen {name or 'the network'} ({type(module).__name__}): its own parameter '{own[0]}'"
+                f"sparse_wide can't widen {name or 'the network'} ({type(module).__name__}) with a parameter '{own[0]}'"
             )
     args, kwargs = on_meta(record.example)
     try:
@@ -133,9 +128,7 @@ def _arrivals(record: Trace, targets: dict[str, int]) -> dict[str, int]:
 
 
 def _has_width(module: nn.Module) -> bool:
-    return isinstance(module, (*LAYERS, *NORMS)) or (
-        isinstance(module, nn.PReLU) and module.num_parameters > 1
-    )
+    return isinstance(module, (*LAYERS, *NORMS)) or (isinstance(module, nn.PReLU) and module.num_parameters > 1)
 
 
 def _channel_dim(module: nn.Module, arriving: Tensor) -> int:
@@ -145,9 +138,7 @@ def _channel_dim(module: nn.Module, arriving: Tensor) -> int:
     return arriving.dim() - len(kernel) - 1 if kernel else 1
 
 
-def _widen_(
-    module: nn.Module, arriving: int, outputs: int | None, initial, new_of: dict[Tensor, nn.Parameter]
-) -> None:
+def _widen_(module: nn.Module, arriving: int, outputs: int | None, initial, new_of: dict[Tensor, nn.Parameter]) -> None:
     if isinstance(module, LAYERS):
         inputs, old_outputs, groups = channels_of(module)
         depthwise = groups > 1 and groups == inputs

@@ -15,8 +15,9 @@ from .base import Sparsifier
 class MaskCallback(pl.Callback):
     """Masks gradients in every step, and lets the sparsifier move the masks in the steps where one is due.
 
-    It acts where Lightning has the gradients final: summed over micro-batches, averaged over ranks, unscaled, not yet clipped.
-    So every rank sees the same growth scores and moves its masks alike. A step whose gradients are not finite moves nothing.
+    It acts where Lightning has the gradients final: summed over micro-batches, averaged over ranks, unscaled, not yet
+    clipped. So every rank sees the same growth scores and moves its masks alike. A step whose gradients are not
+    finite moves nothing.
     """
 
     def __init__(self, masks: Masks, sparsifier: Sparsifier, seed: int):
@@ -57,7 +58,9 @@ class MaskCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if self.state_key not in checkpoint.get("callbacks", {}):
-            raise UserError("the checkpoint has no masks: it is not of a sparse run, and a sparse run can't go on from it")
+            raise UserError(
+                "the checkpoint has no masks: it is not of a sparse run, and a sparse run can't go on from it"
+            )
 
     def _gradients_finite(self) -> bool:
         gradients = [weight.grad for weight in self.masks.weights.values() if weight.grad is not None]

@@ -36,7 +36,8 @@ class Schedule:
             )
         if not 0 <= self.begin < self.end <= 1:
             raise UserError(
-                f"sparsifier.begin is {self.begin} and end {self.end}; fractions of training with 0 <= begin < end <= 1 are meant"
+                f"sparsifier.begin is {self.begin} and end {self.end}; fractions of training are meant, "
+                "0 <= begin < end <= 1"
             )
         if not 0 < self.drop_fraction <= 1:
             raise UserError(

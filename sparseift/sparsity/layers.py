@@ -33,8 +33,6 @@ def _matching(globs: Iterable[str], names: list[str], option: str) -> set[str]:
         hits = {name for name in names if fnmatchcase(name, glob)}
         if not hits:
             near = get_close_matches(glob, names, n=3, cutoff=0.4) or names[:3]
-            raise UserError(
-                f"sparsity.{option}: no layer matches '{glob}'; layers are named like {', '.join(near)}"
-            )
+            raise UserError(f"sparsity.{option}: no layer matches '{glob}'; layers are named like {', '.join(near)}")
         found |= hits
     return found

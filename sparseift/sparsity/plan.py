@@ -105,7 +105,8 @@ def plan_for_budget(
     fixed = sum(cost.flops for name, cost in costs.items() if name not in set(masked))
     if fixed >= budget:
         raise BudgetError(
-            f"the layers that stay dense cost {fixed:,} FLOPs, above the budget of {budget:,}: no mask can make up for it"
+            f"the layers that stay dense cost {fixed:,} FLOPs, above the budget of {budget:,}: "
+            "no mask can make up for it"
         )
     price = {name: costs[name].flops_per_weight for name in masked}
     if sum(costs[name].flops for name in masked) <= budget - fixed:
@@ -137,9 +138,7 @@ def _active_counts(
     """Active weights per layer whose total price is `target`. price: of one weight, for each masked
     layer."""
     total = {name: price[name] * costs[name].numel for name in price}
-    density = _densities(
-        total, {name: distribution.relative_density(costs[name].shape) for name in price}, target
-    )
+    density = _densities(total, {name: distribution.relative_density(costs[name].shape) for name in price}, target)
     return _rounded({name: density[name] * costs[name].numel for name in price}, price)
 
 

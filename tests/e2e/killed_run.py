@@ -1,7 +1,7 @@
 """sparseift.train that kills itself: python killed_run.py HOOK STEP OVERRIDES...
 
-HOOK is a hook of Lightning callbacks, or 'save' for the middle of writing a checkpoint; SIGKILL comes when it runs with
-`trainer.global_step` at STEP.
+HOOK is a hook of Lightning callbacks, or 'save' for the middle of writing a checkpoint; SIGKILL comes when it runs
+with `trainer.global_step` at STEP.
 """
 
 import os
