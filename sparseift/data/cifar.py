@@ -1,0 +1,55 @@
+"""CIFAR-10 and CIFAR-100, in the python format of https://www.cs.toronto.edu/~kriz/cifar.html."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchvision.datasets import CIFAR10, CIFAR100
+
+from sparseift.data.download import download_into
+from sparseift.data.tensors import TensorImageData
+from sparseift.errors import UserError
+
+
+class Cifar10(TensorImageData):
+    """50,000 + 10,000 colour images of 32 x 32 pixels in 10 classes.
+
+    Args:
+        root: folder that holds (or will hold) torchvision's folder of the set.
+        download: fetch the set if it is not there.
+        common: the arguments of `TensorImageData`.
+    """
+
+    source: ClassVar[type[CIFAR10]] = CIFAR10
+
+    def __init__(self, *, root: str, download: bool, **common: Any) -> None:
+        super().__init__(**common)
+        self.root = Path(root).expanduser().resolve()
+        self.download = download
+
+    def _by_hand(self) -> str:
+        return f"unpack {self.source.filename} from https://www.cs.toronto.edu/~kriz/cifar.html there"
+
+    def prepare_data(self) -> None:
+        """Download the set where that is asked for and needed. UserError if it can't be had."""
+        if self.download:
+            fetch = partial(self.source, self.root, download=True)
+            download_into(self.root, self.source.__name__, fetch, self._by_hand())
+
+    def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
+        try:
+            data = self.source(self.root, train=train)
+        except RuntimeError as error:
+            raise UserError(
+                f"no complete folder {self.source.base_folder} in {self.root}: "
+                f"set dataset.download=true, or {self._by_hand()}"
+            ) from error
+        return torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
+
+
+class Cifar100(Cifar10):
+    """50,000 + 10,000 colour images of 32 x 32 pixels in 100 classes; arguments of `Cifar10`."""
+
+    source = CIFAR100

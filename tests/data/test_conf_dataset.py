@@ -1,0 +1,61 @@
+"""Every file of conf/dataset builds its data module without reading data, and brings its recipe along."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from sparseift.data.base import ImageData
+
+CONF = Path(__file__).parents[2] / "conf"
+NAMES = sorted(file.stem for file in (CONF / "dataset").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_builds_without_data(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SPARSEIFT_DATA", str(tmp_path / "nowhere"))
+    changes = ["batch_size=3", "val_size=7", "num_workers=1"]
+    cfg = composed(f"dataset={name}", "seed=5", *(f"dataset.{change}" for change in changes))
+    data = instantiate(cfg.dataset)
+    assert isinstance(data, ImageData)
+    assert (data.batch_size, data.val_size, data.num_workers, data.seed) == (3, 7, 1, 5)
+    assert getattr(data, "root", tmp_path / "nowhere" / name) == tmp_path / "nowhere" / name
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_root_given_by_hand_is_taken(name: str, tmp_path: Path) -> None:
+    if "root" in composed(f"dataset={name}").dataset:
+        cfg = composed(f"dataset={name}", f"dataset.root={tmp_path}")
+        assert instantiate(cfg.dataset).root == tmp_path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_what_it_is_and_brings_its_recipe(name: str) -> None:
+    text = (CONF / "dataset" / f"{name}.yaml").read_text()
+    assert text.removeprefix("# @package _global_\n").startswith("# ")
+
+    recipe = {"cifar10": "cifar", "cifar100": "cifar", "imagenet": "imagenet"}.get(name, "short")
+    assert composed(f"dataset={name}").recipe == composed(f"recipe={recipe}").recipe
+    other = "cifar" if recipe == "short" else "short"
+    assert composed(f"dataset={name}", f"recipe={other}").recipe == composed(f"recipe={other}").recipe
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_sets_that_need_no_files_fit_their_configuration(name: str) -> None:
+    cfg = composed(f"dataset={name}").dataset
+    data = instantiate(cfg)
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        images, targets = next(iter(loader))
+        assert images.shape == (cfg.batch_size, cfg.channels, cfg.image_size, cfg.image_size)
+        assert set(targets.tolist()) <= set(range(cfg.num_classes))
+    # Of test images, as padding darkens the training images.
+    assert abs(images.mean()) < 0.1
+    assert abs(images.std() - 1) < 0.1
