@@ -96,11 +96,12 @@ def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run
     import pytorch_lightning as pl
     from pytorch_lightning.loggers import TensorBoardLogger
 
-    from .callbacks import Accounting, AtomicCheckpointIO, Checkpoint, MetricsCsv, RngState, progress
+    from .callbacks import Accounting, AtomicCheckpointIO, Checkpoint, MetricsCsv, RngState, progress, quiet
     from .module import Classifier
     from .sparsifiers import Sparsifier
     from .sparsifiers.callback import MaskCallback
 
+    quiet()
     check(config)
     every = config.checkpoint.every_n_steps
     if every is not None and (not isinstance(every, int) or every < 1):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +40,8 @@ def plan_summary(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def versions() -> dict[str, str]:
-    import pytorch_lightning
-    import torchvision
-
-    from . import __version__
-
-    return {
-        "sparseift": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "pytorch_lightning": pytorch_lightning.__version__,
-    }
+    packages = ("sparseift", "torch", "torchvision", "pytorch-lightning")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

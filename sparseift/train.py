@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,11 @@ def train(config: DictConfig) -> None:
     if config.resume == "auto" and (folder / "results.json").exists():
         print(f"already finished: {folder / 'results.json'}")
         return
-    _quiet()
+    if HydraConfig.get().mode is RunMode.MULTIRUN and config.trainer.strategy != "auto" and config.trainer.devices != 1:
+        raise UserError(
+            f"a sweep with trainer.strategy={config.trainer.strategy} in one process would mix up its jobs; "
+            "run them one by one, without -m"
+        )
     try:
         parts = build_run(config, folder, identity_of(config))
         checkpoint = checkpoint_of(config, folder)
@@ -70,14 +72,6 @@ def checkpoint_of(config: DictConfig, folder: Path) -> Path | None:
     if config.resume != "auto":
         return find_checkpoint(Path(config.resume))
     return find_checkpoint(folder) if any((folder / "checkpoints").glob("*.ckpt")) else None
-
-
-def _quiet() -> None:
-    """Lightning tells what it found and what it defaults to; of the rest, these warnings are about nothing a user can
-    change."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # data sets in memory are faster without
-    warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # torch to Lightning, about Lightning's own code
 
 
 def _evaluate(config: DictConfig, parts: Run, folder: Path) -> tuple[dict[str, float], dict[str, float]]:

@@ -3,7 +3,7 @@
 from .accounting import Accounting
 from .checkpoint import AtomicCheckpointIO, Checkpoint, find_checkpoint
 from .metrics_csv import MetricsCsv
-from .progress import progress
+from .progress import progress, quiet
 from .rng import RngState
 
-__all__ = ["Accounting", "AtomicCheckpointIO", "Checkpoint", "MetricsCsv", "RngState", "find_checkpoint", "progress"]
+__all__ = ["Accounting", "AtomicCheckpointIO", "Checkpoint", "MetricsCsv", "RngState", "find_checkpoint", "progress", "quiet"]

@@ -46,7 +46,8 @@ class Accounting(pl.Callback):
             self.spent["dense_gradient_samples"] += samples
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        pl_module.log("train/flops", float(self.train_flops))
+        for logger in trainer.loggers:
+            logger.log_metrics({"train/flops": float(self.train_flops)}, step=trainer.global_step - 1)
         self._tick()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from typing import Any
 
 import pytorch_lightning as pl
@@ -42,3 +44,11 @@ class Lines(pl.Callback):
 def progress(density: float) -> pl.Callback:
     """The display that suits standard output."""
     return Bar(density) if sys.stdout.isatty() else Lines(density)
+
+
+def quiet() -> None:
+    """Lightning tells what it found and what it defaults to; none of this is anything a user can change."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # data sets in memory are faster without
+    warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # torch to Lightning, about Lightning's own code
