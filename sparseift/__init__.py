@@ -1,5 +1,5 @@
-"""Sparse Iso-FLOP Transformations: wider, parallel, factorized or doped layers, sparse enough to cost what
-the dense network costs.
+"""Sparse Iso-FLOP Transformations: wider, parallel, factorized or doped layers, sparse enough to cost what the dense
+network costs.
 
 As a library, on any torch module:
 

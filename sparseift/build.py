@@ -119,6 +119,7 @@ def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run
         masks = Masks.random(net, plan, config.seed)
         masks.apply()
         callbacks.insert(0, MaskCallback(masks, sparsifier, config.seed))
+    callbacks += [make(callback) for callback in config.callbacks.values()]
     callbacks.append(Checkpoint(folder / "checkpoints", every, identity))
     module = Classifier(
         net,

@@ -4,6 +4,5 @@
 class UserError(ValueError):
     """A mistake in the input, told in one line: what was wrong and what would be right.
 
-    The command line prints the message alone and exits with code 2; a library user sees an ordinary
-    ValueError.
+    The command line prints the message alone and exits with code 2; a library user sees an ordinary ValueError.
     """

@@ -1,8 +1,8 @@
 """FLOPs: 2 per multiply-accumulate of convolutions and linears, forward, one sample.
 
-A weight that is used at `positions` places of one sample costs 2 * positions FLOPs, and a masked weight
-costs nothing, so the FLOPs of a network are linear in the densities of its layers. Norms, activations and
-biases are not counted.
+A weight that is used at `positions` places of one sample costs 2 * positions FLOPs, and a masked weight costs
+nothing, so the FLOPs of a network are linear in the densities of its layers. Norms, activations and biases are not
+counted.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class LayerCost:
 
 
 def layer_costs(record: Trace) -> dict[str, LayerCost]:
-    """The cost of every layer that ran, in execution order; layers that share a weight count under the
-    first one's name."""
+    """The cost of every layer that ran, in execution order; layers that share a weight count under the first one's
+    name."""
     owner: dict[int, str] = {}
     positions: dict[str, int] = {}
     for layer in record.layers.values():
@@ -49,12 +49,11 @@ def forward_flops(net: nn.Module, example: Tensor | tuple | dict) -> int:
 
 
 def training_flops(forward: int, forward_stored: int, samples: int, dense_gradient_samples: int = 0) -> int:
-    """FLOPs of training on `samples` samples, of which `dense_gradient_samples` fell on steps that grow by
-    dense gradients.
+    """FLOPs of training on `samples` samples, of which `dense_gradient_samples` fell on steps that grow by dense
+    gradients.
 
-    A step costs one forward pass and twice that for the backward pass. A step that needs the gradient of
-    every stored weight pays the dense price for the weight gradient alone: 2 f_S + f_D instead of 3 f_S
-    (RigL, appendix on FLOPs).
+    A step costs one forward pass and twice that for the backward pass. A step that needs the gradient of every stored
+    weight pays the dense price for the weight gradient alone: 2 f_S + f_D instead of 3 f_S (RigL, appendix on FLOPs).
 
     forward: FLOPs per sample under the masks, f_S. forward_stored: the same with nothing masked, f_D.
     """

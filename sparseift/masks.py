@@ -1,8 +1,7 @@
 """The masks themselves: exact counts, kept beside the weights that they silence.
 
-A masked weight is exactly zero in the weight tensor, so the network runs as it is and its state dict is a
-plain one. Masking the gradients once a step keeps it so: momentum, weight decay and update of a masked
-weight are then all zero.
+A masked weight is exactly zero in the weight tensor, so the network runs as it is and its state dict is a plain one.
+Masking the gradients once a step keeps it so: momentum, weight decay and update of a masked weight are then all zero.
 """
 
 from __future__ import annotations
@@ -19,17 +18,16 @@ from .sparsity.plan import Plan
 
 
 def generator_for(device: torch.device, *key: object) -> torch.Generator:
-    """A random generator that depends on `key` alone: the same on every rank, in every process and after a
-    resume."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    """A random generator that depends on `key` alone: the same on every rank, in every process and after a resume."""
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
 def largest(values: Tensor, count: int) -> Tensor:
-    """A boolean tensor that marks exactly the `count` largest of a 1-D tensor; among equal values the first
-    ones."""
+    """A boolean tensor that marks exactly the `count` largest of a 1-D tensor; of equal values the first. NaN is least."""
     if count <= 0 or count >= values.numel():
         return torch.full_like(values, count > 0, dtype=torch.bool)
+    values = values.nan_to_num(-torch.inf, torch.inf, -torch.inf)
     threshold = values.kthvalue(values.numel() - count + 1).values
     chosen = values > threshold
     ties = (values == threshold).nonzero().squeeze(1)
@@ -58,8 +56,11 @@ class Masks:
 
     def __init__(self, net: nn.Module, masks: Mapping[str, Tensor]):
         self.weights: dict[str, nn.Parameter] = {name: net.get_submodule(name).weight for name in masks}
-        self._masks = {name: mask.to(self.weights[name]) for name, mask in masks.items()}  # floats multiply fastest
-        self.active = {name: int(mask.sum()) for name, mask in masks.items()}
+        # of the type of the weights: that multiplies fastest
+        self._masks = {
+            name: torch.empty_like(self.weights[name], requires_grad=False).copy_(mask) for name, mask in masks.items()
+        }
+        self.active = {name: int(mask.bool().sum()) for name, mask in masks.items()}
 
     @classmethod
     def random(cls, net: nn.Module, plan: Plan, seed: int) -> Masks:
@@ -67,7 +68,8 @@ class Masks:
         masks = {}
         for name, layer in plan.masked.items():
             device = net.get_submodule(name).weight.device
-            order = torch.rand(layer.numel, generator=generator_for(device, seed, "mask", name), device=device)
+            generator = generator_for(device, seed, "mask", name)
+            order = torch.rand(layer.numel, generator=generator, device=device, dtype=torch.float32)
             masks[name] = largest(order, layer.active).view(layer.shape)
         return cls(net, masks)
 
@@ -84,6 +86,10 @@ class Masks:
     def __setitem__(self, name: str, mask: Tensor) -> None:
         self._masks[name].copy_(mask)
 
+    def to_weights(self) -> None:
+        """Move every mask to the device of its weight."""
+        self._masks = {name: mask.to(self.weights[name].device) for name, mask in self._masks.items()}
+
     @torch.no_grad()
     def apply(self) -> None:
         """Set the masked weights to zero."""
@@ -92,7 +98,8 @@ class Masks:
 
     @torch.no_grad()
     def mask_gradients(self) -> None:
-        """Set the gradients of the masked weights to zero."""
+        """Set the gradients of the masked weights to zero, as long as they are finite: steps with gradients that are not
+        are skipped, as loss scalers do, or lost with or without masks."""
         with_gradient = [name for name, weight in self.weights.items() if weight.grad is not None]
         if with_gradient:
             torch._foreach_mul_([self.weights[n].grad for n in with_gradient], [self._masks[n] for n in with_gradient])
@@ -106,16 +113,16 @@ class Masks:
         if state.keys() != self._masks.keys():
             strange = sorted(state.keys() ^ self._masks.keys())[0]
             raise UserError(f"the saved masks are of another network: {strange} is masked in only one of the two")
+        loaded = {}
         for name, packed in state.items():
             shape = tuple(self.weights[name].shape)
             if packed.numel() != -(-prod(shape) // 8):
                 raise UserError(f"the saved mask of {name} does not fit a weight of shape {shape}")
-            mask = unpack(packed.to(self.weights[name].device), shape)
-            if int(mask.sum()) != self.active[name]:
-                raise UserError(
-                    f"the saved mask of {name} has {int(mask.sum())} active weights, the plan {self.active[name]}: "
-                    "the sparsity differs"
-                )
+            loaded[name] = unpack(packed.to(self.weights[name].device), shape)
+            count, planned = int(loaded[name].sum()), self.active[name]
+            if count != planned:
+                raise UserError(f"the saved mask of {name} has {count} active weights, not {planned}: sparsity differs")
+        for name, mask in loaded.items():
             self[name] = mask
 
     def sha256(self) -> str:

@@ -1,9 +1,9 @@
-"""What a network computes, seen by running it once on the meta device: no data, no arithmetic, no guessing
-from names.
+"""What a network computes, seen by running it once on the meta device: no data, no arithmetic, no guessing from
+names.
 
-`trace(net, example)` records every torch function call with the tensors that flow between them. From that
-record come the layers in execution order, how often each of their weights is used, the norm and the
-activation that follow a layer, and which layers are projection shortcuts.
+`trace(net, example)` records every torch function call with the tensors that flow between them. From that record come
+the layers in execution order, how often each of their weights is used, the norm and the activation that follow a
+layer, and which layers are projection shortcuts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -26,17 +26,16 @@ from .errors import UserError
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYERS = (*CONVS, *TRANSPOSED, nn.Linear)
+LAYER_FUNCTIONS = {
+    F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
+}  # fmt: skip
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 
-ACTIVATIONS: dict[Callable, type[nn.Module]] = {
-    F.relu: nn.ReLU, torch.relu: nn.ReLU, torch.relu_: nn.ReLU, Tensor.relu: nn.ReLU, Tensor.relu_: nn.ReLU,
-    F.relu6: nn.ReLU6, F.hardtanh: nn.Hardtanh, F.leaky_relu: nn.LeakyReLU, F.elu: nn.ELU,
-    F.selu: nn.SELU, F.celu: nn.CELU,
-    F.gelu: nn.GELU, F.silu: nn.SiLU, F.mish: nn.Mish, F.hardswish: nn.Hardswish, F.softplus: nn.Softplus,
-    torch.tanh: nn.Tanh, Tensor.tanh: nn.Tanh,
+ACTIVATIONS = {
+    F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh, F.leaky_relu, F.elu, F.selu,
+    F.celu, F.gelu, F.silu, F.mish, F.hardswish, F.softplus, F.prelu, torch.tanh, Tensor.tanh, Tensor.tanh_,
 }  # fmt: skip
-"""Non-linearities a layer may end in. Gates (sigmoid, softmax) are not among them: they scale another
-tensor."""
+"""Non-linearities a layer may end in. Gates (sigmoid, softmax) are not among them: they scale another tensor."""
 
 SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
 
@@ -49,16 +48,37 @@ class Call:
     module: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    options: tuple[tuple, dict] | None = None  # further arguments, of activations only
+
+
+class Function(nn.Module):
+    """An activation that the network calls as a function, with the options that it gives it."""
+
+    def __init__(self, function: Callable, args: tuple, kwargs: dict[str, Any]):
+        super().__init__()
+        self.function, self.args, self.kwargs = function, args, kwargs
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.function(inputs, *self.args, **self.kwargs)
+
+    def extra_repr(self) -> str:
+        return f"{self.function.__name__}, {self.args}, {self.kwargs}"
 
 
 @dataclass
 class Layer:
-    """A convolution or linear module that ran. `positions`: how often each weight is used for one
-    sample."""
+    """A convolution or linear module whose weight was used.
+
+    positions: how often each weight is used for one sample. functional: the network took the weight without calling
+    the module. derived: what was used was computed from the weight (weight standardisation), so zeros in it do not
+    stay zero.
+    """
 
     name: str
     module: nn.Module
     positions: int = 0
+    functional: bool = False
+    derived: bool = False
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
 
@@ -105,11 +125,11 @@ class Trace:
         return self._sole_successor(name, lambda module: isinstance(module, NORMS))
 
     def activation_after(self, name: str) -> tuple[nn.Module | None, str | None]:
-        """The non-linearity that the output of a layer meets before the next layer, and its module's name
-        if that module directly follows the layer (or its norm), runs once and is read by nothing else.
+        """The non-linearity that the output of a layer meets before the next layer, and its module's name if that
+        module directly follows the layer (or its norm), runs once and is read by nothing else.
 
-        Sums, norms, dropout and reshaping are looked through: the second convolution of a residual block
-        ends in the activation after the addition.
+        Sums, norms, dropout and reshaping are looked through: the second convolution of a residual block ends in the
+        activation after the addition.
         """
         seen: set[int] = set()
         frontier = list(self.layers[name].outputs)
@@ -124,8 +144,8 @@ class Trace:
         return None, None
 
     def is_projection(self, name: str) -> bool:
-        """Whether a pointwise layer is the shortcut of a residual block: its output is added to a tensor
-        that comes from the same input through other layers."""
+        """Whether a pointwise layer is the shortcut of a residual block: its output is added to a tensor that comes
+        from the same input through other layers."""
         layer = self.layers[name]
         if not layer.pointwise:
             return False
@@ -164,16 +184,14 @@ class Trace:
 
     def _direct_activation(self, name: str) -> str | None:
         before = self.norm_after(name) or name
-        return self._sole_successor(before, lambda module: isinstance(module, tuple(ACTIVATIONS.values())))
+        return self._sole_successor(before, _is_activation)
 
     def _activation_module(self, call: Call) -> nn.Module:
         owner = self.net.get_submodule(call.module)
-        kind = ACTIVATIONS[call.func]
-        return copy.deepcopy(owner) if isinstance(owner, kind) else kind()
+        return copy.deepcopy(owner) if _is_activation(owner) else Function(call.func, *call.options)
 
     def _sources(self, values: list[int]) -> set[int]:
-        """The values and what they were made from by functions of one tensor (pooling, norms,
-        activations)."""
+        """The values and what they were made from by functions of one tensor (pooling, norms, activations)."""
         found = set(values)
         frontier = list(values)
         while frontier:
@@ -205,14 +223,25 @@ class Trace:
         return found
 
 
+def _is_activation(module: nn.Module) -> bool:
+    return type(module).__module__ == nn.ReLU.__module__
+
+
 class _Recorder(TorchFunctionMode):
-    def __init__(self, record: Trace):
+    """Writes a trace while a network runs. Modules announce themselves by hooks, functions by being called."""
+
+    def __init__(self, record: Trace, runner: nn.Module):
         super().__init__()
         self.record = record
-        self.stack: list[str] = [""]
+        self.stack: list[str] = []
+        self.modules = dict(runner.named_modules())
+        self.owner = {id(module.weight): name for name, module in self.modules.items() if isinstance(module, LAYERS)}
         self._alive: list[Tensor] = []  # keeps id() of every tensor unique while tracing
         self._value: dict[int, int] = {}
         self._count = 0
+        for name, module in self.modules.items():
+            module.register_forward_pre_hook(self._enter(name))
+            module.register_forward_hook(self._leave(name))
 
     def new_value(self, tensor: Tensor) -> int:
         self._alive.append(tensor)
@@ -221,46 +250,58 @@ class _Recorder(TorchFunctionMode):
         return self._count
 
     def values(self, tree: Any) -> tuple[int, ...]:
-        return tuple(self._value[id(t)] for t in tree_leaves(tree) if isinstance(t, Tensor) and id(t) in self._value)
+        known = (self._value.get(id(leaf)) for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+        return tuple(value for value in known if value is not None)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         inputs = self.values((args, kwargs))
         result = func(*args, **kwargs)
-        written = [args[0]] if func is Tensor.__setitem__ else [t for t in tree_leaves(result) if isinstance(t, Tensor)]
-        if inputs and written:
-            self.record.calls.append(
-                Call(func, self.stack[-1], inputs, tuple(self.new_value(tensor) for tensor in written))
-            )
+        written = (args[0],) if func is Tensor.__setitem__ else tree_leaves(result)
+        written = [tensor for tensor in written if isinstance(tensor, Tensor)]
+        if written and (inputs or func in LAYER_FUNCTIONS):
+            outputs = tuple(self.new_value(tensor) for tensor in written)
+            owner = self._layer(written[0], *args, **kwargs) if func in LAYER_FUNCTIONS else None
+            options = (args[1:], kwargs) if func in ACTIVATIONS else None
+            self.record.calls.append(Call(func, owner or self.stack[-1], inputs, outputs, options))
         return result
 
-    def enter(self, name: str) -> Callable:
+    def _layer(self, output: Tensor, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> str | None:
+        """Note the use of a layer's weight; its name, or None for a filter of the network's own, such as a blur."""
+        inside = isinstance(self.modules[self.stack[-1]], LAYERS)
+        name = self.stack[-1] if inside else self.owner.get(id(weight))
+        if name is None:
+            return None
+        layer = self.record.layers.setdefault(name, Layer(name, self.modules[name]))
+        layer.functional |= not inside
+        layer.derived |= id(weight) not in self.owner
+        with torch._C.DisableTorchFunction():
+            used = input if isinstance(layer.module, TRANSPOSED) else output
+            layer.positions += used.numel() // layer.module.weight.shape[0]
+        layer.inputs += self.values(input)
+        layer.outputs += self.values(output)
+        if not inside:
+            self.record.ran[name] += 1
+        return name
+
+    def _enter(self, name: str) -> Callable:
         def hook(module: nn.Module, args: tuple) -> None:
             self.stack.append(name)
             self.record.ran[name] += 1
-            if isinstance(module, LAYERS):
-                self.record.layers.setdefault(name, Layer(name, module)).inputs += self.values(args)
 
         return hook
 
-    def leave(self, name: str, batch: int) -> Callable:
+    def _leave(self, name: str) -> Callable:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
             self.stack.pop()
-            values = self.values(output)
-            self.record.module_outputs[name] += values
-            if isinstance(module, LAYERS):
-                layer = self.record.layers[name]
-                used = args[0] if isinstance(module, TRANSPOSED) else output
-                with torch._C.DisableTorchFunction():
-                    layer.positions += used.numel() // (module.weight.shape[0] * batch)
-                layer.outputs += values
+            self.record.module_outputs[name] += self.values(output)
 
         return hook
 
 
 def inputs_of(example: Tensor | tuple | dict) -> tuple[tuple, dict]:
-    """An example as positional and keyword arguments: a tensor, a tuple of arguments, a dict of keywords,
-    or both together."""
+    """An example as positional and keyword arguments: a tensor, a tuple of arguments, a dict of keywords, or both
+    together."""
     if (
         isinstance(example, tuple)
         and len(example) == 2
@@ -274,8 +315,8 @@ def inputs_of(example: Tensor | tuple | dict) -> tuple[tuple, dict]:
 
 
 def meta_copy(net: nn.Module) -> nn.Module:
-    """A copy of the network whose parameters, buffers and plain tensor attributes are on the meta device;
-    sharing is kept."""
+    """A copy of the network whose parameters, buffers and plain tensor attributes are on the meta device; sharing is
+    kept."""
 
     def to_meta(tensor: Tensor) -> Tensor:
         with torch.no_grad():
@@ -294,18 +335,16 @@ def on_meta(example: Any) -> Any:
 def trace(net: nn.Module, example: Tensor | tuple | dict) -> Trace:
     """Run a meta copy of `net` once in evaluation mode and record what happens.
 
-    `example` is a batch of any size; counts are for one sample. Raises UserError where the network does not
-    take it.
+    `example` is a batch of any size; counts are for one sample. Raises UserError where the network does not take it.
     """
     args, kwargs = on_meta(inputs_of(example))
+    batch = next(leaf.shape[0] for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+    one = partial(tree_map_only, Tensor, lambda tensor: tensor[:1] if tensor.shape[:1] == (batch,) else tensor)
+    args, kwargs = one(args), one(kwargs)
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     record = Trace(net, (args, kwargs))
-    recorder = _Recorder(record)
-    tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-    batch = tensors[0].shape[0]
     runner = meta_copy(net).eval()
-    for name, module in runner.named_modules():
-        module.register_forward_pre_hook(recorder.enter(name))
-        module.register_forward_hook(recorder.leave(name, batch))
+    recorder = _Recorder(record, runner)
     for tensor in tensors:
         recorder.new_value(tensor)
     try:
@@ -313,7 +352,7 @@ def trace(net: nn.Module, example: Tensor | tuple | dict) -> Trace:
             output = runner(*args, **kwargs)
     except (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError, AttributeError) as error:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-        where = recorder.stack[-1] or type(net).__name__
+        where = (recorder.stack and recorder.stack[-1]) or type(net).__name__
         raise UserError(
             f"the network cannot run on an example of shape {shapes}: {where}: {_first_line(error)}"
         ) from error

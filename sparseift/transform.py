@@ -37,13 +37,12 @@ def transform(
     """The network with its layers replaced by a member of the family: wider, parallel, factorized or doped.
 
     net: any module; it is left untouched. member: 'sparse_wide', 'sparse_parallel', 'sparse_factorized',
-    'sparse_doped', or an instance from `sparseift.members` with options of its own. sparsity: nominal s in
-    (0, 1). example: a batch of one or more samples that the network takes, as a tensor, a tuple of
-    arguments or a dict of keywords; only its shapes matter. include, exclude: globs of layer names (see
-    `eligible_layers`).
+    'sparse_doped', or an instance from `sparseift.members` with options of its own. sparsity: nominal s in (0, 1).
+    example: a batch of one or more samples that the network takes, as a tensor, a tuple of arguments or a dict of
+    keywords; only its shapes matter. include, exclude: globs of layer names (see `eligible_layers`).
 
-    The result has no zeros yet; `sparsify` also says which of its weights to mask and how many. Raises
-    UserError, naming the module and the reason, where the network can't be transformed.
+    The result has no zeros yet; `sparsify` also says which of its weights to mask and how many. Raises UserError,
+    naming the module and the reason, where the network can't be transformed.
     """
     return _transformed(net, trace(net, example), _as_member(member), sparsity, include, exclude)[0]
 
@@ -60,10 +59,9 @@ def sparsify(
 ) -> tuple[nn.Module, Plan]:
     """`transform`, and the plan at which the result costs the forward FLOPs of `net`.
 
-    With the dense member the plan has the share `sparsity` of the eligible weights masked instead, at a
-    fraction of the cost. distribution: how density is spread over layers, uniform by default. masked=False
-    plans no masks at all. Raises BudgetError where no density meets the budget, with the nearest sparsity
-    that does.
+    With the dense member the plan has the share `sparsity` of the eligible weights masked instead, at a fraction of
+    the cost. distribution: how density is spread over layers, uniform by default. masked=False plans no masks at all.
+    Raises BudgetError where no density meets the budget, with the nearest sparsity that does.
     """
     member, distribution = _as_member(member), distribution or Uniform()
     record = trace(net, example)
@@ -85,8 +83,8 @@ def nearest_feasible(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> float | None:
-    """The sparsity in steps of 0.01 next to `sparsity` at which the member meets the budget of `net`; None
-    if there is none."""
+    """The sparsity in steps of 0.01 next to `sparsity` at which the member meets the budget of `net`; None if there
+    is none."""
     dense = meta_copy(net)
     record = trace(dense, example)
     for percent in sorted(range(1, 100), key=lambda percent: abs(percent / 100 - sparsity)):

@@ -2,8 +2,19 @@
 
 from .accounting import Accounting
 from .checkpoint import AtomicCheckpointIO, Checkpoint, find_checkpoint
+from .ema import EMA
 from .metrics_csv import MetricsCsv
 from .progress import progress, quiet
 from .rng import RngState
 
-__all__ = ["Accounting", "AtomicCheckpointIO", "Checkpoint", "MetricsCsv", "RngState", "find_checkpoint", "progress", "quiet"]
+__all__ = [
+    "EMA",
+    "Accounting",
+    "AtomicCheckpointIO",
+    "Checkpoint",
+    "MetricsCsv",
+    "RngState",
+    "find_checkpoint",
+    "progress",
+    "quiet",
+]

@@ -1,5 +1,4 @@
-"""What the network becomes: the members of the Sparse-IFT family, each a transformation of a whole
-network."""
+"""What the network becomes: the members of the Sparse-IFT family, each a transformation of a whole network."""
 
 from .base import Member, exact
 from .dense import Dense

@@ -1,5 +1,4 @@
-"""What a member of the family is, and what the three local ones share: where a layer stands and how to
-replace it."""
+"""What a member of the family is, and what the three local ones share: where a layer stands and how to replace it."""
 
 from __future__ import annotations
 
@@ -17,17 +16,16 @@ from .initial import Initializer
 
 
 class Member(Protocol):
-    """A transformation of networks. `iso_flop`: whether the result is to cost what the dense network
-    costs."""
+    """A transformation of networks. `iso_flop`: whether the result is to cost what the dense network costs."""
 
     iso_flop: bool
 
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
-        """Edit `net`, a copy of the network that `record` describes, and name the layers of the result that
-        are masked.
+        """Edit `net`, a copy of the network that `record` describes, and name the layers of the result that are
+        masked.
 
-        eligible: names of the layers that take part. sparsity: nominal s, 0 < s < 1. Raises UserError with
-        the module's name and the reason where the network can't be transformed.
+        eligible: names of the layers that take part. sparsity: nominal s, 0 < s < 1. Raises UserError with the
+        module's name and the reason where the network can't be transformed.
         """
         ...
 
@@ -43,9 +41,9 @@ def exact(sparsity: float) -> Fraction:
 class Site:
     """A layer that a local member replaces, with what follows it in the network.
 
-    norm: the norm that alone reads the layer. activation: a copy of the non-linearity that the output
-    meets; None where there is none before the next layer, or where the norm carries it. activation_name:
-    its module, if it directly follows.
+    norm: the norm that alone reads the layer. activation: a copy of the non-linearity that the output meets; None
+    where there is none before the next layer, or where the norm carries it. activation_name: its module, if it
+    directly follows.
     """
 
     name: str
@@ -76,14 +74,18 @@ def site_of(net: nn.Module, record: Trace, name: str) -> Site:
 
 
 def replaceable(net: nn.Module, record: Trace, eligible: Sequence[str]) -> list[str]:
-    """The eligible layers that a local member replaces: not projection shortcuts (authors' code), nor
-    layers whose weight another module holds too; these are masked as they are."""
+    """The eligible layers that a local member replaces: not projection shortcuts (authors' code), nor layers that the
+    network does not call as modules or whose weight another module holds too; these are masked as they are."""
     holders: dict[int, int] = {}
     for module in net.modules():
         for parameter in module.parameters(recurse=False):
             holders[id(parameter)] = holders.get(id(parameter), 0) + 1
     return [
-        name for name in eligible if not record.is_projection(name) and holders[id(net.get_submodule(name).weight)] == 1
+        name
+        for name in eligible
+        if not record.is_projection(name)
+        and not record.layers[name].functional
+        and holders[id(net.get_submodule(name).weight)] == 1
     ]
 
 

@@ -1,8 +1,8 @@
 """Initial values for new weights, drawn by the law that the network's own initialisation follows.
 
-A transformation makes weights of new shapes. How the network initialises itself is seen in the weights that
-it has: their scale, as a function of fan-in or fan-out, and their shape, normal or uniform. Fans are those
-of the stored weight; density does not enter (as in the authors' code).
+A transformation makes weights of new shapes. How the network initialises itself is seen in the weights that it has:
+their scale, as a function of fan-in or fan-out, and their shape, normal or uniform. Fans are those of the stored
+weight; density does not enter (as in the authors' code).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Law:
-    """Variance = gain2 / fan. fan: 'out', 'in' or 'avg' as in torch.nn.init; gain2: 2 for He, 1 for LeCun
-    and Xavier, 1/3 for the default of torch's own layers."""
+    """Variance = gain2 / fan. fan: 'out', 'in' or 'avg' as in torch.nn.init; gain2: 2 for He, 1 for LeCun and Xavier,
+    1/3 for the default of torch's own layers."""
 
     fan: str
     gain2: float
@@ -39,8 +39,8 @@ def fan_of(shape: torch.Size, fan: str) -> float:
 
 
 class Initializer:
-    """Draws weights like those of the layers of one network. On the meta device there is nothing to see or
-    to draw."""
+    """Draws weights like those of the layers of one network. On the meta device there is nothing to see or to
+    draw."""
 
     def __init__(self, layers: Iterable[nn.Module]):
         fitting = [laws for layer in layers if (laws := _laws_of(layer.weight))]
@@ -70,8 +70,7 @@ class Initializer:
 
 
 def _laws_of(weight: Tensor) -> tuple[Law, ...]:
-    """The laws whose standard deviation the weight shows, to within four standard errors of its
-    estimate."""
+    """The laws whose standard deviation the weight shows, to within four standard errors of its estimate."""
     if weight.is_meta or weight.dim() < 2:
         return ()
     std = float(weight.detach().std(correction=0))
@@ -80,7 +79,7 @@ def _laws_of(weight: Tensor) -> tuple[Law, ...]:
 
 
 def stretched(values: Tensor, length: int, dim: int = 0) -> Tensor:
-    """Values of a per-channel tensor for another number of channels: constants stay constant, others are
-    repeated in order."""
+    """Values of a per-channel tensor for another number of channels: constants stay constant, others are repeated in
+    order."""
     index = torch.arange(length, device=values.device) * values.shape[dim] // length
     return values.detach().index_select(dim, index)

@@ -20,8 +20,7 @@ def fan_dims(layer: nn.Module) -> tuple[int, int, int]:
 
 
 def factors(layer: nn.Module, rank: int, initial: Initializer) -> tuple[nn.Module, nn.Module]:
-    """U (inputs -> rank) without bias and V (rank -> outputs) with the bias of the layer. rank: over all
-    groups."""
+    """U (inputs -> rank) without bias and V (rank -> outputs) with the bias of the layer. rank: over all groups."""
     _, outputs, groups = channels_of(layer)
     first = resized_layer(layer, initial, outputs=rank)
     first.bias = None

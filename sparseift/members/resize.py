@@ -1,5 +1,5 @@
-"""The same layer or norm with other numbers of channels. Everything else about it stays: class, stride,
-padding, options."""
+"""The same layer or norm with other numbers of channels. Everything else about it stays: class, stride, padding,
+options."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def resize_layer_(
     initial: Initializer,
     new_of: dict[Tensor, nn.Parameter],
 ) -> None:
-    """Give a convolution or linear other channel numbers, in place. Tensors that several layers share stay
-    shared: `new_of` remembers what each old one became."""
+    """Give a convolution or linear other channel numbers, in place. Tensors that several layers share stay shared:
+    `new_of` remembers what each old one became."""
     shape = weight_shape(layer, inputs, outputs, groups)
     if tuple(layer.weight.shape) != shape:
         if layer.weight not in new_of:
@@ -95,8 +95,8 @@ def resize_norm_(norm: nn.Module, channels: int) -> None:
 
 
 def fresh_norm(norm: nn.Module, channels: int) -> nn.Module:
-    """A copy of a norm with `channels` channels and its default scale of 1: in front of an activation, a
-    scale that the network initialises to zero would pass neither signal nor gradient."""
+    """A copy of a norm with `channels` channels and its default scale of 1: in front of an activation, a scale that
+    the network initialises to zero would pass neither signal nor gradient."""
     new = copy.deepcopy(norm)
     resize_norm_(new, channels)
     new.reset_parameters()

@@ -2,8 +2,8 @@
 
     V^T (U^T z) + sigma(theta^T z),   rank = s Din Dout / (Din + Dout)
 
-U and V stay dense and linear: with them masked as well, as the authors' code does, the layer costs only 1 -
-s^2 of the budget.
+U and V stay dense and linear: with them masked as well, as the authors' code does, the layer costs only 1 - s^2 of
+the budget.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def doped_rank(layer: nn.Module, sparsity: Fraction) -> int:
 
 @dataclass(frozen=True)
 class SparseDoped:
-    """norm, activation: the paper's sigma on the sparse branch, as the norm and the non-linearity that the
-    layer meets in the network. With both False the sum is linear and the network's own norm and activation
-    follow it (authors' code)."""
+    """norm, activation: the paper's sigma on the sparse branch, as the norm and the non-linearity that the layer
+    meets in the network. With both False the sum is linear and the network's own norm and activation follow it
+    (authors' code)."""
 
     norm: bool = True
     activation: bool = True

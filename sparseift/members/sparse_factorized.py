@@ -40,8 +40,8 @@ def factorized_rank(layer: nn.Module, sparsity: Fraction) -> int:
 @dataclass(frozen=True)
 class SparseFactorized:
     """norm: a norm between the factors, of the kind that follows the layer in the network. activation: the
-    non-linearity between the factors; the one that the layer ends in, or else the one that the network uses
-    most. With both False the factors are linear (`uv_layer=linear` of the authors' code)."""
+    non-linearity between the factors; the one that the layer ends in, or else the one that the network uses most.
+    With both False the factors are linear (`uv_layer=linear` of the authors' code)."""
 
     norm: bool = True
     activation: bool = True
@@ -72,5 +72,5 @@ def usual_activation(record: Trace) -> nn.Module:
     found = [activation for name in record.layers if (activation := record.activation_after(name)[0]) is not None]
     if not found:
         return nn.ReLU()
-    kind, _ = Counter(type(activation) for activation in found).most_common(1)[0]
-    return next(activation for activation in found if type(activation) is kind)
+    usual, _ = Counter(map(str, found)).most_common(1)[0]
+    return next(activation for activation in found if str(activation) == usual)

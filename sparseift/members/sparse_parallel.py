@@ -1,5 +1,5 @@
-"""Sparse Parallel: a sum of sparse copies of the layer, each with a non-linearity of its own (paper,
-section 3; Figure 2).
+"""Sparse Parallel: a sum of sparse copies of the layer, each with a non-linearity of its own (paper, section 3;
+Figure 2).
 
     sum_{j=1..k} sigma(theta_j^T z),   k = 1 / (1 - s)
 """
@@ -41,8 +41,8 @@ def branch_count(sparsity: Fraction) -> int:
 
 @dataclass(frozen=True)
 class SparseParallel:
-    """norm: a norm in every branch instead of one after the sum. activation: the paper's sigma in every
-    branch (the authors' ImageNet code); False sums the normed branches as they are (their CIFAR code)."""
+    """norm: a norm in every branch instead of one after the sum. activation: the paper's sigma in every branch (the
+    authors' ImageNet code); False sums the normed branches as they are (their CIFAR code)."""
 
     norm: bool = True
     activation: bool = True

@@ -2,13 +2,13 @@
 
     theta in R^{k Din x k Dout},   k = sqrt(1 / (1 - s))
 
-The width map must be linear, or concatenations, groups and flattened features stop fitting: k is a fraction
-p / q whose denominator divides every hidden width of the network. The plan meets the budget by density,
-whatever k was rounded to.
+The width map must be linear, or concatenations, groups and flattened features stop fitting: k is a fraction p / q
+whose denominator divides every hidden width of the network. The plan meets the budget by density, whatever k was
+rounded to.
 
-Only the outputs of layers are decided here: times k, but for those that reach an output of the network.
-Inputs follow: the widened network runs on the meta device, and each layer and norm takes the number of
-channels that arrives at it.
+Only the outputs of layers are decided here: times k, but for those that reach an output of the network. Inputs
+follow: the widened network runs on the meta device, and each layer and norm takes the number of channels that arrives
+at it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from .resize import channels_of, resize_layer_, resize_norm_
 
 
 def width_denominator(record: Trace) -> int:
-    """The greatest q for which multiples of 1 / q of every hidden width are whole, per group where layers
-    are grouped."""
+    """The greatest q for which multiples of 1 / q of every hidden width are whole, per group where layers are
+    grouped."""
     unit = 0
     for layer in record.layers.values():
         inputs, outputs, groups = channels_of(layer.module)
@@ -43,8 +43,8 @@ def width_denominator(record: Trace) -> int:
 
 
 def width_factor(sparsity: Fraction, denominator: int, rounding: str) -> Fraction:
-    """p / q next to sqrt(1 / (1 - s)). rounding: 'nearest', or 'down' as in the authors' code (int(64 k):
-    90, 128, 202)."""
+    """p / q next to sqrt(1 / (1 - s)). rounding: 'nearest', or 'down' as in the authors' code (int(64 k): 90, 128,
+    202)."""
     wanted = denominator * sqrt(1 / (1 - sparsity))
     numerator = {"nearest": floor(wanted + 0.5), "down": floor(wanted + 1e-9)}.get(rounding)
     if numerator is None:
@@ -88,8 +88,7 @@ class SparseWide:
 
 
 def _arrivals(record: Trace, targets: dict[str, int]) -> dict[str, int]:
-    """Channels that arrive at each layer, norm and per-channel activation when every layer has its new
-    outputs."""
+    """Channels that arrive at each layer, norm and per-channel activation when every layer has its new outputs."""
     runner = meta_copy(record.net).eval()
     initial = initializer(runner, record)
     new_of: dict[Tensor, nn.Parameter] = {}

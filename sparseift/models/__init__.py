@@ -1,5 +1,7 @@
-"""Dense networks that torchvision does not have; the config names every other one by its own `_target_`."""
+"""Dense networks: those that no library has, and any of torchvision or timm by name."""
 
+from .by_name import from_timm, from_torchvision
+from .mobilenet_v2_cifar import MobileNetV2Cifar
 from .resnet_cifar import ResNetCifar, resnet18_cifar, resnet34_cifar
 
-__all__ = ["ResNetCifar", "resnet18_cifar", "resnet34_cifar"]
+__all__ = ["MobileNetV2Cifar", "ResNetCifar", "from_timm", "from_torchvision", "resnet18_cifar", "resnet34_cifar"]

@@ -1,5 +1,4 @@
-"""How masks move. A sparsifier states what is its own, mostly one score; the update itself is the same for
-all."""
+"""How masks move. A sparsifier states what is its own, mostly one score; the update itself is the same for all."""
 
 from __future__ import annotations
 
@@ -17,8 +16,7 @@ from .schedule import Schedule
 class Sparsifier:
     """Owns no state: an update depends on the step, the seed, the weights and the gradients alone.
 
-    dense_gradient: whether growing reads the gradient of masked weights, which is then computed and paid
-    for.
+    dense_gradient: whether growing reads the gradient of masked weights, which is then computed and paid for.
     """
 
     dense_gradient: ClassVar[bool] = False
@@ -34,17 +32,17 @@ class Sparsifier:
     def update(
         self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int, seed: int
     ) -> int:
-        """Move the masks. Called with the final gradients, before the optimizer steps. Returns how many
-        weights moved."""
+        """Move the masks. Called with the final gradients, before the optimizer steps. Returns how many weights
+        moved."""
         return 0
 
 
 class DropGrow(Sparsifier):
     """Drops the active weights of smallest magnitude and grows as many elsewhere, layer by layer.
 
-    Just-dropped weights may be grown again and then count as never dropped: they keep value and optimizer
-    state (RigL's authors). Grown weights start at zero with zero optimizer state, and take their first step
-    with the next gradient.
+    Just-dropped weights may be grown again and then count as never dropped: they keep value and optimizer state
+    (RigL's authors). Grown weights start at zero with zero optimizer state, and take their first step with the next
+    gradient.
     """
 
     def __init__(self, update_interval: int, begin: float, end: float, drop_fraction: float, anneal: str):
@@ -57,14 +55,17 @@ class DropGrow(Sparsifier):
         return self.schedule.fraction(step, total)
 
     def grow_score(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        """Score of every position of a layer, of the weight's shape; the largest outside the mask are
-        grown. `weight.grad` is the dense gradient."""
+        """Score of every position of a layer, of the weight's shape; the largest outside the mask are grown.
+        `weight.grad` is the dense gradient."""
         raise NotImplementedError
 
     @torch.no_grad()
     def update(
         self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int, seed: int
     ) -> int:
+        if not _finite(masks):
+            masks.mask_gradients()
+            return 0
         optimizers = list(optimizers)
         fraction = self.fraction(step, total)
         moved = 0
@@ -81,6 +82,11 @@ class DropGrow(Sparsifier):
             masks[name] = new
             moved += masks.active[name] - int(stay.sum())
         return moved
+
+
+def _finite(masks: Masks) -> bool:
+    gradients = [weight.grad for weight in masks.weights.values() if weight.grad is not None]
+    return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
 
 def _optimizer_state(optimizers: Iterable[torch.optim.Optimizer], weight: Tensor) -> list[Tensor]:

@@ -28,13 +28,14 @@ class MaskCallback(pl.Callback):
         self._news: dict[str, float] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.masks.to_weights()
         self._total = int(trainer.estimated_stepping_batches)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         step = trainer.global_step + 1
-        if self.sparsifier.due(step, self._total) and self._gradients_finite():
+        if self.sparsifier.due(step, self._total):
             moved = self.sparsifier.update(self.masks, trainer.optimizers, step, self._total, self.seed)
             self._news = {
                 "masks/drop_fraction": self.sparsifier.fraction(step, self._total),
@@ -61,7 +62,3 @@ class MaskCallback(pl.Callback):
             raise UserError(
                 "the checkpoint has no masks: it is not of a sparse run, and a sparse run can't go on from it"
             )
-
-    def _gradients_finite(self) -> bool:
-        gradients = [weight.grad for weight in self.masks.weights.values() if weight.grad is not None]
-        return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)

@@ -14,14 +14,13 @@ ANNEALS: dict[str, Callable[[float], float]] = {
     "linear": lambda progress: 1 - progress,
     "exponential": lambda progress: exp(-progress),
 }
-"""Factor on the initial drop fraction; progress runs from 0 at the first possible update to 1 at the
-end."""
+"""Factor on the initial drop fraction; progress runs from 0 at the first possible update to 1 at the end."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """update_interval: optimizer steps between updates. begin, end: the span of updates, as fractions of
-    all steps, both ends excluded. drop_fraction: at the start. anneal: a key of ANNEALS."""
+    """update_interval: optimizer steps between updates. begin, end: the span of updates, as fractions of all steps,
+    both ends excluded. drop_fraction: at the start. anneal: a key of ANNEALS."""
 
     update_interval: int
     begin: float
@@ -30,7 +29,11 @@ class Schedule:
     anneal: str
 
     def __post_init__(self):
-        if int(self.update_interval) != self.update_interval or self.update_interval < 1:
+        for option in ("update_interval", "begin", "end", "drop_fraction"):
+            value = getattr(self, option)
+            if not isinstance(value, int | float):
+                raise UserError(f"sparsifier.{option} is {value}; a number is meant")
+        if self.update_interval % 1 != 0 or self.update_interval < 1:
             raise UserError(
                 f"sparsifier.update_interval is {self.update_interval}; it is a whole number of steps, 1 or more"
             )
@@ -43,7 +46,7 @@ class Schedule:
             raise UserError(
                 f"sparsifier.drop_fraction is {self.drop_fraction}; a fraction in (0, 1] such as 0.3 is meant"
             )
-        if self.anneal not in ANNEALS:
+        if not isinstance(self.anneal, str) or self.anneal not in ANNEALS:
             raise UserError(f"sparsifier.anneal is '{self.anneal}'; it is one of {', '.join(ANNEALS)}")
 
     def due(self, step: int, total: int) -> bool:
@@ -53,4 +56,4 @@ class Schedule:
     def fraction(self, step: int, total: int) -> float:
         """The drop fraction at this step."""
         begin, end = int(self.begin * total), int(self.end * total)
-        return self.drop_fraction * ANNEALS[self.anneal](min(1.0, max(0.0, (step - begin) / (end - begin))))
+        return self.drop_fraction * ANNEALS[self.anneal](min(1.0, max(0.0, (step - begin) / max(1, end - begin))))

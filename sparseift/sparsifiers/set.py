@@ -10,4 +10,4 @@ from .base import DropGrow
 
 class SET(DropGrow):
     def grow_score(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.rand(weight.shape, generator=generator, device=weight.device)
+        return torch.rand(weight.shape, generator=generator, device=weight.device, dtype=torch.float32)

@@ -1,5 +1,4 @@
-"""Where the zeros go: which layers, how the density is spread over them, and the plan that meets the
-budget."""
+"""Where the zeros go: which layers, how the density is spread over them, and the plan that meets the budget."""
 
 from .distributions import ER, ERK, Distribution, Uniform
 from .layers import eligible_layers

@@ -1,8 +1,7 @@
-"""How the density is spread over layers: each distribution states the relative density of a layer from its
-shape.
+"""How the density is spread over layers: each distribution states the relative density of a layer from its shape.
 
-The plan scales these by one common factor, cut off at 1, until the budget is met; layers that would exceed
-1 stay dense.
+The plan scales these by one common factor, cut off at 1, until the budget is met; layers that would exceed 1 stay
+dense.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ class Uniform:
 
 @dataclass(frozen=True)
 class ERK:
-    """Erdos-Renyi-Kernel: density in proportion to (sum of all dimensions) / (their product), to a power
-    (RigL, section 3)."""
+    """Erdos-Renyi-Kernel: density in proportion to (sum of all dimensions) / (their product), to a power (RigL,
+    section 3)."""
 
     power: float = 1.0
 

@@ -7,13 +7,13 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from ..errors import UserError
-from ..trace import Trace
+from ..trace import Layer, Trace
 
 
 def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
-    """Names of the layers to mask, in execution order: every convolution and linear that ran but the first,
-    the last and the depthwise ones. Globs of layer names add layers (`include`) or remove them (`exclude`,
-    which wins).
+    """Names of the layers to mask, in execution order: every convolution and linear that ran but the first and the
+    last, the depthwise ones, and those whose weight is standardised before use, where zeros would not stay zero. Globs
+    of layer names add layers (`include`) or remove them (`exclude`, which wins).
 
     Raises UserError for a glob that matches no layer.
     """
@@ -23,8 +23,12 @@ def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequenc
     return [
         name
         for name in names
-        if name not in removed and (name in added or (name not in ends and not record.layers[name].depthwise))
+        if name not in removed and (name in added or (name not in ends and _by_default(record.layers[name])))
     ]
+
+
+def _by_default(layer: Layer) -> bool:
+    return not layer.depthwise and not layer.derived
 
 
 def _matching(globs: Iterable[str], names: list[str], option: str) -> set[str]:

@@ -1,7 +1,7 @@
 """The plan: how many weights of each layer are active, so that the network costs exactly what it may.
 
-FLOPs are linear in the densities, hence the common factor of a distribution has a closed form and nothing
-is searched for or measured. Counts are integers.
+FLOPs are linear in the densities, hence the common factor of a distribution has a closed form and nothing is searched
+for or measured. Counts are integers.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from .distributions import Distribution
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One weight tensor. shape: (out, in / groups, *kernel). active: number of weights that are not
-    masked."""
+    """One weight tensor. shape: (out, in / groups, *kernel). active: number of weights that are not masked."""
 
     name: str
     shape: tuple[int, ...]
@@ -41,8 +40,7 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All layers in execution order. budget: FLOPs per sample of the dense network that this one
-    replaces."""
+    """All layers in execution order. budget: FLOPs per sample of the dense network that this one replaces."""
 
     layers: tuple[LayerPlan, ...]
     budget: int
@@ -93,11 +91,9 @@ def plan_for_budget(
     distribution: Distribution,
     budget: int,
 ) -> Plan:
-    """Densities at which the forward FLOPs of `net` meet `budget`, to within one weight a layer (paper,
-    section 3).
+    """Densities at which the forward FLOPs of `net` meet `budget`, to within one weight a layer (paper, section 3).
 
-    Raises BudgetError where the layers that stay dense already exceed it, or where nothing would have to be
-    masked.
+    Raises BudgetError where the layers that stay dense already exceed it, or where nothing would have to be masked.
     """
     masked = [name for name in masked if name in costs]
     if not masked:
@@ -122,8 +118,8 @@ def plan_for_sparsity(
     sparsity: float,
     budget: int,
 ) -> Plan:
-    """Densities at which a share `sparsity` of the weights of the masked layers is zero: plain sparse
-    training (RigL)."""
+    """Densities at which a share `sparsity` of the weights of the masked layers is zero: plain sparse training
+    (RigL)."""
     masked = [name for name in masked if name in costs]
     if not masked:
         raise BudgetError("no layer is eligible for masking, so there is nothing to make sparse")
@@ -135,19 +131,16 @@ def plan_for_sparsity(
 def _active_counts(
     costs: Mapping[str, LayerCost], price: Mapping[str, int], distribution: Distribution, target: float
 ) -> dict[str, int]:
-    """Active weights per layer whose total price is `target`. price: of one weight, for each masked
-    layer."""
+    """Active weights per layer whose total price is `target`. price: of one weight, for each masked layer."""
     total = {name: price[name] * costs[name].numel for name in price}
     density = _densities(total, {name: distribution.relative_density(costs[name].shape) for name in price}, target)
     return _rounded({name: density[name] * costs[name].numel for name in price}, price)
 
 
 def _densities(total: Mapping[str, int], relative: Mapping[str, float], target: float) -> dict[str, float]:
-    """min(1, factor * relative density), with the factor that makes sum(total price * density) equal to
-    `target`.
+    """min(1, factor * relative density), with the factor that makes sum(total price * density) equal to `target`.
 
-    The sum is piecewise linear in the factor: layers reach density 1 in the order of their relative
-    density.
+    The sum is piecewise linear in the factor: layers reach density 1 in the order of their relative density.
     """
     order = sorted(total, key=lambda name: relative[name], reverse=True)
     full = 0
@@ -160,9 +153,8 @@ def _densities(total: Mapping[str, int], relative: Mapping[str, float], target: 
 
 
 def _rounded(counts: Mapping[str, float], price: Mapping[str, int]) -> dict[str, int]:
-    """Each count rounded down or up, at least to 1, whichever keeps the error of the price so far nearest
-    to zero: many layers of one shape, as in Sparse Parallel, would otherwise all be off to the same
-    side."""
+    """Each count rounded down or up, at least to 1, whichever keeps the error of the price so far nearest to zero:
+    many layers of one shape, as in Sparse Parallel, would otherwise all be off to the same side."""
     rounded, error = {}, 0.0
     for name, count in counts.items():
         choices = {max(1, floor(count)), max(1, ceil(count))}

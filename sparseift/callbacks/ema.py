@@ -1,0 +1,51 @@
+"""An exponential moving average of the weights, which takes their place whenever the network is judged or kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
+
+from ..masks import Masks
+from ..sparsifiers.callback import MaskCallback
+
+
+class EMA(EMAWeightAveraging):
+    """average <- decay * average + (1 - decay) * weights after every optimizer step; statistics of norms likewise.
+
+    Validation sees the average, and at the end of the fit it becomes the network. Where masks move, the average of a
+    dropped weight goes to zero at once, so the average has the masks of the network, and costs what it costs. Training
+    itself is as without: masks move by the weights and gradients of the network, not of the average.
+    """
+
+    def __init__(self, decay: float):
+        super().__init__(decay=decay)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._average_model.to(pl_module.device)  # Lightning made it before it moved the network there
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        super().on_train_batch_end(trainer, pl_module, *args)
+        for callback in trainer.callbacks:
+            if isinstance(callback, MaskCallback):
+                self._apply(callback.masks)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The network is the average, also after resuming a fit that had nothing left to do. From here on a checkpoint
+        is loaded as it is."""
+        self._copy_average_to_current(pl_module)
+        self._average_model = None
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self._average_model is not None:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+    @torch.no_grad()
+    def _apply(self, masks: Masks) -> None:
+        average = self._average_model.module.net
+        for name in masks:
+            average.get_submodule(name).weight.mul_(masks[name])

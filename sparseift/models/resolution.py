@@ -1,0 +1,59 @@
+"""Networks for large images on small ones: without their first halvings of the resolution, as in the CIFAR ResNets,
+which have neither the stride of the stem nor the pooling after it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..errors import UserError
+from ..trace import CONVS, meta_copy
+
+
+def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int) -> None:
+    """Make a network for images of 2^count times `image_size` one for images of `image_size`, in place: it keeps the
+    resolution where it would halve it for the first `count` times.
+
+    There, convolutions of stride 2 get stride 1 and poolings are left out, in parallel paths alike. Raises UserError
+    where the network has fewer halvings or can't do without them.
+    """
+    problem = f"model.skip_halvings={count}: {type(net).__name__}"
+    try:
+        sides = _halving(net, in_channels, image_size * 2**count)
+        early = {name: side for name, side in sides.items() if side > image_size}
+        if len(set(early.values())) < count:
+            raise UserError(f"{problem} halves the resolution fewer times than that")
+        for name in early:
+            _keep_resolution_(net, name)
+        _halving(net, in_channels, image_size)
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{problem} can't do without them at dataset.image_size={image_size}: {reason}") from error
+
+
+def _halving(net: nn.Module, in_channels: int, image_size: int) -> dict[str, int]:
+    """The modules that halve the resolution, with the height of what arrives at them."""
+    runner = meta_copy(net).eval()
+    sides: dict[str, int] = {}
+
+    def record(name: str):
+        def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+            sides[name] = args[0].shape[-2]
+
+        return hook
+
+    for name, module in runner.named_modules():
+        if not list(module.children()) and getattr(module, "stride", 1) in (2, (2, 2)):
+            module.register_forward_pre_hook(record(name))
+    with torch.no_grad():
+        runner(torch.empty(1, in_channels, image_size, image_size, device="meta"))
+    return sides
+
+
+def _keep_resolution_(net: nn.Module, name: str) -> None:
+    module = net.get_submodule(name)
+    if isinstance(module, CONVS):
+        module.stride = (1,) * len(module.stride)
+    else:
+        parent, _, child = name.rpartition(".")
+        setattr(net.get_submodule(parent), child, nn.Identity())

@@ -1,0 +1,90 @@
+"""Which weights are active or masked together: patterns that hardware can use.
+
+A pattern turns scores of weights into marks. `pool` gives the scores of its units (single weights, or blocks of them),
+`spread` turns marks of units into those of weights; in between, drop and grow see units as if they were weights.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from math import ceil, floor, prod
+
+from torch import Tensor
+
+from ..errors import UserError
+from ..masks import largest
+from ..sparsity.plan import Plan
+from .budget import prices
+from .drop_grow import grow
+
+Shape = tuple[int, ...]
+
+
+class Unstructured:
+    """Every weight by itself."""
+
+    def plan(self, plan: Plan) -> Plan:
+        """The plan with counts that the pattern can have."""
+        return plan
+
+    def largest(self, scores: Tensor, count: int) -> Tensor:
+        """The mask with `count` active weights, of the shape of `scores`, whose units have the largest scores."""
+        return largest(scores.flatten(), count).view(scores.shape)
+
+    def pool(self, values: Tensor) -> Tensor:
+        """The mean of `values` over each unit of a weight."""
+        return values
+
+    def spread(self, marks: Tensor, shape: Shape) -> Tensor:
+        """Marks of units as those of the weights in them. shape: of the weight."""
+        return marks
+
+    def refill(self, score: Tensor, kept: Tensor, old: Tensor) -> Tensor:
+        """The units `kept` of `old`, and those of largest score in place of the ones that are gone."""
+        return grow(score, kept, int(old.sum()) - int(kept.sum()))
+
+
+@dataclass(frozen=True)
+class Structured(Unstructured):
+    """A pattern that a layer can follow at some densities only: its levels 1, 2, ..., `levels(shape)`, in about equal
+    steps up to dense.
+
+    Every layer takes the level just above or just below its planned density, the layers with the dearest steps first
+    and each so that the sum so far is nearest to the plan's. tolerance: how far, as a fraction, the masked layers may
+    in the end cost more than planned.
+    """
+
+    tolerance: float
+
+    def levels(self, shape: Shape) -> int:
+        raise NotImplementedError
+
+    def count(self, shape: Shape, level: int) -> int:
+        """Active weights at a level; more at a higher one."""
+        raise NotImplementedError
+
+    def level(self, shape: Shape, count: int) -> int:
+        """The level with `count` active weights. Raises UserError if there is none."""
+        level = 1 + bisect_left(range(1, self.levels(shape)), count, key=lambda level: self.count(shape, level))
+        if self.count(shape, level) != count:
+            raise UserError(f"{count} active weights of {prod(shape)} do not fit {self}; its `plan` has counts that do")
+        return level
+
+    def plan(self, plan: Plan) -> Plan:
+        price = prices(plan)
+        wanted = sum(price[name] * layer.active for name, layer in plan.masked.items())
+        counts, error = {}, 0
+        dearest = sorted(plan.masked.values(), key=lambda a: price[a.name] * a.numel / self.levels(a.shape), reverse=True)
+        for layer in dearest:
+            level = layer.density * self.levels(layer.shape)
+            near = [self.count(layer.shape, max(1, rounded(level))) for rounded in (floor, ceil)]
+            off = [error + price[layer.name] * (count - layer.active) for count in near]
+            counts[layer.name], error = min(zip(near, off, strict=True), key=lambda choice: abs(choice[1]))
+        if error > self.tolerance * wanted:
+            raise UserError(
+                f"with {self} the masked layers would cost {error / wanted:.1%} more than planned; finer patterns come "
+                f"nearer, or allow it with sparsifier.pattern.tolerance={ceil(100 * error / wanted) / 100:g}"
+            )
+        layers = (replace(layer, active=counts.get(layer.name, layer.active)) for layer in plan.layers)
+        return replace(plan, layers=tuple(layers))
