@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from .trace import Trace, trace
+from .attention import has_packed_attention, unpack_attention
+from .meta import duplicate
+from .trace import Layer, Trace, trace
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def layer_costs(record: Trace) -> dict[str, LayerCost]:
     owner: dict[int, str] = {}
     positions: dict[str, int] = {}
     for layer in record.layers.values():
-        name = owner.setdefault(id(layer.module.weight), layer.name)
+        name = owner.setdefault(weight_identity(layer), layer.name)
         positions[name] = positions.get(name, 0) + layer.positions
     costs = {}
     for name, count in positions.items():
@@ -43,9 +45,19 @@ def layer_costs(record: Trace) -> dict[str, LayerCost]:
     return costs
 
 
+def with_linear_attention(net: nn.Module) -> nn.Module:
+    """The network itself, or a copy with linear layers for nn.MultiheadAttention, whose weights no layer holds."""
+    return unpack_attention(duplicate(net)) if has_packed_attention(net) else net
+
+
+def weight_identity(layer: Layer) -> int:
+    """The same number for layers that share a weight. A weight that is computed anew at each use is the layer's own."""
+    return id(layer.module._parameters.get("weight", layer))
+
+
 def forward_flops(net: nn.Module, example: Tensor | tuple | dict) -> int:
     """Dense forward FLOPs of a network for one sample of `example`."""
-    return sum(cost.flops for cost in layer_costs(trace(net, example)).values())
+    return sum(cost.flops for cost in layer_costs(trace(with_linear_attention(net), example)).values())
 
 
 def training_flops(forward: int, forward_stored: int, samples: int, dense_gradient_samples: int = 0) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .errors import UserError
+from .meta import first_line, inputs_of, meta_copy, on_meta, tensors_in
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -122,7 +123,7 @@ class Trace:
 
     def norm_after(self, name: str) -> str | None:
         """The norm module that alone reads the output of the layer `name`, where both run once."""
-        return self._sole_successor(name, lambda module: isinstance(module, NORMS))
+        return self._sole_successor(name, _is_norm)
 
     def activation_after(self, name: str) -> tuple[nn.Module | None, str | None]:
         """The non-linearity that the output of a layer meets before the next layer, and its module's name if that
@@ -223,6 +224,10 @@ class Trace:
         return found
 
 
+def _is_norm(module: nn.Module) -> bool:
+    return isinstance(module, NORMS) and len(getattr(module, "normalized_shape", (1,))) == 1
+
+
 def _is_activation(module: nn.Module) -> bool:
     return type(module).__module__ == nn.ReLU.__module__
 
@@ -299,49 +304,21 @@ class _Recorder(TorchFunctionMode):
         return hook
 
 
-def inputs_of(example: Tensor | tuple | dict) -> tuple[tuple, dict]:
-    """An example as positional and keyword arguments: a tensor, a tuple of arguments, a dict of keywords, or both
-    together."""
-    if (
-        isinstance(example, tuple)
-        and len(example) == 2
-        and isinstance(example[0], tuple)
-        and isinstance(example[1], dict)
-    ):
-        return example
-    if isinstance(example, dict):
-        return (), example
-    return (example if isinstance(example, tuple) else (example,)), {}
-
-
-def meta_copy(net: nn.Module) -> nn.Module:
-    """A copy of the network whose parameters, buffers and plain tensor attributes are on the meta device; sharing is
-    kept."""
-
-    def to_meta(tensor: Tensor) -> Tensor:
-        with torch.no_grad():
-            twin = tensor.detach().to("meta")
-        return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
-
-    tensors = [*net.parameters(), *net.buffers()]
-    tensors += [value for module in net.modules() for value in vars(module).values() if isinstance(value, Tensor)]
-    return copy.deepcopy(net, {id(tensor): to_meta(tensor) for tensor in tensors})
-
-
-def on_meta(example: Any) -> Any:
-    return tree_map_only(Tensor, lambda tensor: tensor.to("meta"), example)
-
-
 def trace(net: nn.Module, example: Tensor | tuple | dict) -> Trace:
     """Run a meta copy of `net` once in evaluation mode and record what happens.
 
     `example` is a batch of any size; counts are for one sample. Raises UserError where the network does not take it.
     """
     args, kwargs = on_meta(inputs_of(example))
-    batch = next(leaf.shape[0] for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+    tensors = tensors_in((args, kwargs))
+    if not tensors or not tensors[0].dim() or not len(tensors[0]):
+        raise UserError(
+            "the example holds no sample: a tensor, or a tuple of tensors, that begins with a batch is meant"
+        )
+    batch = len(tensors[0])
     one = partial(tree_map_only, Tensor, lambda tensor: tensor[:1] if tensor.shape[:1] == (batch,) else tensor)
     args, kwargs = one(args), one(kwargs)
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    tensors = tensors_in((args, kwargs))
     record = Trace(net, (args, kwargs))
     runner = meta_copy(net).eval()
     recorder = _Recorder(record, runner)
@@ -350,19 +327,15 @@ def trace(net: nn.Module, example: Tensor | tuple | dict) -> Trace:
     try:
         with torch.no_grad(), recorder:
             output = runner(*args, **kwargs)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError, AttributeError) as error:
+    except Exception as error:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
         where = (recorder.stack and recorder.stack[-1]) or type(net).__name__
         raise UserError(
-            f"the network cannot run on an example of shape {shapes}: {where}: {_first_line(error)}"
+            f"the network cannot run on an example of shape {shapes}: {where}: {first_line(error)}"
         ) from error
-    record.network_outputs = set(recorder.values(output))
-    record.output_shapes = [t.shape for t in tree_leaves(output) if isinstance(t, Tensor)]
+    outputs = tensors_in(output)
+    record.network_outputs = set(recorder.values(outputs))
+    record.output_shapes = [tensor.shape for tensor in outputs]
     for layer in record.layers.values():  # hand out the caller's modules, not the meta twins
         layer.module = net.get_submodule(layer.name)
     return record
-
-
-def _first_line(error: Exception) -> str:
-    lines: Iterator[str] = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)

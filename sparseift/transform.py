@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
 
 from torch import Tensor, nn
 
 from . import members
 from .errors import UserError
-from .flops import layer_costs
+from .flops import layer_costs, with_linear_attention
 from .members import Member, exact
+from .meta import duplicate, meta_copy
 from .sparsity import (
     BudgetError,
     Distribution,
@@ -21,7 +24,7 @@ from .sparsity import (
     plan_for_budget,
     plan_for_sparsity,
 )
-from .trace import Trace, meta_copy, trace
+from .trace import Trace, trace
 
 Example = Tensor | tuple | dict
 
@@ -41,10 +44,15 @@ def transform(
     example: a batch of one or more samples that the network takes, as a tensor, a tuple of arguments or a dict of
     keywords; only its shapes matter. include, exclude: globs of layer names (see `eligible_layers`).
 
-    The result has no zeros yet; `sparsify` also says which of its weights to mask and how many. Raises UserError,
-    naming the module and the reason, where the network can't be transformed.
+    The result has no zeros yet; `sparsify` also says which of its weights to mask and how many. Attention of torch's
+    own comes out as linear layers (see `attention`). Raises UserError, naming the module and the reason, where the
+    network can't be transformed.
     """
-    return _transformed(net, trace(net, example), _as_member(member), sparsity, include, exclude)[0]
+    member, net = _as_member(member), with_linear_attention(net)
+    try:
+        return _transformed(net, trace(net, example), member, sparsity, include, exclude)[0]
+    except BudgetError as error:
+        raise _with_nearest(error, net, example, member, sparsity, Uniform(), include, exclude) from None
 
 
 def sparsify(
@@ -64,14 +72,13 @@ def sparsify(
     Raises BudgetError where no density meets the budget, with the nearest sparsity that does.
     """
     member, distribution = _as_member(member), distribution or Uniform()
+    net = with_linear_attention(net)
     record = trace(net, example)
     try:
         new, names, new_record = _transformed(net, record, member, sparsity, include, exclude)
         return new, _plan(new, new_record, names, record, member, sparsity, distribution, masked)
     except BudgetError as error:
-        near = nearest_feasible(net, example, member, sparsity, distribution, include, exclude)
-        hint = f"the nearest sparsity that can is {near:g}" if near else "no sparsity can; exclude fewer layers"
-        raise BudgetError(f"sparsity {sparsity:g} can't meet the budget: {error}; {hint}") from None
+        raise _with_nearest(error, net, example, member, sparsity, distribution, include, exclude) from None
 
 
 def nearest_feasible(
@@ -87,14 +94,33 @@ def nearest_feasible(
     is none."""
     dense = meta_copy(net)
     record = trace(dense, example)
-    for percent in sorted(range(1, 100), key=lambda percent: abs(percent / 100 - sparsity)):
+
+    @cache
+    def works(percent: int) -> bool:
         try:
             new, names, new_record = _transformed(dense, record, member, percent / 100, include, exclude)
             _plan(new, new_record, names, record, member, percent / 100, distribution, True)
-            return percent / 100
+            return True
         except UserError:
-            continue
-    return None
+            return False
+
+    start = min(99, max(1, round(100 * sparsity)))
+    doubling = [start + sign * step for step in (0, 1, 2, 4, 8, 16, 32, 64) for sign in (1, -1)]
+    others = sorted(range(1, 100), key=lambda percent: abs(percent - start))
+    near = next((percent for percent in chain(doubling, others) if 1 <= percent <= 99 and works(percent)), None)
+    if near is None:
+        return None
+    far = start  # does not work; halve the way from there
+    while abs(near - far) > 1:
+        middle = (near + far) // 2
+        near, far = (middle, far) if works(middle) else (near, middle)
+    return near / 100
+
+
+def _with_nearest(error: BudgetError, net: nn.Module, example: Example, *choices: Any) -> BudgetError:
+    near = nearest_feasible(net, example, *choices)
+    hint = f"the nearest sparsity that works is {near:g}" if near else "no sparsity can"
+    return BudgetError(f"sparsity {choices[1]:g} can't meet the budget: {error}; {hint}")
 
 
 def _as_member(member: str | Member) -> Member:
@@ -117,7 +143,7 @@ def _transformed(
     exclude: Sequence[str],
 ) -> tuple[nn.Module, list[str], Trace]:
     eligible = eligible_layers(record, include, exclude)
-    new = copy.deepcopy(net)
+    new = duplicate(net)
     names = member(new, record, eligible, exact(sparsity))
     new_record = trace(new, record.example)
     if new_record.output_shapes != record.output_shapes:

@@ -34,7 +34,10 @@ def exact(sparsity: float) -> Fraction:
     """The sparsity as the decimal fraction that was typed, so that sizes do not depend on float noise."""
     if not 0 < sparsity < 1:
         raise UserError(f"sparsity {sparsity} is outside (0, 1); a share of zero weights such as 0.75 is meant")
-    return Fraction(sparsity).limit_denominator(10**6)
+    share = Fraction(sparsity).limit_denominator(10**6)
+    if share in (0, 1):
+        raise UserError(f"sparsity {sparsity} is too near to {share}; steps of a millionth are the finest")
+    return share
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,13 @@ def replaceable(net: nn.Module, record: Trace, eligible: Sequence[str]) -> list[
 
 
 def replace(net: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(net.get_submodule(parent), child, module.train(net.get_submodule(name).training))
+    """Put `module` in the place of the module `name`, and in every other place that holds the same one."""
+    old = net.get_submodule(name)
+    module.train(old.training)
+    for parent in list(net.modules()):
+        for key, child in list(parent._modules.items()):
+            if child is old:
+                setattr(parent, key, module)
 
 
 def initializer(net: nn.Module, record: Trace) -> Initializer:

@@ -39,34 +39,41 @@ def fan_of(shape: torch.Size, fan: str) -> float:
 
 
 class Initializer:
-    """Draws weights like those of the layers of one network. On the meta device there is nothing to see or to
-    draw."""
+    """Draws weights like those of the layers of one network. On the meta device there is nothing to see or to draw."""
 
     def __init__(self, layers: Iterable[nn.Module]):
-        fitting = [laws for layer in layers if (laws := _laws_of(layer.weight))]
-        self._votes = Counter(law for laws in fitting for law in laws)
+        weights = [layer.weight.detach() for layer in layers if not layer.weight.is_meta and layer.weight.dim() > 1]
+        self._stds = [(std, weight.numel()) for weight in weights if (std := float(weight.std(correction=0)))]
+        self._votes = Counter(law for weight in weights for law in _laws_of(weight))
 
-    def weight(self, like: Tensor, shape: tuple[int, ...]) -> nn.Parameter:
-        """A new weight of `shape` by the law of the weight `like`."""
+    def weight(self, like: Tensor, shape: tuple[int, ...], alive: bool = False) -> nn.Parameter:
+        """A new weight of `shape` by the law of `like`. alive: where that is zero, by the network's usual law."""
         new = torch.empty(shape, dtype=like.dtype, device=like.device)
         if not new.is_meta:
             with torch.no_grad():
-                self._draw(new, like)
+                self._draw(new, like, alive)
         return nn.Parameter(new, requires_grad=like.requires_grad)
 
-    def _draw(self, new: Tensor, like: Tensor) -> None:
+    def _draw(self, new: Tensor, like: Tensor, alive: bool) -> None:
         std = float(like.std(correction=0))
-        if std == 0:
+        if std == 0 and not (alive and self._votes):
             new.fill_(like.flatten()[0])
             return
-        uniform = float(like.abs().max()) < UNIFORM_PEAK * std
-        laws = _laws_of(like)
-        if laws:
-            std = max(laws, key=lambda law: self._votes[law]).std(new.shape)
+        uniform = 0 < float(like.abs().max()) < UNIFORM_PEAK * std
+        law = self._law(like, std)
+        if law:
+            std = law.std(new.shape)
         if uniform:
             new.uniform_(-sqrt(3) * std, sqrt(3) * std)
         else:
             new.normal_(0, std)
+
+    def _law(self, like: Tensor, std: float) -> Law | None:
+        """The law of a weight that most of the network follows too; None where more layers share its very scale."""
+        laws = _laws_of(like) if std else tuple(self._votes)
+        law = max(laws, key=lambda law: self._votes[law], default=None)
+        alike = sum(abs(std / other - 1) < _tolerance(numel) for other, numel in self._stds)
+        return law if law and self._votes[law] >= alike else None
 
 
 def _laws_of(weight: Tensor) -> tuple[Law, ...]:
@@ -74,8 +81,12 @@ def _laws_of(weight: Tensor) -> tuple[Law, ...]:
     if weight.is_meta or weight.dim() < 2:
         return ()
     std = float(weight.detach().std(correction=0))
-    tolerance = 4 / sqrt(2 * weight.numel()) + 0.01
+    tolerance = _tolerance(weight.numel())
     return tuple(law for law in LAWS if abs(std / law.std(weight.shape) - 1) < tolerance)
+
+
+def _tolerance(numel: int) -> float:
+    return 4 / sqrt(2 * numel) + 0.01
 
 
 def stretched(values: Tensor, length: int, dim: int = 0) -> Tensor:

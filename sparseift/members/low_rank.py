@@ -22,7 +22,7 @@ def fan_dims(layer: nn.Module) -> tuple[int, int, int]:
 def factors(layer: nn.Module, rank: int, initial: Initializer) -> tuple[nn.Module, nn.Module]:
     """U (inputs -> rank) without bias and V (rank -> outputs) with the bias of the layer. rank: over all groups."""
     _, outputs, groups = channels_of(layer)
-    first = resized_layer(layer, initial, outputs=rank)
+    first = resized_layer(layer, initial, outputs=rank, alive=True)
     first.bias = None
     bias = layer.bias is not None
     if isinstance(layer, nn.Linear):

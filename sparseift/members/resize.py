@@ -8,7 +8,6 @@ from math import gcd
 
 from torch import Tensor, nn
 
-from ..errors import UserError
 from ..trace import TRANSPOSED
 from .initial import Initializer, stretched
 
@@ -53,13 +52,12 @@ def resize_layer_(
         layer.in_channels, layer.out_channels, layer.groups = inputs, outputs, groups
 
 
-def resized_layer(
-    layer: nn.Module, initial: Initializer, inputs: int | None = None, outputs: int | None = None
-) -> nn.Module:
-    """A copy of a layer with newly drawn weights and, where given, other channel numbers."""
-    old_inputs, old_outputs, groups = channels_of(layer)
-    inputs, outputs = inputs or old_inputs, outputs or old_outputs
-    memo = {id(layer.weight): initial.weight(layer.weight, weight_shape(layer, inputs, outputs, groups))}
+def resized_layer(layer: nn.Module, initial: Initializer, outputs: int | None = None, alive: bool = False) -> nn.Module:
+    """A copy of a layer with newly drawn weights and, where given, another number of outputs. alive: not zero, even
+    where the network initialises the layer to zero."""
+    inputs, old_outputs, groups = channels_of(layer)
+    outputs = outputs or old_outputs
+    memo = {id(layer.weight): initial.weight(layer.weight, weight_shape(layer, inputs, outputs, groups), alive)}
     new = copy.deepcopy(layer, memo)
     resize_layer_(new, inputs, outputs, groups, initial, {})
     return new
@@ -69,10 +67,6 @@ def norm_channels(norm: nn.Module) -> int:
     if isinstance(norm, nn.GroupNorm):
         return norm.num_channels
     if isinstance(norm, nn.LayerNorm):
-        if len(norm.normalized_shape) != 1:
-            raise UserError(
-                f"a LayerNorm over {tuple(norm.normalized_shape)}: only one over channels can change its width"
-            )
         return norm.normalized_shape[0]
     return norm.num_features
 
@@ -87,7 +81,9 @@ def resize_norm_(norm: nn.Module, channels: int) -> None:
         if buffer is not None and buffer.dim():
             setattr(norm, name, stretched(buffer, channels))
     if isinstance(norm, nn.GroupNorm):
-        norm.num_channels, norm.num_groups = channels, gcd(channels, norm.num_groups)
+        per_channel = norm.num_groups == norm.num_channels
+        norm.num_groups = channels if per_channel else gcd(channels, norm.num_groups)
+        norm.num_channels = channels
     elif isinstance(norm, nn.LayerNorm):
         norm.normalized_shape = (channels,)
     else:

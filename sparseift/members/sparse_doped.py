@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..trace import TRANSPOSED, Trace
 from .base import branch, initializer, replace, replaceable, site_of
 from .low_rank import factors, fan_dims, rank_for
-from .resize import fresh_norm
+from .resize import fresh_norm, resized_layer
 
 
 class Doped(nn.Module):
@@ -63,6 +63,9 @@ class SparseDoped:
             second.bias = None  # the sparse branch keeps the bias of the layer
             norm = fresh_norm(site.norm, site.channels) if self.norm and site.norm is not None else None
             activation = site.activation if self.activation else None
-            replace(net, name, Doped(branch(site.layer, norm, activation), nn.Sequential(first, second)))
+            layer = site.layer
+            if activation is not None and not layer.weight.is_meta and not layer.weight.any():
+                layer = resized_layer(site.layer, initial, alive=True)
+            replace(net, name, Doped(branch(layer, norm, activation), nn.Sequential(first, second)))
             masked.append(f"{name}.sparse.layer")
         return masked

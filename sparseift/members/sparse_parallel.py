@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..sparsity import BudgetError
 from ..trace import Trace
 from .base import branch, initializer, replace, replaceable, site_of
 from .resize import fresh_norm, resized_layer
@@ -51,10 +51,8 @@ class SparseParallel:
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
         count = branch_count(sparsity)
         if count < 2:
-            raise UserError(
-                f"sparse_parallel at sparsity {float(sparsity):g} has {float(1 / (1 - sparsity)):.2f} branches, "
-                "fewer than two; the nearest that works is 0.34"
-            )
+            branches = float(1 / (1 - sparsity))
+            raise BudgetError(f"sparse_parallel would have {branches:.2f} branches, and fewer than two are none")
         initial = initializer(net, record)
         local = set(replaceable(net, record, eligible))
         masked = []
@@ -64,16 +62,18 @@ class SparseParallel:
                 continue
             site = site_of(net, record, name)
             activation = site.activation if self.activation else None
+            moves_norm = self.norm and site.norm is not None
             branches = []
             for _ in range(count):
                 norm = None
-                if self.norm and site.norm is not None:
-                    norm = fresh_norm(site.norm, site.channels) if activation is not None else copy.deepcopy(site.norm)
-                branches.append(branch(resized_layer(site.layer, initial), norm, activation))
+                if moves_norm:
+                    norm = copy.deepcopy(site.norm) if activation is None else fresh_norm(site.norm, site.channels)
+                layer = resized_layer(site.layer, initial, alive=activation is not None)
+                branches.append(branch(layer, norm, activation))
             replace(net, name, Parallel(branches))
-            if self.norm and site.norm_name:
+            if moves_norm:
                 replace(net, site.norm_name, nn.Identity())
-                if activation is not None and site.activation_name:
-                    replace(net, site.activation_name, nn.Identity())
+            if activation is not None and site.activation_name and (moves_norm or site.norm is None):
+                replace(net, site.activation_name, nn.Identity())
             masked += [f"{name}.branches.{index}.layer" for index in range(count)]
         return masked

@@ -6,9 +6,9 @@ The width map must be linear, or concatenations, groups and flattened features s
 whose denominator divides every hidden width of the network. The plan meets the budget by density, whatever k was
 rounded to.
 
-Only the outputs of layers are decided here: times k, but for those that reach an output of the network. Inputs
-follow: the widened network runs on the meta device, and each layer and norm takes the number of channels that arrives
-at it.
+Only the outputs of layers are decided here: times k, where what arrives at the layer has been widened or comes
+straight from the network's inputs, and where it does not reach an output of the network. So a layer that mixes tokens
+or heads, whose number has not changed, keeps its width. All else follows (see `following`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from fractions import Fraction
 from math import floor, gcd, sqrt
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import UserError
-from ..trace import LAYERS, NORMS, Trace, meta_copy, on_meta
+from ..sparsity import BudgetError
+from ..trace import LAYERS, Trace
+from .adopt import adopt
 from .base import initializer
-from .initial import stretched
-from .resize import channels_of, resize_layer_, resize_norm_
+from .following import Following
+from .resize import channels_of
 
 
 def width_denominator(record: Trace) -> int:
@@ -39,6 +40,9 @@ def width_denominator(record: Trace) -> int:
             unit = gcd(unit, outputs if layer.depthwise else outputs // groups)
         if groups > 1 and not layer.depthwise:
             unit = gcd(unit, inputs // groups)
+    for norm in record.net.modules():
+        if isinstance(norm, nn.GroupNorm) and norm.num_groups < norm.num_channels:
+            unit = gcd(unit, norm.num_channels // norm.num_groups)
     return unit
 
 
@@ -49,12 +53,12 @@ def width_factor(sparsity: Fraction, denominator: int, rounding: str) -> Fractio
     numerator = {"nearest": floor(wanted + 0.5), "down": floor(wanted + 1e-9)}.get(rounding)
     if numerator is None:
         raise UserError(f"member.rounding is '{rounding}'; it is 'nearest' or 'down'")
+    if not denominator:
+        raise UserError("sparse_wide: the network has no hidden width to change; every layer reaches its outputs")
     if numerator <= denominator:
-        least = 1 - (denominator / (denominator + (0.5 if rounding == "nearest" else 1))) ** 2
-        raise UserError(
-            f"sparse_wide at sparsity {float(sparsity):g} asks for {sqrt(1 / (1 - sparsity)):.3f} times the width, but "
-            f"hidden widths can only change in steps of 1/{denominator}; the nearest sparsity that works is "
-            f"{least + 0.005:.2f}"
+        factor = sqrt(1 / (1 - sparsity))
+        raise BudgetError(
+            f"sparse_wide would be {factor:.3f} times as wide, and hidden widths change in steps of 1/{denominator}"
         )
     return Fraction(numerator, denominator)
 
@@ -68,84 +72,15 @@ class SparseWide:
 
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
         factor = width_factor(sparsity, width_denominator(record), self.rounding)
-        never_ran = [
-            name for name, module in net.named_modules() if isinstance(module, LAYERS) and not record.ran[name]
-        ]
-        if never_ran:
-            raise UserError(f"sparse_wide: {never_ran[0]} did not run with the example, so its width is unknown")
-        initial = initializer(net, record)
-        targets = {name: self._outputs(record, name, factor) for name in record.layers}
-        arrived = _arrivals(record, targets)
-        new_of: dict[Tensor, nn.Parameter] = {}
-        for name, channels in arrived.items():
-            _widen_(net.get_submodule(name), channels, targets.get(name), initial, new_of)
+        unused = [name for name, module in net.named_modules() if isinstance(module, LAYERS) and not record.ran[name]]
+        if unused:
+            raise UserError(f"sparse_wide: {unused[0]} did not run with the example, so its width is unknown")
+
+        def outputs(name: str, changed: bool, fresh: bool) -> int:
+            _, old, _ = channels_of(record.layers[name].module)
+            widened = (changed or fresh) and name not in record.output_layers
+            return int(old * factor) if widened else old
+
+        args, kwargs = record.example
+        adopt(net, Following(record.net, args, kwargs, factor, outputs).widen(), initializer(net, record))
         return list(eligible)
-
-    @staticmethod
-    def _outputs(record: Trace, name: str, factor: Fraction) -> int:
-        _, outputs, _ = channels_of(record.layers[name].module)
-        return outputs if name in record.output_layers else int(outputs * factor)
-
-
-def _arrivals(record: Trace, targets: dict[str, int]) -> dict[str, int]:
-    """Channels that arrive at each layer, norm and per-channel activation when every layer has its new outputs."""
-    runner = meta_copy(record.net).eval()
-    initial = initializer(runner, record)
-    new_of: dict[Tensor, nn.Parameter] = {}
-    arrived: dict[str, int] = {}
-    running = [""]
-
-    def adapt(name: str):
-        def hook(module: nn.Module, args: tuple) -> None:
-            running[0] = name
-            channels = args[0].shape[_channel_dim(module, args[0])]
-            if arrived.setdefault(name, channels) != channels:
-                raise UserError(
-                    f"sparse_wide: {name} runs more than once, with {arrived[name]} and {channels} channels"
-                )
-            _widen_(module, channels, targets.get(name), initial, new_of)
-
-        return hook
-
-    for name, module in runner.named_modules():
-        if _has_width(module):
-            module.register_forward_pre_hook(adapt(name))
-        elif own := [key for key, _ in module.named_parameters(recurse=False)]:
-            raise UserError(
-                f"sparse_wide can't widen {name or 'the network'} ({type(module).__name__}) with a parameter '{own[0]}'"
-            )
-    args, kwargs = on_meta(record.example)
-    try:
-        with torch.no_grad():
-            runner(*args, **kwargs)
-    except UserError:
-        raise
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"sparse_wide can't widen this network; after {running[0]}: {reason}") from error
-    return arrived
-
-
-def _has_width(module: nn.Module) -> bool:
-    return isinstance(module, (*LAYERS, *NORMS)) or (isinstance(module, nn.PReLU) and module.num_parameters > 1)
-
-
-def _channel_dim(module: nn.Module, arriving: Tensor) -> int:
-    if isinstance(module, (nn.Linear, nn.LayerNorm)):
-        return -1
-    kernel = getattr(module, "kernel_size", None)
-    return arriving.dim() - len(kernel) - 1 if kernel else 1
-
-
-def _widen_(module: nn.Module, arriving: int, outputs: int | None, initial, new_of: dict[Tensor, nn.Parameter]) -> None:
-    if isinstance(module, LAYERS):
-        inputs, old_outputs, groups = channels_of(module)
-        depthwise = groups > 1 and groups == inputs
-        if depthwise:
-            outputs = arriving * (old_outputs // inputs)
-        resize_layer_(module, arriving, outputs, arriving if depthwise else groups, initial, new_of)
-    elif isinstance(module, nn.PReLU):
-        module.weight = nn.Parameter(stretched(module.weight, arriving))
-        module.num_parameters = arriving
-    else:
-        resize_norm_(module, arriving)

@@ -9,9 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import UserError
-from ..members.base import replace
 from ..members.initial import Initializer
-from ..members.resize import resized_layer
 from ..trace import CONVS
 from .resolution import skip_halvings_
 
@@ -82,9 +80,10 @@ def _built(make: Callable[..., nn.Module], name: str, *args: Any, **options: Any
 
 
 def _take_channels_(net: nn.Module, channels: int, name: str) -> None:
-    """Replace the one convolution that reads the image."""
+    """Give the one convolution that reads the image other inputs, with weights drawn anew as the network draws them."""
     readers = [key for key, module in net.named_modules() if isinstance(module, CONVS) and module.in_channels == RGB]
     if len(readers) != 1:
         raise UserError(f"model.name={name} takes images of {RGB} channels only: dataset.channels={RGB}")
     layer = net.get_submodule(readers[0])
-    replace(net, readers[0], resized_layer(layer, Initializer([layer]), inputs=channels))
+    layer.weight = Initializer([layer]).weight(layer.weight, (layer.out_channels, channels, *layer.kernel_size))
+    layer.in_channels = channels

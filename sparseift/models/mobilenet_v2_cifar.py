@@ -1,8 +1,8 @@
 """MobileNetV2 for small images, as the authors' FLOP count of it pins it down (REFERENCE 3.2).
 
-Sandler et al. 2018, section 3 and Table 2, with fewer halvings of the resolution. What is unusual is the authors': every
-convolution has a bias, the stem is a 1x1 convolution that pads its input by one pixel, the first block expands too (by
-1), and the classifier is a 1x1 convolution.
+Sandler et al. 2018, section 3 and Table 2, with fewer halvings of the resolution. What is unusual is the authors':
+every convolution has a bias, the stem is a 1x1 convolution that pads its input by one pixel, the first block expands
+too (by 1), and the classifier is a 1x1 convolution.
 """
 
 from torch import Tensor, nn
@@ -40,8 +40,8 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2Cifar(nn.Module):
-    """(N, in_channels, H, W) -> logits (N, num_classes). Weights start as PyTorch makes them; 2,369,380 parameters for 3
-    channels and 100 classes."""
+    """(N, in_channels, H, W) -> logits (N, num_classes). Weights start as PyTorch makes them; 2,369,380 parameters for
+    3 channels and 100 classes."""
 
     def __init__(self, num_classes: int, in_channels: int = 3) -> None:
         super().__init__()

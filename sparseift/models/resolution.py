@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from ..trace import CONVS, meta_copy
+from ..meta import meta_copy
+from ..trace import CONVS
 
 
 def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int) -> None:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from ..errors import UserError
+from ..flops import weight_identity
 from ..trace import Layer, Trace
 
 
@@ -19,7 +20,9 @@ def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequenc
     """
     names = list(record.layers)
     added, removed = _matching(include, names, "include"), _matching(exclude, names, "exclude")
-    ends = {names[0], names[-1]} if names else set()
+    run = [record.layers[call.module] for call in record.calls if record.is_layer(call)]
+    end_weights = {weight_identity(layer) for layer in (*run[:1], *run[-1:])}
+    ends = {name for name in names if weight_identity(record.layers[name]) in end_weights}
     return [
         name
         for name in names

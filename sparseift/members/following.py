@@ -1,0 +1,369 @@
+"""Give a network other layer widths, and let everything else follow the shapes that arrive.
+
+The network runs twice on the meta device: as it is, which is the reference, and then with each layer's outputs
+changed as it is reached. In the second run
+
+- a layer or a norm takes as many input channels as arrive at it;
+- a parameter or buffer that no longer fits the tensor it meets (a layer scale, a positional embedding) is changed in
+  the fewest dimensions with which the call works;
+- so is a number that the code takes from an attribute of a module (a head width, the sizes of a split): such attributes
+  are marked before the run, so a call shows which attribute an argument came from.
+
+`adopt` then makes the same changes to the real network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, combinations
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+from ..errors import UserError
+from ..meta import meta_copy
+from ..trace import LAYER_FUNCTIONS, LAYERS, NORMS
+from .adopt import own_tensors
+from .initial import Initializer, stretched
+from .marks import Knob, Marked, leaves_in, mark, unmark
+from .resize import channels_of, resize_layer_, resize_norm_
+
+FAILURES = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
+MOST_CHANGES = 3  # arguments of one call that change together
+MOST_RUNS = 400
+GROUPS = 6  # place of the groups among the arguments of a convolution
+
+
+@dataclass
+class Step:
+    """A call of the reference run: its name and the shapes of its tensor arguments and results."""
+
+    name: str
+    arguments: list[torch.Size]
+    results: list[torch.Size]
+
+
+class _Again(Exception):
+    """A tensor was changed that had already been used: run from the start."""
+
+
+class _Run(TorchFunctionMode):
+    """What both runs share: the module that is running, by hooks, and the calls that make tensors."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+        self.names = {module: name for name, module in net.named_modules()}
+        self.stack: list[nn.Module] = []
+        self.handles = []
+        for module in self.names:
+            self.handles.append(module.register_forward_pre_hook(self._enter))
+            self.handles.append(module.register_forward_hook(self._leave))
+
+    def run(self, args: tuple, kwargs: dict) -> None:
+        self.stack.clear()
+        with torch.no_grad(), self:
+            self.net(*args, **kwargs)
+
+    def _enter(self, module: nn.Module, args: tuple) -> None:
+        self.stack.append(module)
+
+    def _leave(self, module: nn.Module, args: tuple, output: Any) -> None:
+        self.stack.pop()
+
+    def close(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+
+class _Reference(_Run):
+    def __init__(self, net: nn.Module):
+        super().__init__(net)
+        self.steps: list[Step] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if results := _tensors(result):
+            self.steps.append(Step(func.__name__, _shapes(_tensors((args, kwargs))), _shapes(results)))
+        return result
+
+
+class Following(_Run):
+    """The second run. outputs: the new number of output channels of a layer, given its name and whether what arrives
+    at it has changed, or comes straight from the network's inputs."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        args: tuple,
+        kwargs: dict,
+        factor: Fraction,
+        outputs: Callable[[str, bool, bool], int],
+    ):
+        runner = meta_copy(net).eval()
+        reference = _Reference(runner)
+        reference.run(args, kwargs)
+        reference.close()
+        super().__init__(runner)
+        self.args, self.kwargs = args, kwargs
+        self.factor = factor
+        self.outputs = outputs
+        self.reference = reference.steps
+        self.layers = {id(module.weight): module for module in runner.modules() if isinstance(module, LAYERS)}
+        self.done: set[nn.Module] = set()
+        self.scaled: set[tuple] = set()  # once each: code may go on with what it read before the change
+        self.initial = Initializer(())
+        mark(runner)
+
+    def widen(self) -> nn.Module:
+        """Run until nothing has to change any more; the meta network with its new shapes. Raises UserError."""
+        for _ in range(MOST_RUNS):
+            try:
+                self._start()
+                self.run(self.args, self.kwargs)
+                break
+            except _Again:
+                continue
+            except UserError:
+                raise
+            except (*FAILURES, AssertionError, AttributeError, KeyError) as error:
+                where = self.names.get(self.stack[-1]) if self.stack else ""
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                kind = type(self.stack[-1]).__name__ if self.stack else type(self.net).__name__
+                raise UserError(f"sparse_wide can't widen {where or 'the network'} ({kind}): {reason}") from error
+        else:
+            raise UserError(f"sparse_wide: the widths of {type(self.net).__name__} do not settle")
+        self.close()
+        unmark(self.net)
+        return self.net
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in LAYER_FUNCTIONS:
+            args, kwargs = self._layer(func, args, kwargs)
+        elif func is F.layer_norm:
+            args, kwargs = self._layer_norm(args, kwargs)
+        try:
+            result = func(*args, **kwargs)
+        except FAILURES as error:
+            result = self._changed(func, args, kwargs, error)
+        else:
+            if _tensors(result) and self._left_behind(args, kwargs, result):
+                result = self._changed(func, args, kwargs, None, result)
+        if results := _tensors(result):
+            self._note(func, args, kwargs, results)
+        return result
+
+    def _start(self) -> None:
+        self.position = 0
+        self.keep: list[Any] = []  # so that no id() is used twice
+        inputs = _tensors((self.args, self.kwargs))
+        self.active = {id(tensor) for tensor in inputs}
+        self.layered: set[int] = set()
+        self.derived: dict[int, set[int]] = {}
+        self.bases = {
+            _storage(tensor): (module, key) for module in self.net.modules() for key, tensor in own_tensors(module)
+        }
+
+    def _step(self) -> Step:
+        return self.reference[self.position] if self.position < len(self.reference) else Step("", [], [])
+
+    def _note(self, func, args: tuple, kwargs: dict, results: list[Tensor]) -> None:
+        if func.__name__ != self._step().name:
+            raise UserError(f"sparse_wide: {self._here()} takes another path through its code when its width changes")
+        for shape, before in zip(_shapes(results), self._step().results, strict=False):
+            if shape.numel() > before.numel() * self.factor:
+                raise UserError(
+                    f"sparse_wide: {self._here()} makes {tuple(shape)} of what was {tuple(before)}: a width has gone "
+                    "into another dimension"
+                )
+        self.position += 1
+        inputs = _tensors((args, kwargs))
+        self.keep.append(results)
+        for result in results:
+            if any(id(tensor) in self.active for tensor in inputs):
+                self.active.add(id(result))
+            if func in LAYER_FUNCTIONS or any(id(tensor) in self.layered for tensor in inputs):
+                self.layered.add(id(result))
+            self.derived[id(result)] = set().union(*(self._made_of(tensor) for tensor in inputs))
+
+    def _made_of(self, tensor: Tensor) -> set[int]:
+        storage = _storage(tensor)
+        return {storage} if storage in self.bases else self.derived.get(id(tensor), set())
+
+    # Layers and norms ------------------------------------------------------------------------------------------------
+
+    def _layer(self, func, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        inputs = args[0] if args else kwargs["input"]
+        weight = args[1] if len(args) > 1 else kwargs["weight"]
+        inside = self.stack and isinstance(self.stack[-1], LAYERS)
+        layer = self.stack[-1] if inside else self.layers.get(id(weight))
+        if layer is None:
+            return args, kwargs
+        old_weight, old_bias = layer.weight, layer.bias
+        dim = inputs.dim() - 1 if isinstance(layer, nn.Linear) else inputs.dim() - len(layer.kernel_size) - 1
+        self._resize(layer, inputs, dim)
+        if weight is old_weight:
+            swap = {id(old_weight): layer.weight, id(old_bias): layer.bias}
+            args, kwargs = tree_map(lambda leaf: swap.get(id(leaf), leaf), (args, kwargs))
+            self.layers[id(layer.weight)] = layer
+        elif layer.weight is not old_weight:
+            raise _Again  # the weight was standardised before its new shape was known
+        bias = args[2] if len(args) > 2 else kwargs.get("bias")
+        if layer.bias is not old_bias and bias is not None and bias is not layer.bias:
+            raise _Again  # and so was something made of the bias
+        if inside and len(args) == GROUPS + 1:
+            args = (*args[:GROUPS], layer.groups)
+        return args, kwargs
+
+    def _resize(self, layer: nn.Module, arriving: Tensor, dim: int) -> None:
+        channels, before = arriving.shape[dim], self._step().arguments[0][dim]
+        inputs, outputs, groups = channels_of(layer)
+        if layer in self.done:
+            if channels != inputs:
+                raise UserError(f"sparse_wide: {self.names[layer]} runs with {inputs} channels and with {channels}")
+            return
+        self.done.add(layer)
+        fresh = id(arriving) in self.active and id(arriving) not in self.layered
+        if groups > 1 and groups == inputs:
+            new_outputs, groups = channels * (outputs // inputs), channels
+        else:
+            new_outputs = self.outputs(self.names[layer], channels != before, fresh)
+        resize_layer_(layer, channels, new_outputs, groups, self.initial, {})
+
+    def _layer_norm(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        norm = self.stack[-1] if self.stack else None
+        if not isinstance(norm, nn.LayerNorm) or len(norm.normalized_shape) != 1:
+            return args, kwargs
+        resize_norm_(norm, args[0].shape[-1])
+        return (args[0], norm.normalized_shape, norm.weight, norm.bias, norm.eps), {}
+
+    def _enter(self, module: nn.Module, args: tuple) -> None:
+        super()._enter(module, args)
+        if isinstance(module, NORMS) and not isinstance(module, nn.LayerNorm) and args and args[0].dim() > 1:
+            with torch._C.DisableTorchFunction():  # this is no call of the network's
+                resize_norm_(module, args[0].shape[1])
+
+    # Everything else -------------------------------------------------------------------------------------------------
+
+    def _left_behind(self, args: tuple, kwargs: dict, result: Any) -> bool:
+        """Whether a number of the code kept results at old shapes although an argument has changed: x[:, :width]."""
+        if not any(isinstance(leaf, Marked) for leaf in leaves_in((args, kwargs))):
+            return False
+        step = self._step()
+        changed = _shapes(_tensors((args, kwargs))) != step.arguments
+        return changed and not self._scaled(result)
+
+    def _scaled(self, result: Any) -> bool:
+        """Whether every result has the dimensions of the reference or `factor` times these, and some have changed."""
+        shapes, before = _shapes(_tensors(result)), self._step().results
+        if len(shapes) != len(before) or any(len(new) != len(old) for new, old in zip(shapes, before, strict=True)):
+            return False
+        pairs = [pair for new, old in zip(shapes, before, strict=True) for pair in zip(new, old, strict=True)]
+        return all(new in (old, old * self.factor) for new, old in pairs) and any(new != old for new, old in pairs)
+
+    def _changed(self, func, args: tuple, kwargs: dict, error: Exception | None, otherwise: Any = None) -> Any:
+        """The result of the call with the fewest of its numbers and parameters changed with which it works."""
+        leaves, structure = tree_flatten((args, kwargs), is_leaf=lambda leaf: isinstance(leaf, slice))
+        knobs = [knob for index in range(len(leaves)) for knob in self._knobs(index, leaves[index])]
+        numbers = tuple(knob for knob in knobs if knob.origin)
+        few = (chosen for count in range(1, MOST_CHANGES + 1) for chosen in combinations(reversed(knobs), count))
+        for chosen in chain(few, [numbers]):
+            changed = list(leaves)
+            for knob in chosen:
+                changed[knob.index] = knob.apply(changed[knob.index], self.factor)
+            if any(changed[knob.index] is None for knob in chosen):
+                continue
+            new_args, new_kwargs = tree_unflatten(changed, structure)
+            try:
+                result = func(*new_args, **new_kwargs)
+            except FAILURES:
+                continue
+            if self._scaled(result):
+                self._commit(chosen)
+                return result
+        if error is not None:
+            raise error
+        return otherwise
+
+    def _knobs(self, index: int, leaf: Any) -> Iterator[Knob]:
+        if isinstance(leaf, slice):
+            for part in ("start", "stop"):
+                for origin in getattr(getattr(leaf, part), "origins", ()):
+                    yield Knob(index, origin=origin, part=part)
+        elif isinstance(leaf, Marked):
+            for origin in leaf.origins:
+                yield Knob(index, origin=origin)
+        elif isinstance(leaf, Tensor) and id(leaf) not in self.active:
+            made_of = self._made_of(leaf)
+            for dim in range(leaf.dim()):
+                targets = [target for base in made_of if (target := self._base_dim(leaf, dim, base))]
+                if leaf.shape[dim] > 1 and targets and len(targets) == len(made_of):
+                    yield Knob(index, dim=dim, targets=tuple(targets), direct=self._is_base(leaf))
+
+    def _is_base(self, leaf: Tensor) -> bool:
+        base = self.bases.get(_storage(leaf))
+        return base is not None and getattr(*base) is leaf
+
+    def _base_dim(self, leaf: Tensor, dim: int, base: int) -> tuple[nn.Module, str, int] | None:
+        """The dimension of a parameter that `dim` of something made from it comes from: by stride for a view of it,
+        by size for a copy."""
+        module, key = self.bases[base]
+        tensor = getattr(module, key)
+        if _storage(leaf) == base:
+            same = [d for d in range(tensor.dim()) if tensor.stride(d) == leaf.stride(dim) and tensor.shape[d] > 1]
+        else:
+            same = [d for d in range(tensor.dim()) if tensor.shape[d] == leaf.shape[dim] or tensor.dim() == 1]
+        return (module, key, same[0]) if same else None
+
+    def _commit(self, chosen: Sequence[Knob]) -> None:
+        again = False
+        for knob in chosen:
+            if knob.origin and knob.origin not in self.scaled:
+                self.scaled.add(knob.origin)
+                self._scale_attribute(*knob.origin)
+            for module, key, dim in set(knob.targets) - self.scaled:
+                self.scaled.add((module, key, dim))
+                tensor = getattr(module, key)
+                new = stretched(tensor, int(tensor.shape[dim] * self.factor), dim)
+                setattr(module, key, nn.Parameter(new) if isinstance(tensor, nn.Parameter) else new)
+                self.bases[_storage(getattr(module, key))] = (module, key)
+            again |= bool(knob.targets) and not knob.direct
+        if again:
+            raise _Again
+
+    def _scale_attribute(self, module: nn.Module, key: str, index: int | None) -> None:
+        value = vars(module)[key]
+        old = int(value if index is None else value[index])
+        new = Marked(int(old * self.factor), ((module, key, index),))
+        vars(module)[key] = (
+            new
+            if index is None
+            else type(value)(new if position == index else item for position, item in enumerate(value))
+        )
+        for name, number in vars(module).items():  # such as the scale of attention, 1 / sqrt(head width)
+            if isinstance(number, float) and number == old**-0.5:
+                vars(module)[name] = new.__float__() ** -0.5
+
+    def _here(self) -> str:
+        return (self.names.get(self.stack[-1]) if self.stack else "") or type(self.net).__name__
+
+
+def _storage(tensor: Tensor) -> int:
+    with torch._C.DisableTorchFunction():
+        return tensor.untyped_storage()._cdata
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _shapes(tensors: list[Tensor]) -> list[torch.Size]:
+    with torch._C.DisableTorchFunction():
+        return [tensor.shape for tensor in tensors]

@@ -1,0 +1,77 @@
+"""Networks and examples on the meta device: shapes without memory or values."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from .errors import UserError
+
+
+def inputs_of(example: Tensor | tuple | dict) -> tuple[tuple, dict]:
+    """An example as positional and keyword arguments: a tensor, a tuple of arguments, a dict of keywords, or both
+    together."""
+    if (
+        isinstance(example, tuple)
+        and len(example) == 2
+        and isinstance(example[0], tuple)
+        and isinstance(example[1], dict)
+    ):
+        return example
+    if isinstance(example, dict):
+        return (), example
+    return (example if isinstance(example, tuple) else (example,)), {}
+
+
+def meta_copy(net: nn.Module) -> nn.Module:
+    """A copy of the network whose parameters, buffers and plain tensor attributes are on the meta device; sharing is
+    kept."""
+
+    def to_meta(tensor: Tensor) -> Tensor:
+        with torch.no_grad():
+            twin = tensor.detach().to("meta")
+        return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
+
+    tensors = [*net.parameters(), *net.buffers()]
+    tensors += [value for module in net.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    return duplicate(net, {id(tensor): to_meta(tensor) for tensor in tensors})
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """The tensors in nested containers, and in the attributes of plain objects."""
+    found = []
+    for leaf in tree_leaves(tree):
+        if isinstance(leaf, Tensor):
+            found.append(leaf)
+        elif hasattr(leaf, "__dict__") and not isinstance(leaf, type | nn.Module):
+            found += tensors_in(list(vars(leaf).values()))
+    return found
+
+
+def duplicate(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A deep copy of a network. Raises UserError where it does not allow one."""
+    try:
+        return copy.deepcopy(net, memo)
+    except Exception as error:
+        odd = [
+            f"{name}.{key}"
+            for name, module in net.named_modules()
+            for key, value in vars(module).items()
+            if isinstance(value, Tensor) and not value.is_leaf
+        ]
+        what = f"{odd[0]} is computed, not a parameter" if odd else first_line(error)
+        raise UserError(f"{type(net).__name__} can't be copied: {what}") from error
+
+
+def on_meta(example: Any) -> Any:
+    return tree_map_only(Tensor, lambda tensor: tensor.to("meta"), example)
+
+
+def first_line(error: Exception) -> str:
+    lines: Iterator[str] = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)

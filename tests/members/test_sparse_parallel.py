@@ -1,0 +1,198 @@
+"""Sparse Parallel against sum_j sigma(norm_j(layer_j(x))), written out."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+from sparseift import UserError, sparsify, transform
+from sparseift.members import SparseParallel
+from sparseift.models import resnet18_cifar
+
+
+def state(net: nn.Module) -> dict[str, torch.Tensor]:
+    return dict(net.state_dict())
+
+
+def randomize_norms(net: nn.Module) -> None:
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, -1, 1)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("sparsity", "branches"), [(0.5, 2), (0.75, 4)])
+def test_is_the_sum_of_activated_normed_branches(tiny, sparsity: float, branches: int, training: bool) -> None:
+    torch.manual_seed(0)
+    net = tiny(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU6())
+    x = torch.randn(4, 3, 6, 6)
+    new = transform(net, "sparse_parallel", sparsity, x).train(training)
+    randomize_norms(new)
+    w, h = state(new), new.before(x)
+    total = torch.zeros(())
+    for j in range(branches):
+        at = f"layer.branches.{j}"
+        z = F.conv2d(h, w[f"{at}.layer.weight"], padding=1)
+        if training:
+            mean, var = z.mean((0, 2, 3), keepdim=True), z.var((0, 2, 3), correction=0, keepdim=True)
+        else:
+            mean, var = (w[f"{at}.norm.running_{k}"][:, None, None] for k in ("mean", "var"))
+        z = (z - mean) / (var + 1e-5).sqrt()
+        z = z * w[f"{at}.norm.weight"][:, None, None] + w[f"{at}.norm.bias"][:, None, None]
+        total = total + z.clamp(0, 6)
+    expected = F.conv2d(total, w["head.weight"], w["head.bias"])
+    torch.testing.assert_close(new(x), expected, rtol=1e-4, atol=1e-4)
+    assert f"layer.branches.{branches}.layer.weight" not in w
+    assert sum(p.numel() for p in new.parameters()) == (
+        sum(p.numel() for p in net.parameters()) + (branches - 1) * (8 * 8 * 9 + 16)
+    )
+
+
+def test_without_the_inner_activation_the_network_s_own_follows_the_sum(tiny) -> None:
+    """The authors' CIFAR code."""
+    torch.manual_seed(0)
+    net = tiny(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
+    x = torch.randn(4, 3, 6, 6)
+    new = transform(net, SparseParallel(activation=False), 0.5, x).eval()
+    randomize_norms(new)
+    total = sum(branch.norm(branch.layer(new.before(x))) for branch in new.layer.branches)
+    torch.testing.assert_close(new(x), new.head(total.clamp(min=0)))
+    assert (total < 0).any()
+
+
+def test_without_the_inner_norm_the_network_s_own_follows_the_sum(tiny) -> None:
+    torch.manual_seed(0)
+    net = tiny(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.Tanh())
+    x = torch.randn(4, 3, 6, 6)
+    new = transform(net, SparseParallel(norm=False), 0.5, x).eval()
+    randomize_norms(new)
+    total = sum(branch.layer(new.before(x)).tanh() for branch in new.layer.branches)
+    torch.testing.assert_close(new(x), new.head(new.norm(total).tanh()))
+
+
+def test_where_there_is_no_norm_the_activation_moves_into_the_branches_all_the_same(tiny) -> None:
+    torch.manual_seed(0)
+    net, x = tiny(nn.Linear(8, 8), activation=nn.Tanh()), torch.randn(4, 3)
+    new = transform(net, "sparse_parallel", 0.5, x)
+    total = sum(branch.layer(new.before(x)).tanh() for branch in new.layer.branches)
+    torch.testing.assert_close(new(x), new.head(total))
+
+
+def test_norms_keep_their_options(tiny) -> None:
+    net = tiny(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8, eps=0.1, momentum=0.3, affine=False))
+    new = transform(net, "sparse_parallel", 0.5, torch.randn(4, 3, 6, 6))
+    assert {str(branch.norm) for branch in new.layer.branches} == {str(net.norm)}
+    assert len({id(branch.norm) for branch in new.layer.branches}) == 2
+
+
+LAYERS = {
+    "plain": nn.Conv2d(8, 12, 3),
+    "strided": nn.Conv2d(8, 12, 3, stride=(2, 1), padding=(1, 0)),
+    "dilated": nn.Conv2d(8, 12, 3, padding=2, dilation=2, bias=False),
+    "grouped": nn.Conv2d(8, 12, 3, groups=4, padding=1),
+    "reflect": nn.Conv2d(8, 12, 3, padding=(1, 2), padding_mode="reflect"),
+    "circular": nn.Conv2d(8, 12, (3, 1), padding=(1, 0), padding_mode="circular"),
+    "same": nn.Conv2d(8, 12, 5, padding="same"),
+    "one": nn.Conv1d(8, 12, 3, stride=2),
+    "three": nn.Conv3d(8, 12, (1, 3, 3), groups=2),
+    "linear": nn.Linear(8, 12),
+    "linear without bias": nn.Linear(8, 12, bias=False),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_layers_of_every_kind(tiny, like, layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    net = tiny(layer)
+    dims = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
+    x = torch.randn(4, 3, *[7] * dims)
+    new = transform(net, "sparse_parallel", 0.5, x)
+    h = new.before(x)
+    total = sum(like(layer, h, branch.layer.weight, branch.layer.bias).relu() for branch in new.layer.branches)
+    torch.testing.assert_close(new(x), new.head(total), rtol=1e-4, atol=1e-5)
+    assert all((branch.layer.bias is None) == (layer.bias is None) for branch in new.layer.branches)
+    first, second = new.layer.branches
+    assert not torch.equal(first.layer.weight, second.layer.weight)
+
+
+def test_functional_activations_go_into_the_branches() -> None:
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.c(F.relu(self.b(F.relu(self.a(x)))))
+
+    torch.manual_seed(0)
+    x = torch.randn(4, 6)
+    new = transform(Bare(), "sparse_parallel", 0.5, x)
+    total = sum(branch.layer(new.a(x).relu()).relu() for branch in new.b.branches)
+    torch.testing.assert_close(new(x), new.c(total))
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.9])
+def test_residual_block_as_in_the_authors_imagenet_code(sparsity: float) -> None:
+    torch.manual_seed(0)
+    net = torchvision.models.resnet.BasicBlock(8, 8)
+    body = nn.Sequential(nn.Conv2d(3, 8, 1), net, nn.Conv2d(8, 2, 1))
+    x = torch.randn(2, 3, 5, 5)
+    new = transform(body, "sparse_parallel", sparsity, x).eval()
+    randomize_norms(new)
+    h = z = new[0](x)
+    for conv in (new[1].conv1, new[1].conv2):
+        z = sum(F.relu(branch.norm(F.conv2d(z, branch.layer.weight, padding=1))) for branch in conv.branches)
+    torch.testing.assert_close(new(x), new[2](F.relu(z + h)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "branches"),
+    [
+        (0.34, 2),
+        (1 / 3, 2),
+        (0.5, 2),
+        (0.6, 3),
+        (0.7, 3),
+        (0.75, 4),
+        (0.8, 5),
+        (0.85, 7),
+        (0.9, 10),
+        (0.95, 20),
+        (0.99, 100),
+    ],
+)
+def test_number_of_branches_is_the_nearest_with_halves_up(tiny, sparsity: float, branches: int) -> None:
+    net = tiny(nn.Conv2d(8, 8, 1)).to("meta")
+    assert len(transform(net, "sparse_parallel", sparsity, torch.empty(2, 3, 4, 4)).layer.branches) == branches
+
+
+@pytest.mark.parametrize("sparsity", [0.01, 0.2, 0.33])
+def test_fewer_than_two_branches_are_refused(tiny, sparsity: float) -> None:
+    x = torch.empty(2, 3, 4, 4)
+    net = tiny(nn.Conv2d(8, 8, 3, padding=1)).to("meta")
+    with pytest.raises(UserError, match=r"nearest sparsity that works is 0\.34$"):
+        sparsify(net, "sparse_parallel", sparsity, x)
+    assert abs(sparsify(net, "sparse_parallel", 0.34, x)[1].ratio - 1) < 1e-3
+
+
+def test_shortcuts_are_masked_but_not_replicated() -> None:
+    with torch.device("meta"):
+        net = resnet18_cifar(100)
+    new, plan = sparsify(net, "sparse_parallel", 0.75, torch.empty(1, 3, 32, 32))
+    shortcuts = {f"layer{stage}.0.downsample.0" for stage in (2, 3, 4)}
+    assert all(isinstance(new.get_submodule(name), nn.Conv2d) for name in shortcuts)
+    assert shortcuts < set(plan.masked)
+    assert len(plan.masked) == 16 * 4 + 3
+
+
+def test_no_norm_is_left_without_a_use() -> None:
+    """The authors' CIFAR code owns norms after the sum that nothing reads."""
+    net = resnet18_cifar(10, base_width=4)
+    new = transform(net, "sparse_parallel", 0.5, torch.empty(1, 3, 8, 8))
+    names = [name for name, module in new.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(names) == 16 * 2 + 1 + 3
+    assert all("branches" in name or "downsample" in name or name == "bn1" for name in names)

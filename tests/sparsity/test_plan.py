@@ -1,0 +1,153 @@
+"""The closed form against bisection, on random tables of layers: counts, budget, saturation, edges."""
+
+from math import prod
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sparseift.flops import LayerCost
+from sparseift.sparsity import ER, ERK, BudgetError, Uniform, dense_plan, plan_for_budget, plan_for_sparsity
+
+NET = nn.Linear(1, 1)  # a plan takes only the number of parameters from it
+DISTRIBUTIONS = [Uniform(), ERK(), ERK(power=0.5), ER()]
+
+shapes = st.one_of(
+    st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    st.tuples(st.integers(1, 80), st.integers(1, 80), st.integers(1, 5), st.integers(1, 5)),
+    st.tuples(st.integers(1, 300), st.integers(1, 60), st.integers(1, 9)),
+)
+
+
+@st.composite
+def tables(draw) -> dict[str, LayerCost]:
+    rows = draw(st.lists(st.tuples(shapes, st.integers(1, 12544)), min_size=1, max_size=12))
+    return {
+        f"layer{index}": LayerCost(f"layer{index}", shape, prod(shape), 2 * positions)
+        for index, (shape, positions) in enumerate(rows)
+    }
+
+
+def bisected(prices: list[int], sizes: list[int], relative: list[float], target: float) -> list[float]:
+    """Real-valued counts: size * min(1, factor * relative) that cost `target` in all."""
+
+    def counts(factor: float) -> list[float]:
+        return [size * min(1.0, factor * weight) for size, weight in zip(sizes, relative, strict=True)]
+
+    low, high = 0.0, 1 / min(relative)
+    for _ in range(200):
+        middle = (low + high) / 2
+        cost = sum(price * count for price, count in zip(prices, counts(middle), strict=True))
+        low, high = (middle, high) if cost < target else (low, middle)
+    return counts(high)
+
+
+def relative_density(distribution, shape: tuple[int, ...]) -> float:
+    """From the definitions: uniform; ERK (sum of dimensions / product)^power; ER (out + in) / (out in)."""
+    if isinstance(distribution, ERK):
+        return (sum(shape) / prod(shape)) ** distribution.power
+    return 1.0 if isinstance(distribution, Uniform) else 1 / shape[0] + 1 / shape[1]
+
+
+def check_counts(plan, costs, masked, distribution, prices, target) -> None:
+    real = bisected(
+        prices, [costs[name].numel for name in masked],
+        [relative_density(distribution, costs[name].shape) for name in masked], target,
+    )  # fmt: skip
+    forced = 0
+    for name, count, price in zip(masked, real, prices, strict=True):
+        layer = plan.masked[name]
+        assert isinstance(layer.active, int)
+        assert 1 <= layer.active <= layer.numel == costs[name].numel
+        assert abs(layer.active - count) < 1 + 1e-6 * count
+        forced += price if count < 1 else 0
+    spent = sum(price * plan.masked[name].active for name, price in zip(masked, prices, strict=True))
+    assert abs(spent - target) <= max(prices) / 2 * (1 + 1e-6) + forced + 1e-9 * target
+
+
+@settings(max_examples=150, deadline=None)
+@given(tables(), st.sampled_from(DISTRIBUTIONS), st.floats(0.001, 0.999), st.data())
+def test_budget_is_met_as_bisection_meets_it(costs, distribution, share: float, data) -> None:
+    masked = data.draw(st.lists(st.sampled_from(sorted(costs)), min_size=1, unique=True))
+    masked = [name for name in costs if name in masked]
+    dense = sum(costs[name].flops for name in costs if name not in masked)
+    target = max(1, round(share * sum(costs[name].flops for name in masked)))
+    if target == sum(costs[name].flops for name in masked):
+        return
+    plan = plan_for_budget(NET, costs, masked, distribution, dense + target)
+
+    assert list(plan.masked) == masked
+    assert [layer.name for layer in plan.layers] == list(costs)
+    check_counts(plan, costs, masked, distribution, [costs[name].flops_per_weight for name in masked], target)
+    assert all(layer.active == layer.numel for layer in plan.layers if not layer.masked)
+    assert plan.forward == sum(layer.active * costs[layer.name].flops_per_weight for layer in plan.layers)
+    assert plan.forward_stored == sum(cost.flops for cost in costs.values())
+    assert plan.budget == dense + target
+    assert plan.ratio == plan.forward / plan.budget
+
+
+@settings(max_examples=100, deadline=None)
+@given(tables(), st.sampled_from(DISTRIBUTIONS), st.floats(0.01, 0.99))
+def test_sparsity_is_met_as_bisection_meets_it(costs, distribution, sparsity: float) -> None:
+    numel = sum(cost.numel for cost in costs.values())
+    plan = plan_for_sparsity(NET, costs, costs, distribution, sparsity, budget=numel)
+    check_counts(plan, costs, list(costs), distribution, [1] * len(costs), (1 - sparsity) * numel)
+
+
+@given(shapes, st.integers(1, 1000), st.floats(0.01, 0.99), st.sampled_from(DISTRIBUTIONS))
+def test_one_layer_gets_the_whole_budget(shape, positions: int, share: float, distribution) -> None:
+    costs = {"only": LayerCost("only", shape, prod(shape), 2 * positions)}
+    budget = max(1, int(share * costs["only"].flops))
+    active = plan_for_budget(NET, costs, ["only"], distribution, budget).masked["only"].active
+    assert abs(active - budget / (2 * positions)) <= 0.5 or active == 1
+
+
+def test_uniform_density_is_the_same_everywhere() -> None:
+    costs = {str(i): LayerCost(str(i), (100, 100 * i), 10_000 * i, 2 * i) for i in range(1, 6)}
+    plan = plan_for_budget(NET, costs, costs, Uniform(), sum(cost.flops for cost in costs.values()) // 4)
+    assert [layer.density for layer in plan.layers] == pytest.approx([0.25] * 5, abs=1e-4)
+    assert plan.density == pytest.approx(0.25, abs=1e-4)
+
+
+def test_saturated_layers_hand_their_budget_on() -> None:
+    """ERK wants more than all of the small layer: it is filled, and the large one gets the rest."""
+    costs = {"small": LayerCost("small", (2, 2), 4, 2), "large": LayerCost("large", (1000, 1000), 10**6, 2)}
+    plan = plan_for_budget(NET, costs, costs, ERK(), budget=2 * (4 + 3000))
+    assert {name: layer.active for name, layer in plan.masked.items()} == {"small": 4, "large": 3000}
+
+
+def test_parameters_count_masked_weights_as_inactive() -> None:
+    net = nn.Sequential(nn.Linear(10, 10), nn.BatchNorm1d(10))
+    costs = {"0": LayerCost("0", (10, 10), 100, 2)}
+    plan = plan_for_budget(net, costs, ["0"], Uniform(), budget=50)
+    assert (plan.params_stored, plan.params_active) == (130, 130 - 75)
+    assert plan.density == 0.25
+
+
+def test_a_plan_without_masks() -> None:
+    costs = {"0": LayerCost("0", (10, 10), 100, 2)}
+    plan = dense_plan(NET, costs, budget=400)
+    assert (plan.forward, plan.forward_stored, plan.ratio, dict(plan.masked), plan.density) == (200, 200, 0.5, {}, 1.0)
+
+
+COSTS = {"a": LayerCost("a", (10, 10), 100, 2), "b": LayerCost("b", (10, 10), 100, 2)}
+
+
+@pytest.mark.parametrize("budget", [1, 199, 200])
+def test_a_budget_below_what_stays_dense_is_refused(budget: int) -> None:
+    with pytest.raises(BudgetError, match="200"):
+        plan_for_budget(NET, COSTS, ["b"], Uniform(), budget)
+
+
+@pytest.mark.parametrize("budget", [400, 401, 10**9])
+def test_a_budget_that_needs_no_zeros_is_refused(budget: int) -> None:
+    with pytest.raises(BudgetError, match="nothing would have to be masked"):
+        plan_for_budget(NET, COSTS, ["b"], Uniform(), budget)
+
+
+def test_a_plan_for_no_layer_is_refused() -> None:
+    with pytest.raises(BudgetError, match="no layer"):
+        plan_for_budget(NET, COSTS, [], Uniform(), 300)
+    with pytest.raises(BudgetError, match="no layer"):
+        plan_for_sparsity(NET, COSTS, [], Uniform(), 0.5, 300)
