@@ -1,0 +1,60 @@
+"""README.md as data: its code blocks with the file each is meant for, its tables and its inline code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "README.md").read_text()
+FENCE = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"`([\w./]+\.(?:py|yaml))`[^`]*$")
+
+
+@dataclass(frozen=True)
+class Block:
+    """file: the name of a file that ends the line before the block, if there is one."""
+
+    language: str
+    code: str
+    file: str | None
+
+
+BLOCKS = [
+    Block(found["language"], found["code"], name[1] if (name := FILE_NAME.search(found["before"])) else None)
+    for found in FENCE.finditer(TEXT)
+]
+PROSE = FENCE.sub("", TEXT)
+COMMANDS = [
+    words for block in BLOCKS if block.language == "bash" for line in block.code.splitlines()
+    if (words := shlex.split(line, comments=True))
+]  # fmt: skip
+
+
+def write_files(folder: Path) -> None:
+    """The files of the worked examples."""
+    for block in BLOCKS:
+        if block.file:
+            path = folder / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.code)
+
+
+def table(header: str) -> dict[str, list[str]]:
+    """The rows of the table whose header starts with this cell, by their first cell; cells without code marks."""
+    lines = TEXT.splitlines()
+    start = next(index for index, line in enumerate(lines) if re.match(rf"\|\s*{header}\s*\|", line))
+    rows = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        first, *others = (cell.strip().replace("`", "") for cell in line.strip("|").split("|"))
+        rows[first] = others
+    return rows
+
+
+def inline_code() -> set[str]:
+    """Every word that the prose sets as code."""
+    return {word for span in re.findall(r"`([^`\n]+)`", PROSE) for word in span.split()}

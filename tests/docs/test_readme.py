@@ -1,0 +1,182 @@
+"""What README.md says is tried: every command, every block of Python, the worked examples, the tables, the names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from sparseift.summary import si
+
+from ..e2e.programs import Outcome, Zygote, environment, files, metrics, quick, results
+from .readme import BLOCKS, COMMANDS, PROSE, ROOT, TEXT, inline_code, table, write_files
+
+FEW_BATCHES = ("+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1", "+trainer.limit_test_batches=1")
+LONG = re.compile(r"(dataset|model|trainer)(\.(?!precision)\w+)?=|recipe\.epochs=|seed=")
+"""What a command of README.md says that its trial replaces: everything that takes long, or data or devices."""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory) -> Iterator[Zygote]:
+    zygote = Zygote(tmp_path_factory.mktemp("logs"))
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture(scope="module")
+def finished(program, tmp_path_factory) -> Path:
+    """A folder in which scripts/quickstart has run, with a smaller network."""
+    folder = tmp_path_factory.mktemp("finished")
+    for member in ("dense", "sparse_wide"):
+        arguments = quick(f"member={member}", f"hydra.run.dir=runs/quickstart/{member}", "export=true")
+        succeeded(program("sparseift.train", arguments, folder))
+    return folder
+
+
+def succeeded(outcome: Outcome) -> Outcome:
+    assert outcome.code == 0, outcome
+    return outcome
+
+
+def python(*arguments: str, cwd: Path) -> Outcome:
+    """A Python of its own that finds modules in `cwd`, as a user's does."""
+    done = subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True)
+    return succeeded(Outcome(done.returncode, done.stdout, done.stderr))
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    return [*quick(*(argument for argument in arguments if not LONG.match(argument))), *FEW_BATCHES]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_command(words, program, finished, tmp_path):
+    match words:
+        case [("scripts/quickstart" | "scripts/test") as script]:
+            assert os.access(ROOT / script, os.X_OK)
+            subprocess.run(["bash", "-n", ROOT / script], check=True)
+        case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
+            write_files(tmp_path)
+            overrides = [*quick(*arguments), "sparsifier.update_interval=5"]
+            python("-m", "sparseift.train", "--config-dir", "my_conf", *overrides, cwd=tmp_path)
+            (run,) = (tmp_path / "runs").iterdir()
+            assert results(run)["flops"]["ratio"] == pytest.approx(1, abs=1e-3)
+            assert max(float(row.get("masks/replaced", 0)) for row in metrics(run)) > 0
+        case ["python", "-m", "sparseift.train", "-m", *arguments]:
+            succeeded(program("sparseift.train", ["-m", *shortened(arguments)], tmp_path))
+            (sweep,) = (tmp_path / "multirun").iterdir()
+            jobs = [path for path in sweep.iterdir() if path.is_dir()]
+            assert len(jobs) > 1 and all((job / "results.json").exists() for job in jobs)
+        case ["python", "-m", "sparseift.train", "--help"] | ["python", "-m", "sparseift.train", *_, "--cfg", "job"]:
+            assert succeeded(program("sparseift.train", words[3:], tmp_path)).out
+        case ["python", "-m", "sparseift.train", *arguments]:
+            succeeded(program("sparseift.train", [*arguments, "--cfg", "job"], tmp_path))
+            succeeded(program("sparseift.train", shortened(arguments), tmp_path))
+            assert len(list(tmp_path.glob("runs/*/results.json"))) == 1
+        case ["python", "-m", ("sparseift.profile" | "sparseift.summary") as module, *arguments]:
+            assert succeeded(program(module, arguments, finished)).out
+        case _:
+            pytest.fail(f"README.md has a command that this test can't try: {' '.join(words)}")
+
+
+def test_python_of_a_user_of_the_library(tmp_path):
+    (block,) = [block for block in BLOCKS if block.language == "python" and "import sparseift" in block.code]
+    check = "print(sum(int((masks.weights[name][~masks[name]] != 0).sum()) for name in masks))\n"
+    (tmp_path / "train.py").write_text(block.code + check)
+    said, active_where_masked = python("train.py", cwd=tmp_path).out.splitlines()
+    loss = re.match(r"loss (\S+) with \d+% of the weights at 1\.0000 of", said)
+    assert float(loss[1]) < 1.0
+    assert active_where_masked == "0"
+
+
+def test_python_without_this_package(finished):
+    (block,) = [block for block in BLOCKS if block.language == "python" and "torch.export.load" in block.code]
+    (finished / "use.py").write_text(block.code)
+    (finished / "sparseift.py").write_text("raise ImportError('this package is not needed here')")
+    try:
+        out = python("use.py", cwd=finished).out
+    finally:
+        (finished / "sparseift.py").unlink()
+    assert re.match(r"5 samples classified; 7\d% of the first masked layer is zero", out), out
+
+
+def test_every_other_block_is_tried_too():
+    """So that no new block goes without a test."""
+    alone = [block for block in BLOCKS if block.language in ("python", "yaml") and not block.file]
+    assert len(alone) == 2
+    assert {block.language for block in BLOCKS} == {"bash", "python", "yaml", "text", "bibtex"}
+
+
+def test_a_run_writes_what_is_listed(finished):
+    (listed,) = [block.code.splitlines() for block in BLOCKS if block.language == "text"]
+    names = {line.split()[0] for line in listed}
+    written = files(finished / "runs" / "quickstart" / "sparse_wide")
+    expected = {"/".join(name.split("/")[:1]) + "/" if name.startswith("tensorboard/") else name for name in written}
+    assert names <= expected
+    assert not {name for name in expected if not name.startswith(".hydra/")} - names - {"train.log"}
+
+
+def test_the_groups_have_these_choices():
+    """A row that ends in dots may leave some out."""
+    rows = {group: cells[0].split() for group, cells in table("group").items()}
+    assert set(rows) == {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"shared", "hydra"}
+    for group, words in rows.items():
+        existing = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")}
+        listed = set(words) - {"a", "number,", "or", "..."}
+        assert listed <= existing if "..." in words else listed == existing
+
+
+def test_the_options_exist(program, tmp_path):
+    configs = [
+        OmegaConf.create(succeeded(program("sparseift.train", [*choices, "--cfg", "job"], tmp_path)).out)
+        for choices in (["member=sparse_wide"], ["member=sparse_doped", "model=timm"])
+    ]
+    groups = set(configs[0])
+    options = {word.partition("=")[0] for word in inline_code() if word.split(".")[0] in groups and "." in word}
+    assert len(options) > 10
+    missing = {option for option in options if not any(has(config, option) for config in configs)}
+    assert not missing
+
+
+def has(config, dotted: str) -> bool:
+    for key in dotted.split("."):
+        if key not in config:
+            return False
+        config = config._get_node(key)
+    return True
+
+
+def profile(program: Zygote, cwd: Path, *arguments: str) -> dict:
+    return json.loads(succeeded(program("sparseift.profile", [*arguments, "format=json"], cwd)).out)
+
+
+def test_the_members_cost_what_the_table_says(program, tmp_path):
+    rows = table("member")
+    for member, row in rows.items():
+        seen = profile(program, tmp_path, f"member={member}")
+        assert row == [f"{seen[key]:,}" for key in ("forward", "params_stored", "params_active")]
+    assert len(rows) == 5
+
+
+def test_the_comparison_is_of_what_quickstart_trains(program, tmp_path):
+    width = re.search(r"BASE_WIDTH=(\d+)", (ROOT / "scripts" / "quickstart").read_text())[1]
+    rows = {name: cells for name, cells in table("").items() if cells}
+    for column, member in enumerate(("dense", "sparse_wide")):
+        seen = profile(program, tmp_path, f"member={member}", "dataset=digits", f"model.base_width={width}")
+        assert rows["FLOPs a sample"][column] == si(seen["forward"])
+        assert rows["of the budget"][column] == f"{seen['ratio']:.4f}"
+        assert rows["stored parameters"][column] == si(seen["params_stored"])
+        assert rows["active parameters"][column] == si(seen["params_active"])
+
+
+def test_links_and_files_exist():
+    targets = re.findall(r"\]\(([^)#]+)\)", PROSE) + re.findall(r'(?:src|srcset)="([^"]+)"', TEXT)
+    local = [target for target in targets if "://" not in target]
+    assert len(local) >= 4
+    assert not [target for target in local if not (ROOT / target).exists()]
