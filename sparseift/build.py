@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .errors import UserError
 from .masks import Masks
+from .sparsifiers import Sparsifier
 from .sparsity import Plan
 from .transform import sparsify
 
@@ -29,12 +30,17 @@ class Run:
     """Everything that trains: made by `build_run`, used by `sparseift.train`."""
 
     net: nn.Module
-    plan: Plan
+    planned: Plan
     masks: Masks | None
     module: pl.LightningModule
     data: pl.LightningDataModule
     trainer: pl.Trainer
     accounting: Accounting
+
+    @property
+    def plan(self) -> Plan:
+        """With the active weights that the masks have now."""
+        return self.masks.counted(self.planned) if self.masks else self.planned
 
 
 def make(config: DictConfig, **extra: Any) -> Any:
@@ -57,8 +63,9 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
     """The transformed network and its plan. on_meta: shapes alone, without memory or values, where the network allows
     it."""
     check(config)
+    sparsifier = make_sparsifier(config)
     dense = _dense_on_meta(config) if on_meta else make(config.model)
-    return sparsify(
+    net, plan = sparsify(
         dense,
         make(config.member),
         config.sparsity.level,
@@ -68,6 +75,11 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
         exclude=config.sparsity.exclude,
         masked=config.sparsifier._target_ is not None,
     )
+    return net, sparsifier.plan(plan)
+
+
+def make_sparsifier(config: DictConfig) -> Sparsifier:
+    return make(config.sparsifier) if config.sparsifier._target_ else Sparsifier()
 
 
 def _dense_on_meta(config: DictConfig) -> nn.Module:
@@ -98,7 +110,6 @@ def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run
 
     from .callbacks import Accounting, AtomicCheckpointIO, Checkpoint, MetricsCsv, RngState, progress, quiet
     from .module import Classifier
-    from .sparsifiers import Sparsifier
     from .sparsifiers.callback import MaskCallback
 
     quiet()
@@ -108,17 +119,15 @@ def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run
         raise UserError(f"checkpoint.every_n_steps is {every}; a whole number of optimizer steps, 1 or more, is meant")
     if config.checkpoint.test not in ("last", "best"):
         raise UserError(f"checkpoint.test is '{config.checkpoint.test}'; it is 'last' or 'best'")
-    sparsifier = make(config.sparsifier) or Sparsifier()
+    sparsifier = make_sparsifier(config)
     data = make(config.dataset)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     net, plan = build_network(config, on_meta=False)
-    accounting = Accounting(plan, sparsifier)
-    callbacks = [accounting, RngState(), progress(plan.density)]
-    masks = None
-    if plan.masked:
-        masks = Masks.random(net, plan, config.seed)
-        masks.apply()
-        callbacks.insert(0, MaskCallback(masks, sparsifier, config.seed))
+    masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
+    accounting = Accounting(plan, sparsifier, masks)
+    callbacks = [accounting, RngState(), progress(masks or plan)]
+    if masks:
+        callbacks.insert(0, MaskCallback(masks, plan, sparsifier, config.seed))
     callbacks += [make(callback) for callback in config.callbacks.values()]
     callbacks.append(Checkpoint(folder / "checkpoints", every, identity))
     module = Classifier(

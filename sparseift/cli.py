@@ -98,6 +98,8 @@ def one_line_errors() -> Iterator[None]:
     except EXPECTED as error:
         print(f"sparseift: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("sparseift: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -131,7 +133,9 @@ def help_page(description: str) -> str:
     lines = [description, "", "Choices, GROUP=CHOICE (defaults are in conf/train.yaml):", ""]
     for group in sorted(path for path in config_folder().iterdir() if path.is_dir() and path.name != "shared"):
         lines.append(f"  {group.name}")
-        lines += [f"    {file.stem:<22}{summary(file)}" for file in sorted(group.glob("*.yaml"))]
+        files = sorted(group.glob("*.yaml"))
+        width = max(len(file.stem) for file in files) + 2
+        lines += [f"    {file.stem:<{width}}{summary(file)}" for file in files]
     lines += [
         "",
         "Any value of the composed config can be overridden: sparsity=0.9 recipe.epochs=50 dataset.batch_size=256",

@@ -7,7 +7,8 @@ Masking the gradients once a step keeps it so: momentum, weight decay and update
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -24,15 +25,21 @@ def generator_for(device: torch.device, *key: object) -> torch.Generator:
 
 
 def largest(values: Tensor, count: int) -> Tensor:
-    """A boolean tensor that marks exactly the `count` largest of a 1-D tensor; of equal values the first. NaN is least."""
+    """A boolean tensor that marks exactly the `count` largest; of equal values the first. NaN is least."""
     if count <= 0 or count >= values.numel():
         return torch.full_like(values, count > 0, dtype=torch.bool)
-    values = values.nan_to_num(-torch.inf, torch.inf, -torch.inf)
-    threshold = values.kthvalue(values.numel() - count + 1).values
-    chosen = values > threshold
-    ties = (values == threshold).nonzero().squeeze(1)
+    flat = values.flatten().nan_to_num(-torch.inf, torch.inf, -torch.inf)
+    threshold = flat.kthvalue(flat.numel() - count + 1).values
+    chosen = flat > threshold
+    ties = (flat == threshold).nonzero().squeeze(1)
     chosen[ties[: count - int(chosen.sum())]] = True
-    return chosen
+    return chosen.view(values.shape)
+
+
+def random_scores(weight: Tensor, seed: int, name: str) -> Tensor:
+    """Uniform random numbers from (seed, layer), of the weight's shape; the largest are active at first."""
+    generator = generator_for(weight.device, seed, "mask", name)
+    return torch.rand(weight.shape, generator=generator, device=weight.device, dtype=torch.float32)
 
 
 def pack(mask: Tensor) -> Tensor:
@@ -51,7 +58,8 @@ def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
 class Masks:
     """One mask per masked layer of a network, by layer name, of the shape of its weight.
 
-    `active` holds the number of ones of each mask; it never changes.
+    active: the number of ones of each mask as it is now. planned: the same of the masks as they were made, with which
+    every run ends that changes them while it trains.
     """
 
     def __init__(self, net: nn.Module, masks: Mapping[str, Tensor]):
@@ -61,17 +69,17 @@ class Masks:
             name: torch.empty_like(self.weights[name], requires_grad=False).copy_(mask) for name, mask in masks.items()
         }
         self.active = {name: int(mask.bool().sum()) for name, mask in masks.items()}
+        self.planned = dict(self.active)
 
     @classmethod
-    def random(cls, net: nn.Module, plan: Plan, seed: int) -> Masks:
-        """Masks with exactly the planned number of ones, at places drawn uniformly from (seed, layer)."""
-        masks = {}
-        for name, layer in plan.masked.items():
-            device = net.get_submodule(name).weight.device
-            generator = generator_for(device, seed, "mask", name)
-            order = torch.rand(layer.numel, generator=generator, device=device, dtype=torch.float32)
-            masks[name] = largest(order, layer.active).view(layer.shape)
-        return cls(net, masks)
+    def random(
+        cls, net: nn.Module, plan: Plan, seed: int, choose: Callable[[Tensor, int], Tensor] | None = None
+    ) -> Masks:
+        """Masks with exactly the planned number of ones, at places drawn uniformly from (seed, layer). choose: marks as
+        many of a layer's random numbers, the largest by default (see `sparsifiers.patterns`)."""
+        choose = choose or largest
+        drawn = {name: random_scores(net.get_submodule(name).weight, seed, name) for name in plan.masked}
+        return cls(net, {name: choose(drawn[name], layer.active) for name, layer in plan.masked.items()})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._masks)
@@ -85,6 +93,7 @@ class Masks:
 
     def __setitem__(self, name: str, mask: Tensor) -> None:
         self._masks[name].copy_(mask)
+        self.active[name] = int(mask.bool().sum())
 
     def to_weights(self) -> None:
         """Move every mask to the device of its weight."""
@@ -98,8 +107,8 @@ class Masks:
 
     @torch.no_grad()
     def mask_gradients(self) -> None:
-        """Set the gradients of the masked weights to zero, as long as they are finite: steps with gradients that are not
-        are skipped, as loss scalers do, or lost with or without masks."""
+        """Set the gradients of the masked weights to zero, as long as they are finite: steps with gradients that are
+        not are skipped, as loss scalers do, or lost with or without masks."""
         with_gradient = [name for name, weight in self.weights.items() if weight.grad is not None]
         if with_gradient:
             torch._foreach_mul_([self.weights[n].grad for n in with_gradient], [self._masks[n] for n in with_gradient])
@@ -108,8 +117,10 @@ class Masks:
         """Packed bits by layer name."""
         return {name: pack(mask) for name, mask in self._masks.items()}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over packed masks. Raises UserError if they are for other layers, shapes or counts."""
+    def load_state_dict(self, state: Mapping[str, Tensor], active: Mapping[str, int] | None = None) -> None:
+        """Take over packed masks. active: their counts, where they are not the planned ones. Raises UserError if they
+        are for other layers, shapes or counts."""
+        active = active or self.planned
         if state.keys() != self._masks.keys():
             strange = sorted(state.keys() ^ self._masks.keys())[0]
             raise UserError(f"the saved masks are of another network: {strange} is masked in only one of the two")
@@ -119,11 +130,23 @@ class Masks:
             if packed.numel() != -(-prod(shape) // 8):
                 raise UserError(f"the saved mask of {name} does not fit a weight of shape {shape}")
             loaded[name] = unpack(packed.to(self.weights[name].device), shape)
-            count, planned = int(loaded[name].sum()), self.active[name]
-            if count != planned:
-                raise UserError(f"the saved mask of {name} has {count} active weights, not {planned}: sparsity differs")
+            count = int(loaded[name].sum())
+            if count != active[name]:
+                raise UserError(
+                    f"the saved mask of {name} has {count} active weights, not {active[name]}: sparsity differs"
+                )
         for name, mask in loaded.items():
             self[name] = mask
+
+    @property
+    def density(self) -> float:
+        """Share of active weights in the masked layers."""
+        return sum(self.active.values()) / sum(weight.numel() for weight in self.weights.values())
+
+    def counted(self, plan: Plan) -> Plan:
+        """The plan with as many active weights as these masks have now."""
+        layers = (replace(layer, active=self.active.get(layer.name, layer.active)) for layer in plan.layers)
+        return replace(plan, layers=tuple(layers))
 
     def sha256(self) -> str:
         """Hash of all masks, in the order of the layers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig
 
@@ -19,7 +20,10 @@ DESCRIPTION = (
 
 
 def main() -> None:
-    run(profile, "profile", DESCRIPTION)
+    with TemporaryDirectory() as folder:  # Hydra notes down what a sweep is
+        if {"-m", "--multirun"} & set(sys.argv):
+            sys.argv.append(f"hydra.sweep.dir={folder}")
+        run(profile, "profile", DESCRIPTION)
 
 
 def profile(config: DictConfig) -> None:

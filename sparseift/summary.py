@@ -52,7 +52,10 @@ def print_summary(runs: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sparseift.summary", description="Finished runs side by side")
     parser.add_argument("results", nargs="+", type=Path, help="results.json of a finished run")
-    print_summary([json.loads(path.read_text()) for path in parser.parse_args().results])
+    try:
+        print_summary([json.loads(path.read_text()) for path in parser.parse_args().results])
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        parser.error(f"not the results.json of a finished run: {error}")
 
 
 if __name__ == "__main__":

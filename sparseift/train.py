@@ -53,7 +53,7 @@ def identity_of(config: DictConfig) -> dict[str, Any]:
     choices = HydraConfig.get().runtime.choices
     masked = config.sparsifier._target_ is not None
     return {
-        "model": choices.model,
+        "model": config.model.get("name", choices.model),
         "member": choices.member,
         "sparsity": config.sparsity.level if masked or choices.member != "dense" else 0.0,
         "distribution": choices.sparsity if masked else None,

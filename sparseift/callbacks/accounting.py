@@ -9,25 +9,27 @@ import pytorch_lightning as pl
 import torch
 
 from ..flops import training_flops
+from ..masks import Masks
 from ..sparsifiers import Sparsifier
+from ..sparsifiers.callback import MaskCallback
 from ..sparsity import Plan
 
 
 class Accounting(pl.Callback):
-    """Counts samples as they are trained on. Samples of a step that grows by dense gradients cost more (see
-    training_flops)."""
+    """Counts samples as they are trained on, at what the network costs with the masks of that step. Samples of a step
+    that grows by dense gradients cost more (see training_flops); those that the first masks are computed from cost what
+    the network costs with nothing masked."""
 
-    def __init__(self, plan: Plan, sparsifier: Sparsifier):
+    def __init__(self, plan: Plan, sparsifier: Sparsifier, masks: Masks | None):
         self.plan = plan
         self.sparsifier = sparsifier
-        self.spent: dict[str, Any] = {"samples": 0, "dense_gradient_samples": 0, "seconds": 0.0}
+        self.masks = masks
+        self.spent: dict[str, Any] = {"samples": 0, "flops": 0, "seconds": 0.0}
         self._since = 0.0
 
     @property
     def train_flops(self) -> int:
-        return training_flops(
-            self.plan.forward, self.plan.forward_stored, self.spent["samples"], self.spent["dense_gradient_samples"]
-        )
+        return self.spent["flops"]
 
     @property
     def seconds(self) -> float:
@@ -36,14 +38,19 @@ class Accounting(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.monotonic()
         self._total = int(trainer.estimated_stepping_batches)
+        stored = self.plan.forward_stored
+        for callback in trainer.callbacks:
+            if isinstance(callback, MaskCallback):
+                self.spent["flops"] += training_flops(stored, stored, callback.probed)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         samples = _batch_size(batch) * trainer.world_size  # every rank trains on batches of one size
+        grows = self.sparsifier.dense_gradient and self.sparsifier.due(trainer.global_step + 1, self._total)
+        plan = self.masks.counted(self.plan) if self.masks else self.plan
         self.spent["samples"] += samples
-        if self.sparsifier.dense_gradient and self.sparsifier.due(trainer.global_step + 1, self._total):
-            self.spent["dense_gradient_samples"] += samples
+        self.spent["flops"] += training_flops(plan.forward, plan.forward_stored, samples, samples if grows else 0)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for logger in trainer.loggers:

@@ -11,25 +11,28 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.utilities import rank_zero_only
 
+from ..masks import Masks
+from ..sparsity import Plan
+
 
 class Bar(RichProgressBar):
-    """Loss, validation accuracy, and the density of the masked layers, which is the same in every step."""
+    """Loss, validation accuracy, and the density of the masked layers as it is then."""
 
-    def __init__(self, density: float):
+    def __init__(self, masked: Masks | Plan):
         super().__init__()
-        self.density = density
+        self.masked = masked
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        return {**metrics, "density": f"{self.density:.4f}"}
+        return {**metrics, "density": f"{self.masked.density:.4f}"}
 
 
 class Lines(pl.Callback):
     """One line an epoch, for output that goes to a file."""
 
-    def __init__(self, density: float):
-        self.density = density
+    def __init__(self, masked: Masks | Plan):
+        self.masked = masked
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -38,12 +41,12 @@ class Lines(pl.Callback):
             f"{name} {float(metrics[name]):.4f}" for name in ("train/loss", "val/loss", "val/acc1") if name in metrics
         ]
         head = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} step {trainer.global_step}"
-        print(", ".join([head, *shown, f"density {self.density:.4f}"]), flush=True)
+        print(", ".join([head, *shown, f"density {self.masked.density:.4f}"]), flush=True)
 
 
-def progress(density: float) -> pl.Callback:
-    """The display that suits standard output."""
-    return Bar(density) if sys.stdout.isatty() else Lines(density)
+def progress(masked: Masks | Plan) -> pl.Callback:
+    """The display that suits standard output. masked: what has the density to show."""
+    return Bar(masked) if sys.stdout.isatty() else Lines(masked)
 
 
 def quiet() -> None:

@@ -1,15 +1,30 @@
-"""ImageNet, or any two folders of JPEGs laid out like it."""
+"""ImageNet, or any two folders of images laid out like it."""
 
+from __future__ import annotations
+
+import warnings
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from torch import Tensor
 from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import find_classes
+from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes
 from torchvision.transforms import v2
 
 from sparseift.data.base import ImageData
 from sparseift.data.views import Transform
 from sparseift.errors import UserError
+
+END_OF_JPEG = b"\xff\xd9"
+
+
+class DamagedImage(UserError):
+    """An image file that can't be decoded."""
+
+    def __init__(self, message: str) -> None:
+        # A worker of a DataLoader hands on its whole traceback as the message; the last line is what was said.
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 class ImageNet(ImageData):
@@ -17,26 +32,41 @@ class ImageNet(ImageData):
 
     Validation images are held out of root/train, as for every set here: the images that papers report on are
     read in the end only. Transforms (REFERENCE 5.2) at 224 pixels: a random resized crop and a flip; else the
-    centre of an image whose shorter side is 256, and in that ratio at other sizes.
+    centre of an image whose shorter side is 256, and in that ratio at other sizes. They work on uint8 tensors.
 
     Args:
         root: the folder that holds train and val.
+        skip_damaged: leave out images that are cut short, and say which; otherwise the first one that is met ends the
+            run. This looks into every file when the images are first asked for.
         common: the arguments of `ImageData`.
     """
 
-    def __init__(self, *, root: str, **common: Any) -> None:
+    def __init__(self, *, root: str, skip_damaged: bool, **common: Any) -> None:
         super().__init__(**common)
         self.root = Path(root).expanduser().resolve()
+        self.skip_damaged = skip_damaged
         if self.channels != 3:
             raise UserError(f"dataset.channels={self.channels} does not fit the data: dataset.channels=3")
 
     def load(self, train: bool) -> ImageFolder:
         folder = self._folder("train" if train else "val")
+        damaged: list[str] = []
+
+        def wanted(path: str) -> bool:
+            if not path.lower().endswith(IMG_EXTENSIONS):
+                return False
+            if not self.skip_damaged or is_whole(path):
+                return True
+            damaged.append(path)
+            return False
+
         try:
-            images = ImageFolder(folder)
+            images = ImageFolder(folder, loader=decode, is_valid_file=wanted)
         except FileNotFoundError as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{folder} must hold one folder of images per class: {reason}") from error
+        if damaged:
+            warnings.warn(f"left out damaged images of {folder}: {', '.join(damaged)}", stacklevel=2)
         if not train and images.classes != find_classes(self._folder("train"))[0]:
             raise UserError(f"{folder} and {self._folder('train')} must hold the same classes (folders)")
         return images
@@ -48,9 +78,32 @@ class ImageNet(ImageData):
         return folder
 
     def train_transform(self) -> Transform:
-        crop = v2.RandomResizedCrop(self.image_size, interpolation=v2.InterpolationMode.BILINEAR)
-        return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.PILToTensor()])
+        return v2.Compose([v2.RandomResizedCrop(self.image_size), v2.RandomHorizontalFlip()])
 
     def eval_transform(self) -> Transform:
-        resize = v2.Resize(self.image_size * 256 // 224, interpolation=v2.InterpolationMode.BILINEAR)
-        return v2.Compose([resize, v2.CenterCrop(self.image_size), v2.PILToTensor()])
+        return v2.Compose([v2.Resize(self.image_size * 256 // 224), v2.CenterCrop(self.image_size)])
+
+
+def decode(path: str) -> Tensor:
+    """An image file of 8 bits a channel, grey and CMYK ones too, as uint8 (3, H, W). Raises DamagedImage."""
+    try:
+        with Image.open(path) as file:
+            return v2.functional.pil_to_tensor(file.convert("RGB"))
+    except Exception as error:  # Pillow raises errors of many kinds on broken files
+        raise DamagedImage(
+            f"{path} can't be decoded ({' '.join(str(error).split())}): replace it, or leave such images out with "
+            "dataset.skip_damaged=true"
+        ) from error
+
+
+def is_whole(path: str) -> bool:
+    """Whether an image file can be decoded. A JPEG that ends as it should is taken to be whole, unread."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-len(END_OF_JPEG), 2)
+            if path.lower().endswith((".jpg", ".jpeg")) and file.read() == END_OF_JPEG:
+                return True
+        decode(path)
+    except (OSError, DamagedImage):
+        return False
+    return True

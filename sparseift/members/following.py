@@ -49,6 +49,14 @@ class Step:
     results: list[torch.Size]
 
 
+class NotWhole(Exception):
+    """A size of the network times the factor is no whole number: the factor must be a fraction that `size` allows."""
+
+    def __init__(self, size: int):
+        super().__init__(f"a size of {size} can't change by this factor")
+        self.size = size
+
+
 class _Again(Exception):
     """A tensor was changed that had already been used: run from the start."""
 
@@ -117,6 +125,7 @@ class Following(_Run):
         self.reference = reference.steps
         self.layers = {id(module.weight): module for module in runner.modules() if isinstance(module, LAYERS)}
         self.done: set[nn.Module] = set()
+        self.strict: set[nn.Module] = set()  # modules where what a reshape leaves open (-1) is not a width
         self.scaled: set[tuple] = set()  # once each: code may go on with what it read before the change
         self.initial = Initializer(())
         mark(runner)
@@ -179,6 +188,9 @@ class Following(_Run):
             raise UserError(f"sparse_wide: {self._here()} takes another path through its code when its width changes")
         for shape, before in zip(_shapes(results), self._step().results, strict=False):
             if shape.numel() > before.numel() * self.factor:
+                if self.stack and self.stack[-1] not in self.strict:
+                    self.strict.add(self.stack[-1])
+                    raise _Again  # with its reshapes read in another way
                 raise UserError(
                     f"sparse_wide: {self._here()} makes {tuple(shape)} of what was {tuple(before)}: a width has gone "
                     "into another dimension"
@@ -258,15 +270,25 @@ class Following(_Run):
             return False
         step = self._step()
         changed = _shapes(_tensors((args, kwargs))) != step.arguments
-        return changed and not self._scaled(result)
+        return changed and not (self._scaled(result) and self._left_open_alone(args, result))
 
-    def _scaled(self, result: Any) -> bool:
-        """Whether every result has the dimensions of the reference or `factor` times these, and some have changed."""
+    def _left_open_alone(self, args: tuple, result: Any) -> bool:
+        """Whether a dimension that a reshape leaves open is what it was; asked only in `strict` modules."""
+        sizes = list(args[1]) if len(args) == 2 and isinstance(args[1], tuple | list) else list(args[1:])
+        if not self.stack or self.stack[-1] not in self.strict or not isinstance(result, Tensor) or -1 not in sizes:
+            return True
+        place = sizes.index(-1)
+        return result.dim() != len(sizes) or result.shape[place] == self._step().results[0][place]
+
+    def _scaled(self, result: Any, at_all: bool = True) -> bool:
+        """Whether every result has the dimensions of the reference or `factor` times these, and some have changed, if
+        any must: a call that failed may be one that sums over a width."""
         shapes, before = _shapes(_tensors(result)), self._step().results
         if len(shapes) != len(before) or any(len(new) != len(old) for new, old in zip(shapes, before, strict=True)):
             return False
         pairs = [pair for new, old in zip(shapes, before, strict=True) for pair in zip(new, old, strict=True)]
-        return all(new in (old, old * self.factor) for new, old in pairs) and any(new != old for new, old in pairs)
+        fitting = all(new in (old, old * self.factor) for new, old in pairs)
+        return fitting and (not at_all or any(new != old for new, old in pairs))
 
     def _changed(self, func, args: tuple, kwargs: dict, error: Exception | None, otherwise: Any = None) -> Any:
         """The result of the call with the fewest of its numbers and parameters changed with which it works."""
@@ -276,21 +298,24 @@ class Following(_Run):
         few = (chosen for count in range(1, MOST_CHANGES + 1) for chosen in combinations(reversed(knobs), count))
         for chosen in chain(few, [numbers]):
             changed = list(leaves)
+            if any(knob.size(leaves[knob.index]) * self.factor % 1 for knob in chosen):
+                continue
             for knob in chosen:
                 changed[knob.index] = knob.apply(changed[knob.index], self.factor)
-            if any(changed[knob.index] is None for knob in chosen):
-                continue
             new_args, new_kwargs = tree_unflatten(changed, structure)
             try:
                 result = func(*new_args, **new_kwargs)
             except FAILURES:
                 continue
-            if self._scaled(result):
+            if self._scaled(result, at_all=error is None) and self._left_open_alone(new_args, result):
                 self._commit(chosen)
                 return result
-        if error is not None:
-            raise error
-        return otherwise
+        if error is None:
+            return otherwise
+        odd = [size for knob in knobs if (size := knob.size(leaves[knob.index])) * self.factor % 1]
+        if odd:
+            raise NotWhole(odd[-1])
+        raise error
 
     def _knobs(self, index: int, leaf: Any) -> Iterator[Knob]:
         if isinstance(leaf, slice):

@@ -47,17 +47,16 @@ class Knob:
     targets: tuple[tuple[nn.Module, str, int], ...] = ()
     direct: bool = False
 
+    def size(self, leaf: Any) -> int:
+        """What would be multiplied."""
+        return leaf.shape[self.dim] if self.targets else int(getattr(leaf, self.part) if self.part else leaf)
+
     def apply(self, leaf: Any, factor: Fraction) -> Any:
-        """The changed argument; None where it would not be a whole number."""
+        """The changed argument, where that is a whole number."""
+        size = self.size(leaf) * factor
         if self.targets:
-            size = leaf.shape[self.dim] * factor
-            shape = (*leaf.shape[: self.dim], int(size), *leaf.shape[self.dim + 1 :])
-            return leaf.new_empty(shape) if size.denominator == 1 else None
-        number = getattr(leaf, self.part) if self.part else leaf
-        size = int(number) * factor
-        if size.denominator != 1:
-            return None
-        new = Marked(int(size), number.origins)
+            return leaf.new_empty((*leaf.shape[: self.dim], int(size), *leaf.shape[self.dim + 1 :]))
+        new = Marked(int(size), (getattr(leaf, self.part) if self.part else leaf).origins)
         if not self.part:
             return new
         return slice(new if self.part == "start" else leaf.start, new if self.part == "stop" else leaf.stop, leaf.step)

@@ -26,7 +26,7 @@ from ..sparsity import BudgetError
 from ..trace import LAYERS, Trace
 from .adopt import adopt
 from .base import initializer
-from .following import Following
+from .following import Following, NotWhole
 from .resize import channels_of
 
 
@@ -71,16 +71,29 @@ class SparseWide:
     iso_flop: ClassVar[bool] = True
 
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
-        factor = width_factor(sparsity, width_denominator(record), self.rounding)
         unused = [name for name, module in net.named_modules() if isinstance(module, LAYERS) and not record.ran[name]]
         if unused:
             raise UserError(f"sparse_wide: {unused[0]} did not run with the example, so its width is unknown")
 
-        def outputs(name: str, changed: bool, fresh: bool) -> int:
-            _, old, _ = channels_of(record.layers[name].module)
-            widened = (changed or fresh) and name not in record.output_layers
-            return int(old * factor) if widened else old
-
-        args, kwargs = record.example
-        adopt(net, Following(record.net, args, kwargs, factor, outputs).widen(), initializer(net, record))
+        denominator = width_denominator(record)
+        while True:
+            factor = width_factor(sparsity, denominator, self.rounding)
+            try:
+                twin = _widened(record, factor)
+                break
+            except NotWhole as odd:  # such as the width of a head
+                denominator = gcd(denominator, odd.size)
+        adopt(net, twin, initializer(net, record))
         return list(eligible)
+
+
+def _widened(record: Trace, factor: Fraction) -> nn.Module:
+    """The meta twin of the network, with its layers `factor` times as wide."""
+
+    def outputs(name: str, changed: bool, fresh: bool) -> int:
+        _, old, _ = channels_of(record.layers[name].module)
+        widened = (changed or fresh) and name not in record.output_layers
+        return int(old * factor) if widened else old
+
+    args, kwargs = record.example
+    return Following(record.net, args, kwargs, factor, outputs).widen()

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..masks import Masks, generator_for
-from .drop_grow import drop, grow
+from ..sparsity.plan import Plan
+from .drop_grow import drop
+from .patterns import Unstructured
 from .schedule import Schedule
+
+if TYPE_CHECKING:
+    from .probe import Probe
 
 
 class Sparsifier:
     """Owns no state: an update depends on the step, the seed, the weights and the gradients alone.
 
     dense_gradient: whether growing reads the gradient of masked weights, which is then computed and paid for.
+    pattern: of the masks. batches: how many training batches `start` computes the masks from.
     """
 
     dense_gradient: ClassVar[bool] = False
+    pattern: Unstructured = Unstructured()
+    batches: int = 0
+
+    def plan(self, plan: Plan) -> Plan:
+        """The plan with counts that these masks can have. Raises UserError where they can't keep to it."""
+        return self.pattern.plan(plan)
+
+    def start(self, masks: Masks, plan: Plan, seed: int, probe: Probe | None = None) -> None:
+        """Set the masks that training begins with, where they are not those of `Masks.random`. Called once, before the
+        first step, while no weight is set to zero yet. probe: of `batches` training batches."""
 
     def due(self, step: int, total: int) -> bool:
         """Whether the masks are updated in optimizer step `step` (1, 2, ...) of `total`."""
@@ -45,8 +61,17 @@ class DropGrow(Sparsifier):
     gradient.
     """
 
-    def __init__(self, update_interval: int, begin: float, end: float, drop_fraction: float, anneal: str):
+    def __init__(
+        self,
+        update_interval: int,
+        begin: float,
+        end: float,
+        drop_fraction: float,
+        anneal: str,
+        pattern: Unstructured = Sparsifier.pattern,
+    ):
         self.schedule = Schedule(update_interval, begin, end, drop_fraction, anneal)
+        self.pattern = pattern
 
     def due(self, step: int, total: int) -> bool:
         return self.schedule.due(step, total)
@@ -72,16 +97,26 @@ class DropGrow(Sparsifier):
         for name, weight in masks.weights.items():
             if weight.grad is None:
                 continue
-            count = int(fraction * masks.active[name])
-            old = masks[name]
-            score = self.grow_score(weight, generator_for(weight.device, seed, step, name))
-            new = grow(score, drop(weight, old, count), count)
-            stay = old & new
-            for tensor in (weight, weight.grad, *_optimizer_state(optimizers, weight)):
-                tensor.mul_(stay)
-            masks[name] = new
-            moved += masks.active[name] - int(stay.sum())
+            shape, pool = tuple(weight.shape), self.pattern.pool
+            old = pool(masks[name].to(weight.dtype)).bool()
+            kept = drop(pool(weight.abs()), old, int(fraction * int(old.sum())))
+            score = pool(self.grow_score(weight, generator_for(weight.device, seed, step, name)))
+            new = self.pattern.spread(self.pattern.refill(score, kept, old, shape), shape)
+            weight.grad.mul_(masks[name] & new)
+            moved += replace(masks, name, new, optimizers)
         return moved
+
+
+@torch.no_grad()
+def replace(masks: Masks, name: str, new: Tensor, optimizers: Iterable[torch.optim.Optimizer]) -> int:
+    """Give a layer another mask. Weights that stay active keep value and optimizer state; of all others these are zero.
+    Returns how many weights stopped being active."""
+    weight, stay = masks.weights[name], masks[name] & new
+    for tensor in (weight, *_optimizer_state(optimizers, weight)):
+        tensor.mul_(stay)
+    left = masks.active[name] - int(stay.sum())
+    masks[name] = new
+    return left
 
 
 def _finite(masks: Masks) -> bool:

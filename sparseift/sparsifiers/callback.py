@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,27 +11,40 @@ import torch
 
 from ..errors import UserError
 from ..masks import Masks
+from ..sparsity.plan import Plan
 from .base import Sparsifier
+from .probe import Probe
 
 
 class MaskCallback(pl.Callback):
-    """Masks gradients in every step, and lets the sparsifier move the masks in the steps where one is due.
+    """Masks weights and gradients, and lets the sparsifier choose the masks at the start and move them in the steps
+    where an update is due.
 
     It acts where Lightning has the gradients final: summed over micro-batches, averaged over ranks, unscaled, not yet
     clipped. So every rank sees the same growth scores and moves its masks alike. A step whose gradients are not
-    finite moves nothing.
+    finite moves nothing by them.
+
+    probed: samples of all ranks that the masks at the start were computed from, forward and backward.
     """
 
-    def __init__(self, masks: Masks, sparsifier: Sparsifier, seed: int):
+    def __init__(self, masks: Masks, plan: Plan, sparsifier: Sparsifier, seed: int):
         self.masks = masks
+        self.plan = plan
         self.sparsifier = sparsifier
         self.seed = seed
+        self.probed = 0
+        self._resumed = False
         self._total = 0
         self._news: dict[str, float] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.masks.to_weights()
         self._total = int(trainer.estimated_stepping_batches)
+        if not self._resumed:
+            probe = self._probe(trainer, pl_module) if self.sparsifier.batches else None
+            self.sparsifier.start(self.masks, self.plan, self.seed, probe)
+            self.probed = probe.samples * trainer.world_size if probe else 0
+        self.masks.apply()
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
@@ -40,6 +55,7 @@ class MaskCallback(pl.Callback):
             self._news = {
                 "masks/drop_fraction": self.sparsifier.fraction(step, self._total),
                 "masks/replaced": moved / sum(self.masks.active.values()),
+                "masks/density": self.masks.density,
             }
         self.masks.mask_gradients()
 
@@ -50,10 +66,21 @@ class MaskCallback(pl.Callback):
             self._news = {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"masks": self.masks.state_dict()}
+        return {
+            "masks": self.masks.state_dict(),
+            "active": dict(self.masks.active),
+            "planned": dict(self.masks.planned),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.masks.load_state_dict(state["masks"])
+        for name, count in self.masks.planned.items():
+            saved = state["planned"].get(name, count)
+            if saved != count:
+                raise UserError(
+                    f"the saved mask of {name} is to end with {saved} active weights, not {count}: sparsity differs"
+                )
+        self.masks.load_state_dict(state["masks"], state["active"])
+        self._resumed = True
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -62,3 +89,13 @@ class MaskCallback(pl.Callback):
             raise UserError(
                 "the checkpoint has no masks: it is not of a sparse run, and a sparse run can't go on from it"
             )
+
+    def _probe(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Probe:
+        """The network with the first training batches of this rank, from a loader of their own: training begins with
+        the same ones."""
+        strategy = trainer.strategy
+        with torch.random.fork_rng(devices=[]):  # making an iterator may draw a seed
+            batches = list(islice(trainer.datamodule.train_dataloader(), self.sparsifier.batches))
+        on_device = [strategy.batch_to_device(strategy.precision_plugin.convert_input(batch)) for batch in batches]
+        mean = partial(strategy.reduce, reduce_op="mean")
+        return Probe(pl_module, self.masks.weights, on_device, mean)

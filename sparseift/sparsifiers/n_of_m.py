@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,10 @@ from ..errors import UserError
 from .patterns import Shape, Structured
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NofM(Structured):
     """m: consecutive input channels at one place of the kernel; n is chosen for every layer to meet the plan. A last
-    group of fewer than n channels is all active, as if padded with zeros.
+    group of fewer than m channels is as if padded with zeros.
 
     Drop is that of the whole layer; each group then grows as many as it lost.
     """
@@ -24,6 +25,7 @@ class NofM(Structured):
     m: int
 
     def __post_init__(self):
+        super().__post_init__()
         if not isinstance(self.m, int) or self.m < 2:
             raise UserError(f"sparsifier.pattern.m is {self.m}; a whole number, 2 or more, is meant")
 
@@ -36,19 +38,19 @@ class NofM(Structured):
     def count(self, shape: Shape, level: int) -> int:
         outputs, inputs, *kernel = shape
         full, rest = divmod(inputs, self.m)
-        return outputs * (full * level + min(level, rest)) * torch.Size(kernel).numel()
+        return outputs * (full * level + min(level, rest)) * prod(kernel)
 
     def largest(self, scores: Tensor, count: int) -> Tensor:
         return self._largest_of_each(scores, self.level(tuple(scores.shape), count))
 
-    def refill(self, score: Tensor, kept: Tensor, old: Tensor) -> Tensor:
+    def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: Shape) -> Tensor:
         n = int(self._groups(old.float(), 0).sum(-1).max())
         return self._largest_of_each(score.masked_fill(kept, torch.inf), n)
 
     def _largest_of_each(self, scores: Tensor, n: int) -> Tensor:
         """The n largest of every group, the first ones among equals."""
         groups = self._groups(scores, -torch.inf)
-        order = groups.argsort(-1, descending=True, stable=True)
+        order = groups.argsort(dim=-1, descending=True, stable=True)
         marks = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., :n], True)
         return marks.flatten(-2)[..., : scores.shape[1]].movedim(-1, 1)
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..masks import largest
-from ..sparsity.plan import Plan
-from .budget import prices
+from ..sparsity.plan import LayerPlan, Plan
+from .budget import nearest_sum, prices
 from .drop_grow import grow
 
 Shape = tuple[int, ...]
@@ -40,22 +40,25 @@ class Unstructured:
         """Marks of units as those of the weights in them. shape: of the weight."""
         return marks
 
-    def refill(self, score: Tensor, kept: Tensor, old: Tensor) -> Tensor:
+    def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: Shape) -> Tensor:
         """The units `kept` of `old`, and those of largest score in place of the ones that are gone."""
         return grow(score, kept, int(old.sum()) - int(kept.sum()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Structured(Unstructured):
     """A pattern that a layer can follow at some densities only: its levels 1, 2, ..., `levels(shape)`, in about equal
     steps up to dense.
 
-    Every layer takes the level just above or just below its planned density, the layers with the dearest steps first
-    and each so that the sum so far is nearest to the plan's. tolerance: how far, as a fraction, the masked layers may
-    in the end cost more than planned.
+    Every layer takes the level just above or just below its planned density, such that together they come as near to
+    the plan's cost as they can. tolerance: how far, as a fraction, the masked layers may then cost more than planned.
     """
 
     tolerance: float
+
+    def __post_init__(self):
+        if not isinstance(self.tolerance, int | float) or not self.tolerance >= 0:
+            raise UserError(f"sparsifier.pattern.tolerance is {self.tolerance}; a fraction such as 0.02 is meant")
 
     def levels(self, shape: Shape) -> int:
         raise NotImplementedError
@@ -74,17 +77,20 @@ class Structured(Unstructured):
     def plan(self, plan: Plan) -> Plan:
         price = prices(plan)
         wanted = sum(price[name] * layer.active for name, layer in plan.masked.items())
-        counts, error = {}, 0
-        dearest = sorted(plan.masked.values(), key=lambda a: price[a.name] * a.numel / self.levels(a.shape), reverse=True)
-        for layer in dearest:
-            level = layer.density * self.levels(layer.shape)
-            near = [self.count(layer.shape, max(1, rounded(level))) for rounded in (floor, ceil)]
-            off = [error + price[layer.name] * (count - layer.active) for count in near]
-            counts[layer.name], error = min(zip(near, off, strict=True), key=lambda choice: abs(choice[1]))
-        if error > self.tolerance * wanted:
+        near = {name: self._near(layer) for name, layer in plan.masked.items()}
+        chosen = nearest_sum([[price[name] * count for count in counts] for name, counts in near.items()], wanted)
+        active = {name: counts[index] for (name, counts), index in zip(near.items(), chosen, strict=True)}
+        excess = sum(price[name] * count for name, count in active.items()) / wanted - 1
+        if excess > self.tolerance:
             raise UserError(
-                f"with {self} the masked layers would cost {error / wanted:.1%} more than planned; finer patterns come "
-                f"nearer, or allow it with sparsifier.pattern.tolerance={ceil(100 * error / wanted) / 100:g}"
+                f"with {self} the masked layers would cost {excess:.1%} more than planned; finer patterns come nearer, "
+                f"or allow it with sparsifier.pattern.tolerance={ceil(100 * excess) / 100:g}"
             )
-        layers = (replace(layer, active=counts.get(layer.name, layer.active)) for layer in plan.layers)
+        layers = (replace(layer, active=active.get(layer.name, layer.active)) for layer in plan.layers)
         return replace(plan, layers=tuple(layers))
+
+    def _near(self, layer: LayerPlan) -> tuple[int, int]:
+        """Counts of the levels just below and above the planned density."""
+        level = layer.density * self.levels(layer.shape)
+        below, above = (self.count(layer.shape, max(1, rounded(level))) for rounded in (floor, ceil))
+        return below, above

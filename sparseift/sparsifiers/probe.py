@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..trace import NORMS
 
@@ -60,7 +61,8 @@ class Probe:
             return functional_call(self.net, tensors, (inputs,))
 
     def gradient(self, weights: Mapping[str, Tensor], temperature: float = 1.0) -> dict[str, Tensor]:
-        """g: the gradient of the loss in training mode, mean over batches and ranks. temperature: divides the outputs."""
+        """g: the gradient of the loss in training mode, mean over batches and ranks. temperature: what the outputs are
+        divided by."""
         return self._mean_over_batches(weights, temperature, _gradient)
 
     def hessian_gradient(self, weights: Mapping[str, Tensor], temperature: float = 1.0) -> dict[str, Tensor]:
@@ -89,7 +91,8 @@ class Probe:
     def _mode(self, training: bool) -> Iterator[None]:
         modes = {module: module.training for module in self.net.modules()}
         devices = {parameter.device for parameter in self.net.parameters() if parameter.is_cuda}
-        with torch.random.fork_rng(devices=list(devices)):
+        # of the kinds of attention, the plain one alone can be differentiated twice
+        with torch.random.fork_rng(devices=list(devices)), sdpa_kernel(SDPBackend.MATH):
             self.net.train(training)
             try:
                 yield

@@ -1,12 +1,13 @@
-"""sparseift.train that kills itself: python killed_run.py HOOK STEP OVERRIDES...
+"""sparseift.train that kills itself: killed_run.main() with the arguments HOOK STEP OVERRIDES...
 
-HOOK is a hook of Lightning callbacks, or 'save' for the middle of writing a checkpoint; SIGKILL comes when it runs
-with `trainer.global_step` at STEP.
+HOOK is a hook of Lightning callbacks, or the name of a checkpoint file for the middle of writing it; SIGKILL comes
+when it runs with `trainer.global_step` at STEP.
 """
 
 import os
 import signal
 import sys
+from pathlib import Path
 
 import torch
 
@@ -19,29 +20,34 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_in_save(name: str, step: int) -> None:
+    write = torch.save
+
+    def half_written(content, file) -> None:
+        if content["global_step"] == step and Path(file.name).stem == Path(name).stem:
+            file.write(b"PK\3\4 half a checkpoint")
+            file.flush()
+            die()
+        write(content, file)
+
+    checkpoints.torch.save = half_written
+
+
+def kill_in_hook(hook: str, step: int) -> None:
+    before = getattr(RngState, hook)
+
+    def killing(self, trainer, *arguments):
+        if trainer.global_step == step:
+            die()
+        return before(self, trainer, *arguments)
+
+    setattr(RngState, hook, killing)
+
+
 def main() -> None:
-    hook, step = sys.argv[1], int(sys.argv[2])
+    where, step = sys.argv[1], int(sys.argv[2])
     del sys.argv[1:3]
-    if hook == "save":
-        write = torch.save
-
-        def half_written(content, file) -> None:
-            if isinstance(content, dict) and content.get("global_step") == step:
-                file.write(b"PK\3\4 half a checkpoint")
-                file.flush()
-                die()
-            write(content, file)
-
-        checkpoints.torch.save = half_written
-    else:
-        before = getattr(RngState, hook)
-
-        def killing(self, trainer, *arguments):
-            if trainer.global_step == step:
-                die()
-            return before(self, trainer, *arguments)
-
-        setattr(RngState, hook, killing)
+    (kill_in_save if where.endswith(".ckpt") else kill_in_hook)(where, step)
     train.main()
 
 

@@ -4,16 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import nn
 
-FILES = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
+CONF = Path(__file__).parents[2] / "conf"
+FILES = sorted((CONF / "model").glob("*.yaml"))
 
 
 def build(file: Path, num_classes: int, channels: int = 3) -> nn.Module:
-    dataset = {"num_classes": num_classes, "channels": channels}
-    cfg = OmegaConf.create({"dataset": dataset, "model": OmegaConf.load(file)})
+    dataset = {"num_classes": num_classes, "channels": channels, "image_size": 64}
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"model={file.stem}", *(f"dataset.{key}={value}" for key, value in dataset.items())])
     with torch.device("meta"):
         return instantiate(cfg.model)
 
@@ -44,6 +46,7 @@ def test_small_image_networks_take_the_channels_of_the_data(name: str) -> None:
         ("resnet34", 1000, 21_797_672),
         ("resnet50", 1000, 25_557_032),
         ("mobilenet_v2", 1000, 3_504_872),
+        ("mobilenet_v2_cifar", 100, 2_369_380),
     ],
 )
 def test_parameter_counts_as_published(name: str, num_classes: int, parameters: int) -> None:

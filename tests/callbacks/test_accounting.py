@@ -1,0 +1,54 @@
+"""Samples, FLOPs and seconds of a run."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from sparseift import Masks, sparsify
+from sparseift.callbacks import Accounting
+from sparseift.sparsifiers import Sparsifier
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+FORWARD, STORED = 2 * (8 + 16 + 24), 2 * (8 + 32 + 24)  # layers of 8, 32 and 24 weights, half of the 32 masked
+
+
+class EverySecondStep(Sparsifier):
+    def due(self, step: int, total: int) -> bool:
+        assert total == 6
+        return step % 2 == 0
+
+
+class ByDenseGradient(EverySecondStep):
+    dense_gradient: ClassVar[bool] = True
+
+
+def accounting(sparsifier: Sparsifier) -> Accounting:
+    net = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 8), nn.Linear(8, 3))
+    net, plan = sparsify(net, "dense", 0.5, torch.empty(1, 2))
+    return Accounting(plan, sparsifier, Masks.random(net, plan, seed=0))
+
+
+@pytest.mark.parametrize(
+    ("sparsifier", "dense"),
+    [
+        (EverySecondStep(), 0),
+        (ByDenseGradient(), 5 + 5 + 2),  # steps 2, 4, 6 of batches 5, 5, 2, 5, 5, 2
+    ],
+)
+def test_dense_gradients_cost_more(fit, sparsifier: Sparsifier, dense: int) -> None:
+    counter = accounting(sparsifier)
+    fit(counter)
+    assert counter.train_flops == 3 * FORWARD * 24 + (STORED - FORWARD) * dense
+    assert 0 < counter.seconds < 60
+
+
+def test_expenses_go_on_after_a_resume(fit) -> None:
+    first = accounting(ByDenseGradient())
+    fit(first)
+    second = accounting(ByDenseGradient())
+    second.load_state_dict({**first.state_dict(), "seconds": 1000.0})
+    fit(second)
+    assert second.train_flops == 2 * first.train_flops
+    assert 1000 < second.seconds < 1060

@@ -1,0 +1,159 @@
+"""How the tests of this folder start the programs, and what they get back."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import sparseift
+
+HERE = Path(__file__).parent
+SOURCE = str(Path(sparseift.__file__).parents[1])
+QUICK = (
+    "dataset=digits",
+    "trainer=cpu",
+    "model.base_width=4",
+    "dataset.batch_size=128",
+    "recipe.epochs=1",
+    "export=false",
+)
+"""Ten steps of a narrow ResNet-18; 1,238 images to train on."""
+
+BATCHES = [128] * 9 + [86]
+"""Images of the steps of an epoch of QUICK."""
+
+
+def quick(*overrides: str) -> list[str]:
+    """QUICK with changes."""
+    changed = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    return [default for default in QUICK if default.partition("=")[0] not in changed] + list(overrides)
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Of a child process: sees the package and the helpers of this folder, one thread, no accelerator, no network."""
+    nowhere = "http://127.0.0.1:9"
+    return {
+        **{name: value for name, value in os.environ.items() if name not in ("SPARSEIFT_DATA", "PYTEST_CURRENT_TEST")},
+        "PYTHONPATH": os.pathsep.join([SOURCE, str(HERE)]),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "http_proxy": nowhere,
+        "https_proxy": nowhere,
+        **changes,
+    }
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    def __repr__(self) -> str:
+        return f"exit code {self.code}, stdout ends in {self.out[-300:]!r}, stderr in {self.err[-300:]!r}"
+
+    def mistake(self) -> str:
+        """The one line that a user's mistake must end in."""
+        assert self.code == 2, self
+        assert self.err.count("\n") == 1 and self.err.endswith("\n"), self
+        assert self.err.startswith("sparseift: "), self
+        assert self.out == "", self
+        return self.err.removeprefix("sparseift: ").strip()
+
+
+class Zygote:
+    """Starts programs from zygote.py, one after the other."""
+
+    def __init__(self, logs: Path):
+        self.logs = logs
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "zygote.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+
+    def __call__(self, module: str, arguments: Iterable[str], cwd: Path, **env: str) -> Outcome:
+        """module: its main() runs. The environment differs from `environment()` by `env`."""
+        out, err = self.logs / "stdout", self.logs / "stderr"
+        job = {"module": module, "arguments": list(arguments), "cwd": str(cwd), "env": env}
+        print(json.dumps(job | {"stdout": str(out), "stderr": str(err)}), file=self.process.stdin, flush=True)
+        code = int(self.process.stdout.readline())
+        return Outcome(code, out.read_text(), err.read_text())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def once(folder: Path, make) -> Path:
+    """`folder`, made by make(folder) in whichever process of the test session asks for it first."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            make(partial)
+            partial.rename(folder)
+    return folder
+
+
+def name_of(arguments: Iterable[str]) -> str:
+    return hashlib.sha256(repr(list(arguments)).encode()).hexdigest()[:12]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+def lasting(folder: Path) -> dict[str, Any]:
+    """What two runs that do the same must agree on."""
+    return {key: value for key, value in results(folder).items() if key != "seconds"}
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    """The filled cells of each row of metrics.csv."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def network_state(folder: Path) -> dict[str, Tensor]:
+    state = checkpoint(folder)["state_dict"]
+    return {name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")}
+
+
+def saved_masks(folder: Path, name: str = "last") -> dict[str, Tensor]:
+    """Packed bits by layer name, wherever the callback's state is."""
+    [masks] = [state["masks"] for state in checkpoint(folder, name)["callbacks"].values() if "masks" in state]
+    return masks
+
+
+def unpacked(bits: Tensor, shape: tuple[int, ...]) -> Tensor:
+    ones = [byte >> place & 1 for byte in bits.tolist() for place in range(8)]
+    numel = torch.Size(shape).numel()
+    assert not any(ones[numel:])
+    return torch.tensor(ones[:numel], dtype=torch.bool).view(shape)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,100 @@
+"""A run that is killed with SIGKILL and resumed ends as the one that was not: same weights, masks, results and log."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from .programs import lasting, metrics, quick
+
+# 30 steps in 3 epochs; masks move in steps 4, 8, ..., 20; checkpoints after steps 3, 6, 9, 10, 12, ...
+COMMON = ("recipe.epochs=3", "checkpoint.every_n_steps=3", "sparsifier.update_interval=4")
+DROPOUT = ("model._target_=tiny_nets.dropout", *COMMON)
+
+
+def without_training_accuracy(folder: Path) -> list[dict[str, str]]:
+    return [{key: value for key, value in row.items() if key != "train/acc1"} for row in metrics(folder)]
+
+
+@pytest.fixture
+def killed(program, tmp_path):
+    """Starts a run in the test's folder, which dies in `hook` after `step` optimizer steps."""
+
+    def kill(hook: str, step: int, *overrides: str) -> None:
+        arguments = [hook, str(step), *quick(*overrides, "resume=auto", "hydra.run.dir=run")]
+        assert program("killed_run", arguments, tmp_path).code == -signal.SIGKILL
+        assert not (tmp_path / "run/results.json").exists()
+
+    return kill
+
+
+@pytest.fixture
+def finish(train, tmp_path):
+    """Resumes the run in the test's folder and lets it end as the uninterrupted one; the epochs that it trained."""
+
+    def resume(reference: Path, *overrides: str) -> list[int]:
+        outcome = train(*overrides, "resume=auto", "hydra.run.dir=run")
+        assert outcome.code == 0, outcome
+        assert lasting(tmp_path / "run") == lasting(reference)
+        assert without_training_accuracy(tmp_path / "run") == without_training_accuracy(reference)
+        lines = [line for line in outcome.out.splitlines() if line.startswith("epoch ")]
+        return [int(line.split()[1].partition("/")[0]) for line in lines]
+
+    return resume
+
+
+@pytest.mark.parametrize(
+    ("hook", "step", "epochs"),
+    [
+        ("on_before_optimizer_step", 3, [1, 2, 3]),  # the very first update of the masks
+        ("on_before_optimizer_step", 11, [2, 3]),  # an update of the masks, in memory only
+        ("on_train_batch_start", 14, [2, 3]),  # between batches
+        ("on_train_batch_end", 10, [1, 2, 3]),  # the last batch of an epoch, before validation
+        ("on_validation_batch_start", 20, [2, 3]),
+        ("on_train_epoch_start", 20, [3]),
+        ("last.ckpt", 15, [2, 3]),  # half written
+        ("best.ckpt", 10, [1, 2, 3]),
+        ("on_test_start", 30, []),
+    ],
+)
+def test_a_killed_run_ends_as_if_it_was_not(trained, killed, finish, hook, step, epochs) -> None:
+    killed(hook, step, *DROPOUT)
+    assert finish(trained(*DROPOUT), *DROPOUT) == epochs
+
+
+@pytest.mark.parametrize(
+    ("overrides", "first", "second"),
+    [
+        (DROPOUT, ("on_train_batch_end", 5), ("on_before_optimizer_step", 15)),
+        ((*COMMON, "sparsifier=set", "member=sparse_parallel"), ("on_before_optimizer_step", 7), ("last.ckpt", 20)),
+        ((*COMMON, "dataset.val_size=0"), ("on_train_batch_start", 13), ("on_train_batch_start", 27)),
+    ],
+    ids=["rigl", "set", "no-validation"],
+)
+def test_killed_twice(trained, killed, finish, overrides, first, second) -> None:
+    killed(*first, *overrides)
+    killed(*second, *overrides)
+    finish(trained(*overrides), *overrides)
+
+
+def test_killed_before_the_first_checkpoint_of_last(trained, killed, finish) -> None:
+    """best.ckpt is written before last.ckpt: a run that dies in between starts anew."""
+    overrides = ("model._target_=tiny_nets.dropout", "recipe.epochs=2")
+    killed("last.ckpt", 10, *overrides)
+    assert finish(trained(*overrides), *overrides) == [1, 2]
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_no_checkpoint_in_the_middle_of_accumulated_batches(trained, killed, finish, step: int) -> None:
+    """Gradients are not in a checkpoint, so none may be written between the micro-batches of one step."""
+    overrides = (*DROPOUT, "checkpoint.every_n_steps=2", "trainer.accumulate_grad_batches=2")
+    killed("on_before_optimizer_step", step, *overrides)
+    if step:  # dies in the step after the one that it resumed from
+        killed("on_before_optimizer_step", step, *overrides)
+    finish(trained(*overrides), *overrides)
+
+
+def test_the_training_accuracy_of_a_resumed_epoch_counts_all_its_images(trained, killed, finish, tmp_path) -> None:
+    killed("on_train_batch_start", 14, *DROPOUT)
+    finish(trained(*DROPOUT), *DROPOUT)
+    assert metrics(tmp_path / "run") == metrics(trained(*DROPOUT))

@@ -1,0 +1,79 @@
+"""The built wheel, unpacked, works in an empty folder as the checkout does."""
+
+import configparser
+import json
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from .programs import environment, files, once, quick, results
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(shared) -> Path:
+    """The wheel's contents. Built without an environment of its own where the build backend is installed."""
+
+    def make(folder: Path) -> None:
+        isolation = ["--no-build-isolation"] if find_spec("hatchling") else []
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", *isolation, "-w", str(folder), "."]
+        built = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+        if "hatchling" in built.stderr and not isolation:
+            pytest.skip("hatchling is neither installed nor to be had")
+        assert built.returncode == 0, built.stderr
+        [wheel] = folder.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+        wheel.unlink()
+
+    return once(shared / "wheel", make)
+
+
+def python(site: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess:
+    env = environment(PYTHONPATH=str(site))
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, env=env, capture_output=True, text=True)
+
+
+def test_contents(site) -> None:
+    shipped = files(site)
+    for folder in ("sparseift", "conf"):
+        here = {name for name in files(CHECKOUT / folder) if name.endswith((".py", ".yaml"))}
+        there = {name.removeprefix("sparseift/") for name in shipped if name.startswith("sparseift/")}
+        assert {("conf/" if folder == "conf" else "") + name for name in here} <= there
+    top = {name.partition("/")[0] for name in shipped}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"sparseift"}
+    assert any(name.endswith("licenses/LICENSE") for name in shipped)
+
+
+def test_console_scripts(site) -> None:
+    [entries] = site.glob("*.dist-info/entry_points.txt")
+    parser = configparser.ConfigParser()
+    parser.read(entries)
+    assert {"sparseift-train": "sparseift.train:main", "sparseift-profile": "sparseift.profile:main"}.items() <= dict(
+        parser["console_scripts"]
+    ).items()
+
+
+def test_profile_in_an_empty_folder(site, tmp_path) -> None:
+    """And that it is the wheel's package and configs that run."""
+    script = "from sparseift import cli, profile; print(cli.config_folder()); profile.main()"
+    done = python(site, tmp_path, "-c", script, "model.base_width=8", "format=json")
+    assert done.returncode == 0, done.stderr[-500:]
+    conf, _, printed = done.stdout.partition("\n")
+    assert conf == str(site / "sparseift/conf")
+    plan = json.loads(printed)
+    assert abs(plan["ratio"] - 1) < 1e-3 and plan["layers"][0]["name"] == "conv1"
+    assert files(tmp_path) == set()
+
+
+def test_train_in_an_empty_folder(site, tmp_path) -> None:
+    done = python(site, tmp_path, "-m", "sparseift.train", *quick("sparsity=0.9", "export=true"))
+    assert done.returncode == 0, done.stderr[-500:]
+    assert "Traceback" not in done.stderr
+    [folder] = (tmp_path / "runs").iterdir()
+    assert results(folder)["sparsity"] == 0.9 and (folder / "model.pt2").exists()

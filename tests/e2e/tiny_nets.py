@@ -1,0 +1,50 @@
+"""Networks that train in no time, chosen with model._target_=tiny_nets.NAME; arguments as of resnet18_cifar."""
+
+import torch
+from torch import Tensor, nn
+
+
+def dropout(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """Draws random numbers while it trains."""
+    return _net(num_classes, in_channels, base_width, nn.BatchNorm2d, nn.Dropout(0.3))
+
+
+def normless(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """Computes every image by itself: gradients of a batch are the mean of those of its parts."""
+    return _net(num_classes, in_channels, base_width, nn.Identity, nn.Identity())
+
+
+def forgetful(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """Gives nothing but zeros after 20 steps of training, so the best epoch of QUICK is one of the first two."""
+    net = _net(num_classes, in_channels, base_width, nn.BatchNorm2d, nn.Identity())
+    return nn.Sequential(*net, Forget(after=20))
+
+
+class Forget(nn.Module):
+    def __init__(self, after: int):
+        super().__init__()
+        self.after = after
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.steps += 1
+        return x * (self.steps <= self.after)
+
+
+def _net(num_classes: int, in_channels: int, width: int, norm: type[nn.Module], noise: nn.Module) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, width, 3, padding=1),
+        norm(width),
+        nn.ReLU(),
+        nn.Conv2d(width, 2 * width, 3, padding=1, stride=2),
+        norm(2 * width),
+        nn.ReLU(),
+        noise,
+        nn.Conv2d(2 * width, 4 * width, 3, padding=1),
+        norm(4 * width),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4 * width, num_classes),
+    )

@@ -1,0 +1,32 @@
+"""Small runs in this process, from the composed config as the program would make them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+import sparseift.cli  # noqa: F401  (registers the resolvers of the configs)
+from sparseift.build import Run, build_run
+
+CONF = Path(__file__).parents[2] / "conf"
+SMALL = (
+    "dataset=digits",
+    "trainer=cpu",
+    "model.base_width=4",
+    "dataset.batch_size=256",
+    "recipe.epochs=2",
+)
+"""Two epochs of five steps of a narrow ResNet-18."""
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[..., Run]:
+    def make(*overrides: str, folder: str = "run") -> Run:
+        changed = {override.lstrip("+~").partition("=")[0] for override in overrides}
+        defaults = [default for default in SMALL if default.partition("=")[0] not in changed]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("train", [*defaults, *overrides])
+        return build_run(config, tmp_path / folder, identity={})
+
+    return make

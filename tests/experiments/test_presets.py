@@ -1,0 +1,146 @@
+"""Every file of conf/experiment: what it chooses, where it says it comes from, and that it costs what it should."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+import sparseift.cli  # noqa: F401  (registers the resolvers of the configs)
+from sparseift.build import build_network, make
+from sparseift.profile import as_dict
+from sparseift.sparsity import Plan
+
+CONF = Path(__file__).parents[2] / "conf"
+FILES = sorted((CONF / "experiment").glob("*.yaml"))
+
+CIFAR = ("uniform", "cifar100", "cifar")
+IMAGENET = ("uniform", "imagenet", "imagenet")
+RIGL = ("erk", "imagenet", "imagenet_rigl")
+CHOICES = {
+    "cifar100_resnet18": ("resnet18_cifar", "sparse_wide", "rigl", *CIFAR),
+    "cifar100_resnet18_dense": ("resnet18_cifar", "dense", "none", *CIFAR),
+    "cifar100_resnet18_sparse_parallel": ("resnet18_cifar", "sparse_parallel", "rigl", *CIFAR),
+    "cifar100_resnet18_sparse_factorized": ("resnet18_cifar", "sparse_factorized", "rigl", *CIFAR),
+    "cifar100_resnet18_sparse_doped": ("resnet18_cifar", "sparse_doped", "rigl", *CIFAR),
+    "cifar100_resnet18_static": ("resnet18_cifar", "sparse_wide", "static", *CIFAR),
+    "cifar100_resnet18_set": ("resnet18_cifar", "sparse_wide", "set", *CIFAR),
+    "cifar100_mobilenet_v2": ("mobilenet_v2_cifar", "sparse_wide", "rigl", *CIFAR),
+    "cifar100_mobilevit_s": ("mobilevit_s", "sparse_wide", "rigl", *CIFAR),
+    "cifar100_botnet26": ("botnet26", "sparse_wide", "rigl", *CIFAR),
+    "cifar100_botnet50": ("botnet50", "sparse_wide", "rigl", *CIFAR),
+    "imagenet_resnet18": ("resnet18", "sparse_wide", "rigl", *IMAGENET),
+    "imagenet_resnet18_dense": ("resnet18", "dense", "none", *IMAGENET),
+    "imagenet_resnet18_sparse_parallel": ("resnet18", "sparse_parallel", "rigl", *IMAGENET),
+    "imagenet_resnet34": ("resnet34", "sparse_wide", "rigl", *IMAGENET),
+    "imagenet_resnet34_dense": ("resnet34", "dense", "none", *IMAGENET),
+    "imagenet_resnet34_sparse_parallel": ("resnet34", "sparse_parallel", "rigl", *IMAGENET),
+    "imagenet_botnet50": ("botnet50", "sparse_wide", "rigl", *IMAGENET),
+    "imagenet_resnet50_static": ("resnet50", "dense", "static", *RIGL),
+    "imagenet_resnet50_set": ("resnet50", "dense", "set", *RIGL),
+    "imagenet_resnet50_rigl": ("resnet50", "dense", "rigl", *RIGL),
+}
+GROUPS = ("model", "member", "sparsifier", "sparsity", "dataset", "recipe")
+
+
+@cache
+def composed(name: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", [f"experiment={name}"], return_hydra_config=True)
+
+
+def bases(name: str) -> list[str]:
+    """The file and those that it builds on, as text."""
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    base = re.search(r"^  - (\w+)$", text, re.MULTILINE)
+    return [text, *(bases(base[1]) if base else [])]
+
+
+def levels(name: str) -> list[float]:
+    """The sparsities of its table: those that its comment sweeps over, else its own."""
+    for text in bases(name):
+        if sweep := re.search(r"\bsparsity=([\d.,]*\d)", text):
+            return [float(level) for level in sweep[1].split(",")]
+    return [composed(name).sparsity.level]
+
+
+PLANS: dict[str, Plan] = {}
+
+
+def planned(name: str, level: float) -> Plan:
+    """The plan of an experiment, made once for all that share it."""
+    config = composed(name).copy()
+    config.sparsity.level = level
+    masked = config.sparsifier._target_ is not None
+    parts = [OmegaConf.to_container(config[key], resolve=True) for key in ("model", "member", "sparsity")]
+    key = json.dumps([*parts, config.dataset.image_size, masked])
+    if key not in PLANS:
+        PLANS[key] = build_network(config, on_meta=True)[1]
+    return PLANS[key]
+
+
+def test_there_is_one_for_every_table() -> None:
+    assert CHOICES.keys() <= {file.stem for file in FILES}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_chooses_what_its_table_is_about(name: str) -> None:
+    choices = composed(name).hydra.runtime.choices
+    assert tuple(choices[group] for group in GROUPS) == CHOICES[name]
+    assert composed(name).recipe == composed(name.replace("_dense", "")).recipe
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_says_what_it_is_and_where_it_comes_from(file: Path) -> None:
+    first, second, *_ = file.read_text().splitlines()
+    assert first == "# @package _global_" and second.startswith("# ")
+    assert re.search(r"^# Source: \S", file.read_text(), re.MULTILINE)
+    assert any(re.search(r"^# Recipe: \S", text, re.MULTILINE) for text in bases(file.stem))
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar100_mobilenet_v2", "cifar100_mobilevit_s", "cifar100_botnet26", "imagenet_botnet50"]
+)
+def test_a_recipe_that_is_not_known_is_not_passed_off_as_the_paper_s(name: str) -> None:
+    assert "# Recipe: not known; this is the nearest known one" in bases(name)[0]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_costs_what_it_should(file: Path) -> None:
+    """A member of the family the dense budget; the dense network all of it; sparse training of the dense one a part."""
+    config = composed(file.stem)
+    choices = config.hydra.runtime.choices
+    for level in levels(file.stem):
+        plan = planned(file.stem, level)
+        ratio = as_dict(plan)["ratio"]
+        if choices.member != "dense":
+            assert abs(ratio - 1) < 1e-3, level
+            assert plan.masked
+        elif choices.sparsifier == "none":
+            assert ratio == 1 and not plan.masked
+        else:
+            assert ratio < 1
+            assert plan.density == pytest.approx(1 - level, abs=1e-5)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_its_parts_can_be_made(file: Path) -> None:
+    config = composed(file.stem)
+    data = make(config.dataset)
+    assert data.num_classes == config.dataset.num_classes
+    for part in (config.recipe.optimizer, config.recipe.scheduler, config.sparsifier):
+        assert part._target_ is None or callable(make(part)) or part is config.sparsifier
+
+
+def test_imagenet_runs_use_mixed_precision_as_the_authors_do() -> None:
+    names = [name for name in CHOICES if CHOICES[name][-1] == "imagenet"]
+    assert {composed(name).trainer.precision for name in names} == {"16-mixed"}
+
+
+def test_rigl_s_batch_is_4096_on_one_device() -> None:
+    config = composed("imagenet_resnet50_rigl")
+    assert config.dataset.batch_size * config.trainer.accumulate_grad_batches * config.trainer.devices == 4096
+    assert config.recipe.optimizer.lr == 0.1 * 4096 / 256
