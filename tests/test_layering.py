@@ -10,7 +10,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sparseift"
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
-CORE = {"__init__", "errors", "flops", "masks", "members", "sparsifiers", "sparsity", "attention", "meta", "trace", "transform"}
+CORE = {
+    "__init__",
+    "attention",
+    "errors",
+    "flops",
+    "masks",
+    "members",
+    "meta",
+    "sparsifiers",
+    "sparsity",
+    "trace",
+    "transform",
+}
 LIGHTNING_HOMES = (
     "module.py",
     "data/",

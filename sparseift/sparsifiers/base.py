@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ class Sparsifier:
     pattern: of the masks. batches: how many training batches `start` computes the masks from.
     """
 
-    dense_gradient: ClassVar[bool] = False
+    dense_gradient: bool = False
     pattern: Unstructured = Unstructured()
     batches: int = 0
 

@@ -1,13 +1,14 @@
 """The programs as fixtures: `program` runs any of them, `train` a quick run, `trained` one that tests share."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from .programs import Outcome, Zygote, name_of, once, quick
+from .programs import Outcome, Zygote, lasting, metrics_after_resume, name_of, once, quick
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,30 @@ def trained(program, shared) -> Callable[..., Path]:
         return folder
 
     return run
+
+
+@pytest.fixture
+def killed(program, tmp_path) -> Callable[..., None]:
+    """Starts a run in the test's folder, which dies in `hook` after `step` optimizer steps."""
+
+    def kill(hook: str, step: int, *overrides: str) -> None:
+        arguments = [hook, str(step), *quick(*overrides, "resume=auto", "hydra.run.dir=run")]
+        assert program("killed_run", arguments, tmp_path).code == -signal.SIGKILL
+        assert not (tmp_path / "run/results.json").exists()
+
+    return kill
+
+
+@pytest.fixture
+def finish(train, tmp_path) -> Callable[..., list[int]]:
+    """Resumes the run in the test's folder and lets it end as the uninterrupted one; the epochs that it trained."""
+
+    def resume(reference: Path, *overrides: str) -> list[int]:
+        outcome = train(*overrides, "resume=auto", "hydra.run.dir=run")
+        assert outcome.code == 0, outcome
+        assert lasting(tmp_path / "run") == lasting(reference)
+        assert metrics_after_resume(tmp_path / "run") == metrics_after_resume(reference)
+        lines = [line for line in outcome.out.splitlines() if line.startswith("epoch ")]
+        return [int(line.split()[1].partition("/")[0]) for line in lines]
+
+    return resume

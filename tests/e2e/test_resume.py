@@ -1,46 +1,12 @@
 """A run that is killed with SIGKILL and resumed ends as the one that was not: same weights, masks, results and log."""
 
-import signal
-from pathlib import Path
-
 import pytest
 
-from .programs import lasting, metrics, quick
+from .programs import metrics
 
 # 30 steps in 3 epochs; masks move in steps 4, 8, ..., 20; checkpoints after steps 3, 6, 9, 10, 12, ...
 COMMON = ("recipe.epochs=3", "checkpoint.every_n_steps=3", "sparsifier.update_interval=4")
 DROPOUT = ("model._target_=tiny_nets.dropout", *COMMON)
-
-
-def without_training_accuracy(folder: Path) -> list[dict[str, str]]:
-    return [{key: value for key, value in row.items() if key != "train/acc1"} for row in metrics(folder)]
-
-
-@pytest.fixture
-def killed(program, tmp_path):
-    """Starts a run in the test's folder, which dies in `hook` after `step` optimizer steps."""
-
-    def kill(hook: str, step: int, *overrides: str) -> None:
-        arguments = [hook, str(step), *quick(*overrides, "resume=auto", "hydra.run.dir=run")]
-        assert program("killed_run", arguments, tmp_path).code == -signal.SIGKILL
-        assert not (tmp_path / "run/results.json").exists()
-
-    return kill
-
-
-@pytest.fixture
-def finish(train, tmp_path):
-    """Resumes the run in the test's folder and lets it end as the uninterrupted one; the epochs that it trained."""
-
-    def resume(reference: Path, *overrides: str) -> list[int]:
-        outcome = train(*overrides, "resume=auto", "hydra.run.dir=run")
-        assert outcome.code == 0, outcome
-        assert lasting(tmp_path / "run") == lasting(reference)
-        assert without_training_accuracy(tmp_path / "run") == without_training_accuracy(reference)
-        lines = [line for line in outcome.out.splitlines() if line.startswith("epoch ")]
-        return [int(line.split()[1].partition("/")[0]) for line in lines]
-
-    return resume
 
 
 @pytest.mark.parametrize(

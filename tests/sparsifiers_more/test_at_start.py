@@ -279,14 +279,12 @@ def test_a_residual_branch_that_starts_at_zero_is_scored_as_one_that_does_not(me
 def test_attention_can_be_scored() -> None:
     """The fast kinds of attention have no second derivative."""
     torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), nn.Flatten(), nn.Linear(40, 3)
-    )
-    name = "0.linear1"
-    masks = Masks.random(net, plan_of(net, {name: 50}), 0)
+    attention = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    net = nn.Sequential(nn.Linear(8, 8), attention, nn.Flatten(), nn.Linear(40, 3))
+    masks, plan = Masks.random(net, plan_of(net, {"0": 50}), 0), plan_of(net, {"0": 50})
     probe = Probe(net, masks.weights, [(torch.randn(4, 5, 8), torch.tensor([0, 1, 2, 0]))])
-    GraSP(batches=1, temperature=2).start(masks, plan_of(net, {name: 50}), seed=0, probe=probe)
-    assert masks.active == {name: 50}
+    GraSP(batches=1, temperature=2).start(masks, plan, seed=0, probe=probe)
+    assert masks.active == {"0": 50}
 
 
 @pytest.mark.parametrize("method", [SNIP(batches=1), FORCE(batches=1, iterations=3), GraSP(batches=1, temperature=2)])
