@@ -24,6 +24,9 @@ Shape = tuple[int, ...]
 class Unstructured:
     """Every weight by itself."""
 
+    def __str__(self) -> str:
+        return "no pattern"
+
     def plan(self, plan: Plan) -> Plan:
         """The plan with counts that the pattern can have."""
         return plan
