@@ -52,6 +52,7 @@ def environment(**changes: str) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "",
         "http_proxy": nowhere,
         "https_proxy": nowhere,
+        "no_proxy": "",
         **changes,
     }
 
