@@ -42,6 +42,11 @@ def meta_copy(net: nn.Module) -> nn.Module:
     return duplicate(net, {id(tensor): to_meta(tensor) for tensor in tensors})
 
 
+def tensor_leaves(tree: Any) -> list[Tensor]:
+    """The tensors in nested containers."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
 def tensors_in(tree: Any) -> list[Tensor]:
     """The tensors in nested containers, and in the attributes of plain objects."""
     found = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .files import replacing
 from .sparsity import Plan
 
 
@@ -46,9 +46,8 @@ def versions() -> dict[str, str]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def export(net: nn.Module, example: Tensor, path: Path) -> None:
@@ -60,6 +59,5 @@ def export(net: nn.Module, example: Tensor, path: Path) -> None:
     batch = torch.export.Dim("batch")
     with torch.no_grad():
         program = torch.export.export(net, (example,), dynamic_shapes=({0: batch},))
-    partial = path.with_suffix(".partial.pt2")
-    torch.export.save(program, partial)
-    os.replace(partial, path)
+    with replacing(path, suffix=".partial.pt2") as partial:  # which torch wants at the end
+        torch.export.save(program, partial)

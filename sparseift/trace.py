@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from .errors import UserError
-from .meta import first_line, inputs_of, meta_copy, on_meta, tensors_in
+from .meta import first_line, inputs_of, meta_copy, on_meta, tensor_leaves, tensors_in
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -232,21 +232,47 @@ def _is_activation(module: nn.Module) -> bool:
     return type(module).__module__ == nn.ReLU.__module__
 
 
-class _Recorder(TorchFunctionMode):
-    """Writes a trace while a network runs. Modules announce themselves by hooks, functions by being called."""
+class Watching(TorchFunctionMode):
+    """Sees every torch function that a network calls, and the modules that are running then, innermost last."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.names = {module: name for name, module in net.named_modules()}
+        self.stack: list[nn.Module] = []
+        self._handles = [module.register_forward_pre_hook(self._enter) for module in self.names]
+        self._handles += [module.register_forward_hook(self._leave) for module in self.names]
+
+    def close(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def here(self) -> str:
+        """The name of the innermost module; empty for the network itself."""
+        return self.names[self.stack[-1]] if self.stack else ""
+
+    def _enter(self, module: nn.Module, args: tuple) -> None:
+        self.stack.append(module)
+
+    def _leave(self, module: nn.Module, args: tuple, output: Any) -> None:
+        self.stack.pop()
+
+
+def layers_by_weight(net: nn.Module) -> dict[int, nn.Module]:
+    """The layer that holds a weight, by id() of the weight; not those that compute theirs anew at each use."""
+    layers = (module for module in net.modules() if isinstance(module, LAYERS) and "weight" in module._parameters)
+    return {id(layer.weight): layer for layer in layers}
+
+
+class _Recorder(Watching):
+    """Writes a trace while a network runs."""
 
     def __init__(self, record: Trace, runner: nn.Module):
-        super().__init__()
+        super().__init__(runner)
         self.record = record
-        self.stack: list[str] = []
-        self.modules = dict(runner.named_modules())
-        self.owner = {id(module.weight): name for name, module in self.modules.items() if isinstance(module, LAYERS)}
+        self.owner = layers_by_weight(runner)
         self._alive: list[Tensor] = []  # keeps id() of every tensor unique while tracing
         self._value: dict[int, int] = {}
         self._count = 0
-        for name, module in self.modules.items():
-            module.register_forward_pre_hook(self._enter(name))
-            module.register_forward_hook(self._leave(name))
 
     def new_value(self, tensor: Tensor) -> int:
         self._alive.append(tensor)
@@ -255,29 +281,29 @@ class _Recorder(TorchFunctionMode):
         return self._count
 
     def values(self, tree: Any) -> tuple[int, ...]:
-        known = (self._value.get(id(leaf)) for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+        known = (self._value.get(id(tensor)) for tensor in tensor_leaves(tree))
         return tuple(value for value in known if value is not None)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         inputs = self.values((args, kwargs))
         result = func(*args, **kwargs)
-        written = (args[0],) if func is Tensor.__setitem__ else tree_leaves(result)
-        written = [tensor for tensor in written if isinstance(tensor, Tensor)]
+        written = tensor_leaves(args[0] if func is Tensor.__setitem__ else result)
         if written and (inputs or func in LAYER_FUNCTIONS):
             outputs = tuple(self.new_value(tensor) for tensor in written)
             owner = self._layer(written[0], *args, **kwargs) if func in LAYER_FUNCTIONS else None
             options = (args[1:], kwargs) if func in ACTIVATIONS else None
-            self.record.calls.append(Call(func, owner or self.stack[-1], inputs, outputs, options))
+            self.record.calls.append(Call(func, owner or self.here(), inputs, outputs, options))
         return result
 
     def _layer(self, output: Tensor, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> str | None:
         """Note the use of a layer's weight; its name, or None for a filter of the network's own, such as a blur."""
-        inside = isinstance(self.modules[self.stack[-1]], LAYERS)
-        name = self.stack[-1] if inside else self.owner.get(id(weight))
-        if name is None:
+        inside = isinstance(self.stack[-1], LAYERS)
+        module = self.stack[-1] if inside else self.owner.get(id(weight))
+        if module is None:
             return None
-        layer = self.record.layers.setdefault(name, Layer(name, self.modules[name]))
+        name = self.names[module]
+        layer = self.record.layers.setdefault(name, Layer(name, module))
         layer.functional |= not inside
         layer.derived |= id(weight) not in self.owner
         with torch._C.DisableTorchFunction():
@@ -289,19 +315,13 @@ class _Recorder(TorchFunctionMode):
             self.record.ran[name] += 1
         return name
 
-    def _enter(self, name: str) -> Callable:
-        def hook(module: nn.Module, args: tuple) -> None:
-            self.stack.append(name)
-            self.record.ran[name] += 1
+    def _enter(self, module: nn.Module, args: tuple) -> None:
+        super()._enter(module, args)
+        self.record.ran[self.names[module]] += 1
 
-        return hook
-
-    def _leave(self, name: str) -> Callable:
-        def hook(module: nn.Module, args: tuple, output: Any) -> None:
-            self.stack.pop()
-            self.record.module_outputs[name] += self.values(output)
-
-        return hook
+    def _leave(self, module: nn.Module, args: tuple, output: Any) -> None:
+        super()._leave(module, args, output)
+        self.record.module_outputs[self.names[module]] += self.values(output)
 
 
 def trace(net: nn.Module, example: Tensor | tuple | dict) -> Trace:
@@ -329,7 +349,7 @@ def trace(net: nn.Module, example: Tensor | tuple | dict) -> Trace:
             output = runner(*args, **kwargs)
     except Exception as error:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-        where = (recorder.stack and recorder.stack[-1]) or type(net).__name__
+        where = recorder.here() or type(net).__name__
         raise UserError(
             f"the network cannot run on an example of shape {shapes}: {where}: {first_line(error)}"
         ) from error

@@ -10,11 +10,11 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from torch import Tensor
 
-from .build import Run, build_run
+from .build import Run, build_run, example_of
 from .cli import run
 from .errors import UserError
+from .meta import first_line
 
 DESCRIPTION = "python -m sparseift.train [OVERRIDES]: train a network at the FLOPs of its dense original"
 
@@ -109,17 +109,13 @@ def _write_results(
     }
     if config.export:
         try:
-            export(parts.net, image_batch(config), folder / "model.pt2")
+            images = torch.zeros(2, *example_of(config).shape[1:])  # more than one, as any number is to do
+            export(parts.net, images, folder / "model.pt2")
         except Exception as error:  # the run itself is complete
-            print(f"model.pt2 was not written: {str(error).splitlines()[0]}")
+            print(f"model.pt2 was not written: {first_line(error)}")
     write_json(folder / "results.json", results)
     print_summary([results])
     print(f"results in {folder}")
-
-
-def image_batch(config: DictConfig) -> Tensor:
-    size = config.dataset.image_size
-    return torch.zeros(2, config.dataset.channels, size, size)
 
 
 def _remove_if_empty(folder: Path) -> None:

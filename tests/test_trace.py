@@ -11,24 +11,9 @@ from torch import Tensor, nn
 from sparseift import UserError
 from sparseift.trace import trace
 
+from .nets import Net, conv
+
 X = torch.empty(2, 3, 8, 8, device="meta")
-
-
-def conv(inputs: int, outputs: int, kernel: int = 3, **options) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, **options)
-
-
-class Net(nn.Module):
-    """A network from its parts and its forward function."""
-
-    def __init__(self, run, **parts: nn.Module):
-        super().__init__()
-        self.run = run
-        for name, part in parts.items():
-            self.add_module(name, part)
-
-    def forward(self, *args, **kwargs):
-        return self.run(self, *args, **kwargs)
 
 
 def test_layers_come_in_execution_order_not_registration_order() -> None:

@@ -13,26 +13,11 @@ from sparseift.members import Dense, SparseFactorized
 from sparseift.models import resnet18_cifar
 from sparseift.sparsity import ERK, BudgetError
 
+from .nets import Net, conv
+
 LOCAL = ["sparse_parallel", "sparse_factorized", "sparse_doped"]
 MEMBERS = ["sparse_wide", *LOCAL]
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-def conv(inputs: int, outputs: int, kernel: int = 3, **options) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, **options)
-
-
-class Net(nn.Module):
-    """A network from its parts and its forward function."""
-
-    def __init__(self, run, **parts: nn.Module):
-        super().__init__()
-        self.run = run
-        for name, part in parts.items():
-            self.add_module(name, part)
-
-    def forward(self, *args, **kwargs):
-        return self.run(self, *args, **kwargs)
 
 
 def plain() -> Net:

@@ -26,6 +26,8 @@ class Accounting(pl.Callback):
         self.masks = masks
         self.spent: dict[str, Any] = {"samples": 0, "flops": 0, "seconds": 0.0}
         self._since = 0.0
+        self._counts: dict[str, int] = {}
+        self._now = plan
 
     @property
     def train_flops(self) -> int:
@@ -48,9 +50,13 @@ class Accounting(pl.Callback):
     ) -> None:
         samples = _batch_size(batch) * trainer.world_size  # every rank trains on batches of one size
         grows = self.sparsifier.dense_gradient and self.sparsifier.due(trainer.global_step + 1, self._total)
-        plan = self.masks.counted(self.plan) if self.masks else self.plan
+        if self.masks and self.masks.active != self._counts:  # most steps leave the counts as they are
+            self._counts = dict(self.masks.active)
+            self._now = self.masks.counted(self.plan)
         self.spent["samples"] += samples
-        self.spent["flops"] += training_flops(plan.forward, plan.forward_stored, samples, samples if grows else 0)
+        self.spent["flops"] += training_flops(
+            self._now.forward, self._now.forward_stored, samples, samples if grows else 0
+        )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for logger in trainer.loggers:

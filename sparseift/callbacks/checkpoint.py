@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ..errors import UserError
+from ..files import replacing
 from .metrics_csv import MetricsCsv
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
@@ -24,18 +25,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".partial")
-        try:
+        with replacing(target) as partial:
             with partial.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        if target.name == LAST and target.exists():
-            os.replace(target, target.with_name(PREVIOUS))
-        os.replace(partial, target)
+            if target.name == LAST and target.exists():
+                os.replace(target, target.with_name(PREVIOUS))
 
 
 class Checkpoint(pl.Callback):

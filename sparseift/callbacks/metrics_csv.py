@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
+
+from ..files import replacing
 
 ROWS_PER_SAVE = 100
 
@@ -64,12 +65,10 @@ class MetricsCsv(Logger):
             return
         self._unsaved = 0
         columns = ["step", *sorted({key for row in self.rows for key in row} - {"step"})]
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with replacing(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(partial, self.path)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

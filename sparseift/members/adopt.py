@@ -25,10 +25,9 @@ def adopt(net: nn.Module, runner: nn.Module, initial: Initializer) -> None:
 
 
 def _fitted(tensor: Tensor, shape: Tensor) -> Tensor:
-    new = tensor.detach()
     for dim, size in enumerate(shape.shape):
-        new = stretched(new, size, dim)
-    return nn.Parameter(new, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
+        tensor = stretched(tensor, size, dim)
+    return tensor
 
 
 def own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:

@@ -88,7 +88,7 @@ def replaceable(net: nn.Module, record: Trace, eligible: Sequence[str]) -> list[
         for name in eligible
         if not record.is_projection(name)
         and not record.layers[name].functional
-        and holders[id(net.get_submodule(name).weight)] == 1
+        and holders.get(id(net.get_submodule(name)._parameters.get("weight"))) == 1
     ]
 
 

@@ -23,12 +23,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ..errors import UserError
-from ..meta import meta_copy
-from ..trace import LAYER_FUNCTIONS, LAYERS, NORMS
+from ..meta import first_line, meta_copy, tensor_leaves
+from ..trace import LAYER_FUNCTIONS, LAYERS, NORMS, Watching, layers_by_weight
 from .adopt import own_tensors
 from .initial import Initializer, stretched
 from .marks import Knob, Marked, leaves_in, mark, unmark
@@ -61,48 +60,21 @@ class _Again(Exception):
     """A tensor was changed that had already been used: run from the start."""
 
 
-class _Run(TorchFunctionMode):
-    """What both runs share: the module that is running, by hooks, and the calls that make tensors."""
+class _Reference(Watching):
+    """The first run."""
 
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-        self.names = {module: name for name, module in net.named_modules()}
-        self.stack: list[nn.Module] = []
-        self.handles = []
-        for module in self.names:
-            self.handles.append(module.register_forward_pre_hook(self._enter))
-            self.handles.append(module.register_forward_hook(self._leave))
-
-    def run(self, args: tuple, kwargs: dict) -> None:
-        self.stack.clear()
-        with torch.no_grad(), self:
-            self.net(*args, **kwargs)
-
-    def _enter(self, module: nn.Module, args: tuple) -> None:
-        self.stack.append(module)
-
-    def _leave(self, module: nn.Module, args: tuple, output: Any) -> None:
-        self.stack.pop()
-
-    def close(self) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-
-class _Reference(_Run):
     def __init__(self, net: nn.Module):
         super().__init__(net)
         self.steps: list[Step] = []
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        if results := _tensors(result):
-            self.steps.append(Step(func.__name__, _shapes(_tensors((args, kwargs))), _shapes(results)))
+        if results := tensor_leaves(result):
+            self.steps.append(Step(func.__name__, _shapes(tensor_leaves((args, kwargs))), _shapes(results)))
         return result
 
 
-class Following(_Run):
+class Following(Watching):
     """The second run. outputs: the new number of output channels of a layer, given its name and whether what arrives
     at it has changed, or comes straight from the network's inputs."""
 
@@ -116,14 +88,16 @@ class Following(_Run):
     ):
         runner = meta_copy(net).eval()
         reference = _Reference(runner)
-        reference.run(args, kwargs)
+        with torch.no_grad(), reference:
+            runner(*args, **kwargs)
         reference.close()
         super().__init__(runner)
+        self.net = runner
         self.args, self.kwargs = args, kwargs
         self.factor = factor
         self.outputs = outputs
         self.reference = reference.steps
-        self.layers = {id(module.weight): module for module in runner.modules() if isinstance(module, LAYERS)}
+        self.layers = layers_by_weight(runner)
         self.done: set[nn.Module] = set()
         self.strict: set[nn.Module] = set()  # modules where what a reshape leaves open (-1) is not a width
         self.scaled: set[tuple] = set()  # once each: code may go on with what it read before the change
@@ -135,17 +109,18 @@ class Following(_Run):
         for _ in range(MOST_RUNS):
             try:
                 self._start()
-                self.run(self.args, self.kwargs)
+                with torch.no_grad(), self:
+                    self.net(*self.args, **self.kwargs)
                 break
             except _Again:
                 continue
             except UserError:
                 raise
             except (*FAILURES, AssertionError, AttributeError, KeyError) as error:
-                where = self.names.get(self.stack[-1]) if self.stack else ""
-                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 kind = type(self.stack[-1]).__name__ if self.stack else type(self.net).__name__
-                raise UserError(f"sparse_wide can't widen {where or 'the network'} ({kind}): {reason}") from error
+                raise UserError(
+                    f"sparse_wide can't widen {self.here() or 'the network'} ({kind}): {first_line(error)}"
+                ) from error
         else:
             raise UserError(f"sparse_wide: the widths of {type(self.net).__name__} do not settle")
         self.close()
@@ -163,16 +138,17 @@ class Following(_Run):
         except FAILURES as error:
             result = self._changed(func, args, kwargs, error)
         else:
-            if _tensors(result) and self._left_behind(args, kwargs, result):
+            if tensor_leaves(result) and self._left_behind(args, kwargs, result):
                 result = self._changed(func, args, kwargs, None, result)
-        if results := _tensors(result):
+        if results := tensor_leaves(result):
             self._note(func, args, kwargs, results)
         return result
 
     def _start(self) -> None:
+        self.stack.clear()
         self.position = 0
         self.keep: list[Any] = []  # so that no id() is used twice
-        inputs = _tensors((self.args, self.kwargs))
+        inputs = tensor_leaves((self.args, self.kwargs))
         self.active = {id(tensor) for tensor in inputs}
         self.layered: set[int] = set()
         self.derived: dict[int, set[int]] = {}
@@ -185,18 +161,18 @@ class Following(_Run):
 
     def _note(self, func, args: tuple, kwargs: dict, results: list[Tensor]) -> None:
         if func.__name__ != self._step().name:
-            raise UserError(f"sparse_wide: {self._here()} takes another path through its code when its width changes")
+            raise UserError(f"sparse_wide: {self._where()} takes another path through its code when its width changes")
         for shape, before in zip(_shapes(results), self._step().results, strict=False):
             if shape.numel() > before.numel() * self.factor:
                 if self.stack and self.stack[-1] not in self.strict:
                     self.strict.add(self.stack[-1])
                     raise _Again  # with its reshapes read in another way
                 raise UserError(
-                    f"sparse_wide: {self._here()} makes {tuple(shape)} of what was {tuple(before)}: a width has gone "
+                    f"sparse_wide: {self._where()} makes {tuple(shape)} of what was {tuple(before)}: a width has gone "
                     "into another dimension"
                 )
         self.position += 1
-        inputs = _tensors((args, kwargs))
+        inputs = tensor_leaves((args, kwargs))
         self.keep.append(results)
         for result in results:
             if any(id(tensor) in self.active for tensor in inputs):
@@ -247,7 +223,7 @@ class Following(_Run):
             new_outputs, groups = channels * (outputs // inputs), channels
         else:
             new_outputs = self.outputs(self.names[layer], channels != before, fresh)
-        resize_layer_(layer, channels, new_outputs, groups, self.initial, {})
+        resize_layer_(layer, channels, new_outputs, groups, self.initial)
 
     def _layer_norm(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         norm = self.stack[-1] if self.stack else None
@@ -269,7 +245,7 @@ class Following(_Run):
         if not any(isinstance(leaf, Marked) for leaf in leaves_in((args, kwargs))):
             return False
         step = self._step()
-        changed = _shapes(_tensors((args, kwargs))) != step.arguments
+        changed = _shapes(tensor_leaves((args, kwargs))) != step.arguments
         return changed and not (self._scaled(result) and self._left_open_alone(args, result))
 
     def _left_open_alone(self, args: tuple, result: Any) -> bool:
@@ -283,7 +259,7 @@ class Following(_Run):
     def _scaled(self, result: Any, at_all: bool = True) -> bool:
         """Whether every result has the dimensions of the reference or `factor` times these, and some have changed, if
         any must: a call that failed may be one that sums over a width."""
-        shapes, before = _shapes(_tensors(result)), self._step().results
+        shapes, before = _shapes(tensor_leaves(result)), self._step().results
         if len(shapes) != len(before) or any(len(new) != len(old) for new, old in zip(shapes, before, strict=True)):
             return False
         pairs = [pair for new, old in zip(shapes, before, strict=True) for pair in zip(new, old, strict=True)]
@@ -356,8 +332,7 @@ class Following(_Run):
             for module, key, dim in set(knob.targets) - self.scaled:
                 self.scaled.add((module, key, dim))
                 tensor = getattr(module, key)
-                new = stretched(tensor, int(tensor.shape[dim] * self.factor), dim)
-                setattr(module, key, nn.Parameter(new) if isinstance(tensor, nn.Parameter) else new)
+                setattr(module, key, stretched(tensor, int(tensor.shape[dim] * self.factor), dim))
                 self.bases[_storage(getattr(module, key))] = (module, key)
             again |= bool(knob.targets) and not knob.direct
         if again:
@@ -374,19 +349,15 @@ class Following(_Run):
         )
         for name, number in vars(module).items():  # such as the scale of attention, 1 / sqrt(head width)
             if isinstance(number, float) and number == old**-0.5:
-                vars(module)[name] = new.__float__() ** -0.5
+                vars(module)[name] = float(new) ** -0.5
 
-    def _here(self) -> str:
-        return (self.names.get(self.stack[-1]) if self.stack else "") or type(self.net).__name__
+    def _where(self) -> str:
+        return self.here() or type(self.net).__name__
 
 
 def _storage(tensor: Tensor) -> int:
     with torch._C.DisableTorchFunction():
         return tensor.untyped_storage()._cdata
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def _shapes(tensors: list[Tensor]) -> list[torch.Size]:

@@ -91,6 +91,7 @@ def _tolerance(numel: int) -> float:
 
 def stretched(values: Tensor, length: int, dim: int = 0) -> Tensor:
     """Values of a per-channel tensor for another number of channels: constants stay constant, others are repeated in
-    order."""
+    order. A parameter comes out as one."""
     index = torch.arange(length, device=values.device) * values.shape[dim] // length
-    return values.detach().index_select(dim, index)
+    new = values.detach().index_select(dim, index)
+    return nn.Parameter(new, requires_grad=values.requires_grad) if isinstance(values, nn.Parameter) else new

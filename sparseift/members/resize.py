@@ -6,9 +6,10 @@ from __future__ import annotations
 import copy
 from math import gcd
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..trace import TRANSPOSED
+from .adopt import own_tensors
 from .initial import Initializer, stretched
 
 
@@ -27,25 +28,13 @@ def channels_of(layer: nn.Module) -> tuple[int, int, int]:
     return layer.in_channels, layer.out_channels, layer.groups
 
 
-def resize_layer_(
-    layer: nn.Module,
-    inputs: int,
-    outputs: int,
-    groups: int,
-    initial: Initializer,
-    new_of: dict[Tensor, nn.Parameter],
-) -> None:
-    """Give a convolution or linear other channel numbers, in place. Tensors that several layers share stay shared:
-    `new_of` remembers what each old one became."""
+def resize_layer_(layer: nn.Module, inputs: int, outputs: int, groups: int, initial: Initializer) -> None:
+    """Give a convolution or linear other channel numbers, in place."""
     shape = weight_shape(layer, inputs, outputs, groups)
     if tuple(layer.weight.shape) != shape:
-        if layer.weight not in new_of:
-            new_of[layer.weight] = initial.weight(layer.weight, shape)
-        layer.weight = new_of[layer.weight]
+        layer.weight = initial.weight(layer.weight, shape)
     if layer.bias is not None and layer.bias.numel() != outputs:
-        if layer.bias not in new_of:
-            new_of[layer.bias] = nn.Parameter(stretched(layer.bias, outputs), requires_grad=layer.bias.requires_grad)
-        layer.bias = new_of[layer.bias]
+        layer.bias = stretched(layer.bias, outputs)
     if isinstance(layer, nn.Linear):
         layer.in_features, layer.out_features = inputs, outputs
     else:
@@ -59,7 +48,7 @@ def resized_layer(layer: nn.Module, initial: Initializer, outputs: int | None = 
     outputs = outputs or old_outputs
     memo = {id(layer.weight): initial.weight(layer.weight, weight_shape(layer, inputs, outputs, groups), alive)}
     new = copy.deepcopy(layer, memo)
-    resize_layer_(new, inputs, outputs, groups, initial, {})
+    resize_layer_(new, inputs, outputs, groups, initial)
     return new
 
 
@@ -75,11 +64,9 @@ def resize_norm_(norm: nn.Module, channels: int) -> None:
     """Give a norm another number of channels, in place."""
     if norm_channels(norm) == channels:
         return
-    for name, parameter in list(norm.named_parameters(recurse=False)):
-        setattr(norm, name, nn.Parameter(stretched(parameter, channels), requires_grad=parameter.requires_grad))
-    for name, buffer in list(norm.named_buffers(recurse=False)):
-        if buffer is not None and buffer.dim():
-            setattr(norm, name, stretched(buffer, channels))
+    for name, tensor in own_tensors(norm):
+        if tensor.dim():
+            setattr(norm, name, stretched(tensor, channels))
     if isinstance(norm, nn.GroupNorm):
         per_channel = norm.num_groups == norm.num_channels
         norm.num_groups = channels if per_channel else gcd(channels, norm.num_groups)

@@ -31,8 +31,8 @@ from .resize import channels_of
 
 
 def width_denominator(record: Trace) -> int:
-    """The greatest q for which multiples of 1 / q of every hidden width are whole, per group where layers are
-    grouped."""
+    """The greatest q for which multiples of 1 / q of every hidden width are whole, per group where layers or
+    norms are grouped; 0 where none is hidden."""
     unit = 0
     for layer in record.layers.values():
         inputs, outputs, groups = channels_of(layer.module)

@@ -16,10 +16,13 @@ def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequenc
     last, the depthwise ones, and those whose weight is standardised before use, where zeros would not stay zero. Globs
     of layer names add layers (`include`) or remove them (`exclude`, which wins).
 
-    Raises UserError for a glob that matches no layer.
+    Raises UserError for a glob that matches no layer, or that adds one whose zeros would not stay zero.
     """
     names = list(record.layers)
     added, removed = _matching(include, names, "include"), _matching(exclude, names, "exclude")
+    computed = [name for name in names if name in added - removed and record.layers[name].derived]
+    if computed:
+        raise UserError(f"sparsity.include: {computed[0]} computes its weight before use, so zeros would not stay zero")
     run = [record.layers[call.module] for call in record.calls if record.is_layer(call)]
     end_weights = {weight_identity(layer) for layer in (*run[:1], *run[-1:])}
     ends = {name for name in names if weight_identity(record.layers[name]) in end_weights}

@@ -12,20 +12,9 @@ from sparseift import sparsify, transform
 from sparseift.members import SparseFactorized
 from sparseift.models import resnet18_cifar
 
+from ..nets import LAYERS
+
 SPARSITIES = (0.5, 0.75, 0.9)
-LAYERS = {
-    "plain": nn.Conv2d(8, 12, 3),
-    "strided": nn.Conv2d(8, 12, 3, stride=(2, 1), padding=(1, 0)),
-    "dilated": nn.Conv2d(8, 12, 3, padding=2, dilation=2, bias=False),
-    "grouped": nn.Conv2d(8, 12, 3, groups=4, padding=1),
-    "reflect": nn.Conv2d(8, 12, 3, padding=(1, 2), padding_mode="reflect"),
-    "circular": nn.Conv2d(8, 12, (3, 1), padding=(1, 0), padding_mode="circular"),
-    "same": nn.Conv2d(8, 12, 5, padding="same"),
-    "one": nn.Conv1d(8, 12, 3, stride=2),
-    "three": nn.Conv3d(8, 12, (1, 3, 3), groups=2),
-    "linear": nn.Linear(8, 12),
-    "linear without bias": nn.Linear(8, 12, bias=False),
-}
 
 
 def rank(layer: nn.Module, sparsity: float) -> int:

@@ -10,6 +10,8 @@ from sparseift import UserError, sparsify, transform
 from sparseift.members import SparseParallel
 from sparseift.models import resnet18_cifar
 
+from ..nets import LAYERS
+
 
 def state(net: nn.Module) -> dict[str, torch.Tensor]:
     return dict(net.state_dict())
@@ -87,21 +89,6 @@ def test_norms_keep_their_options(tiny) -> None:
     new = transform(net, "sparse_parallel", 0.5, torch.randn(4, 3, 6, 6))
     assert {str(branch.norm) for branch in new.layer.branches} == {str(net.norm)}
     assert len({id(branch.norm) for branch in new.layer.branches}) == 2
-
-
-LAYERS = {
-    "plain": nn.Conv2d(8, 12, 3),
-    "strided": nn.Conv2d(8, 12, 3, stride=(2, 1), padding=(1, 0)),
-    "dilated": nn.Conv2d(8, 12, 3, padding=2, dilation=2, bias=False),
-    "grouped": nn.Conv2d(8, 12, 3, groups=4, padding=1),
-    "reflect": nn.Conv2d(8, 12, 3, padding=(1, 2), padding_mode="reflect"),
-    "circular": nn.Conv2d(8, 12, (3, 1), padding=(1, 0), padding_mode="circular"),
-    "same": nn.Conv2d(8, 12, 5, padding="same"),
-    "one": nn.Conv1d(8, 12, 3, stride=2),
-    "three": nn.Conv3d(8, 12, (1, 3, 3), groups=2),
-    "linear": nn.Linear(8, 12),
-    "linear without bias": nn.Linear(8, 12, bias=False),
-}
 
 
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)

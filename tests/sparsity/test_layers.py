@@ -140,3 +140,21 @@ def test_a_glob_that_matches_nothing_is_refused(option: str, glob: str) -> None:
 def test_an_included_depthwise_layer_is_masked() -> None:
     net = nn.Sequential(conv(3, 8), conv(8, 8, groups=8), conv(8, 8), conv(8, 4))
     assert eligible_layers(trace(net, X), include=["1"]) == ["1", "2"]
+
+
+class Standardised(nn.Conv2d):
+    """A convolution that shifts and scales its weight before use: zeros come out as something else."""
+
+    def forward(self, x):
+        weight = (self.weight - self.weight.mean()) / self.weight.std()
+        return F.conv2d(x, weight, self.bias, padding=1)
+
+
+@pytest.mark.parametrize(
+    "middle", [Standardised(8, 8, 3), nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1))]
+)
+def test_a_weight_that_is_computed_before_use_is_not_masked(middle: nn.Module) -> None:
+    record = trace(nn.Sequential(conv(3, 8), middle, conv(8, 8), conv(8, 2)), X)
+    assert eligible_layers(record) == ["2"]
+    with pytest.raises(UserError, match=r"sparsity\.include: 1 computes"):
+        eligible_layers(record, include=["1"])

@@ -1,0 +1,36 @@
+"""What networks of the tests are made of."""
+
+from torch import nn
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, **options) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, **options)
+
+
+class Net(nn.Module):
+    """A network from its parts and its forward function."""
+
+    def __init__(self, run, **parts: nn.Module):
+        super().__init__()
+        self.run = run
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, *args, **kwargs):
+        return self.run(self, *args, **kwargs)
+
+
+LAYERS = {
+    "plain": nn.Conv2d(8, 12, 3),
+    "strided": nn.Conv2d(8, 12, 3, stride=(2, 1), padding=(1, 0)),
+    "dilated": nn.Conv2d(8, 12, 3, padding=2, dilation=2, bias=False),
+    "grouped": nn.Conv2d(8, 12, 3, groups=4, padding=1),
+    "reflect": nn.Conv2d(8, 12, 3, padding=(1, 2), padding_mode="reflect"),
+    "circular": nn.Conv2d(8, 12, (3, 1), padding=(1, 0), padding_mode="circular"),
+    "same": nn.Conv2d(8, 12, 5, padding="same"),
+    "one": nn.Conv1d(8, 12, 3, stride=2),
+    "three": nn.Conv3d(8, 12, (1, 3, 3), groups=2),
+    "linear": nn.Linear(8, 12),
+    "linear without bias": nn.Linear(8, 12, bias=False),
+}
+"""A layer of every kind, from 8 channels to 12."""
