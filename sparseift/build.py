@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from .errors import UserError
 from .masks import Masks
+from .meta import first_line
 from .sparsifiers import Sparsifier
 from .sparsity import Plan
 from .transform import sparsify
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from .callbacks import Accounting
+
+
+WHOLE_NUMBERS = {
+    "seed": 0,
+    "recipe.epochs": 1,
+    "dataset.batch_size": 1,
+    "dataset.val_size": 0,
+    "dataset.num_workers": 0,
+    "dataset.num_classes": 1,
+    "dataset.image_size": 1,
+    "trainer.num_nodes": 1,
+    "trainer.max_epochs": 1,
+    "trainer.accumulate_grad_batches": 1,
+}
+"""Options that are whole numbers, with the least that each may be."""
 
 
 @dataclass
@@ -36,6 +52,14 @@ class Run:
     data: pl.LightningDataModule
     trainer: pl.Trainer
     accounting: Accounting
+
+    def load(self, checkpoint: Path) -> None:
+        """Take over the network and the masks of a checkpoint of this run, and nothing else of it."""
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        self.module.load_state_dict(saved["state_dict"])
+        if self.masks:
+            [masks] = [state for state in saved["callbacks"].values() if "masks" in state]
+            self.masks.load_state_dict(masks["masks"], masks["active"])
 
     @property
     def plan(self) -> Plan:
@@ -94,17 +118,29 @@ def check(config: DictConfig) -> None:
     """Values that would only fail later, or not at all. Raises UserError."""
     if not isinstance(config.sparsity.level, int | float):
         raise UserError(f"sparsity.level is '{config.sparsity.level}'; a number in (0, 1) such as 0.75 is meant")
-    if not isinstance(config.recipe.epochs, int) or config.recipe.epochs < 1:
-        raise UserError(f"recipe.epochs is {config.recipe.epochs}; a whole number, 1 or more, is meant")
-    if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
-        raise UserError(f"seed is {config.seed}; a whole number from 0 to 2^32 - 1 is meant")
+    for name, least in WHOLE_NUMBERS.items():
+        value = OmegaConf.select(config, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"{name} is {value}; a whole number, {least} or more, is meant")
+
+
+def check_run(config: DictConfig) -> None:
+    """What a training run needs besides. Raises UserError."""
+    every, test = config.checkpoint.every_n_steps, config.checkpoint.test
+    if every is not None and (not isinstance(every, int) or every < 1):
+        raise UserError(f"checkpoint.every_n_steps is {every}; a whole number of optimizer steps, 1 or more, is meant")
+    if test not in ("last", "best"):
+        raise UserError(f"checkpoint.test is '{test}'; it is 'last' or 'best'")
+    if test == "best" and not config.dataset.val_size:
+        raise UserError("checkpoint.test=best needs images to choose by, and dataset.val_size is 0")
+    if config.seed >= 2**32:
+        raise UserError(f"seed is {config.seed}; a whole number below 2^32 is meant")
     if config.recipe.scheduler_interval not in ("epoch", "step"):
         raise UserError(f"recipe.scheduler_interval is '{config.recipe.scheduler_interval}'; it is 'epoch' or 'step'")
 
 
-def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run:
-    """All parts of a training run that writes into `folder`. identity: what a checkpoint must agree on to be
-    resumed."""
+def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run:
+    """All parts of a training run that writes into `folder`. settings: kept in its checkpoints."""
     import pytorch_lightning as pl
     from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -114,11 +150,7 @@ def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run
 
     quiet()
     check(config)
-    every = config.checkpoint.every_n_steps
-    if every is not None and (not isinstance(every, int) or every < 1):
-        raise UserError(f"checkpoint.every_n_steps is {every}; a whole number of optimizer steps, 1 or more, is meant")
-    if config.checkpoint.test not in ("last", "best"):
-        raise UserError(f"checkpoint.test is '{config.checkpoint.test}'; it is 'last' or 'best'")
+    check_run(config)
     sparsifier = make_sparsifier(config)
     data = make(config.dataset)
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -129,7 +161,7 @@ def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run
     if masks:
         callbacks.insert(0, MaskCallback(masks, plan, sparsifier, config.seed))
     callbacks += [make(callback) for callback in config.callbacks.values()]
-    callbacks.append(Checkpoint(folder / "checkpoints", every, identity))
+    callbacks.append(Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings))
     module = Classifier(
         net,
         num_classes=config.dataset.num_classes,
@@ -139,6 +171,10 @@ def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run
         label_smoothing=config.recipe.label_smoothing,
         decay_norm_and_bias=config.recipe.decay_norm_and_bias,
     )
+    try:
+        module.configure_optimizers()  # as the Trainer will, or say now why that can't be
+    except (TypeError, ValueError) as error:
+        raise UserError(f"recipe.optimizer and recipe.scheduler do not go together: {first_line(error)}") from error
     trainer = make(
         config.trainer,
         callbacks=callbacks,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,7 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
 
-EXPECTED = (UserError, HydraException, OmegaConfBaseException)
+EXPECTED = (UserError, HydraException, OmegaConfBaseException, OSError)
+"""What a person can put right: the input, or the machine's files."""
 
 OmegaConf.register_new_resolver("fraction", lambda share, total: round(share * total), replace=True)
 
@@ -34,24 +36,29 @@ def config_folder() -> Path:
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
-def numeric_sparsity(argument: str) -> str:
-    """`sparsity=0.75`, a list or a range of numbers, as `sparsity.level=...`: Hydra takes no number for a group's
-    choice."""
-    key, equals, value = argument.partition("=")
-    if key != "sparsity" or not equals:
+def plain_choice(argument: str) -> str:
+    """The argument as Hydra can take it, where it is the choice of a group: Hydra takes neither a number nor null.
+
+    `sparsity=0.75`, a list or a range of numbers, becomes `sparsity.level=...`. Raises UserError for other groups.
+    """
+    group, equals, value = argument.partition("=")
+    folder = config_folder() / group
+    if not (equals and group.isidentifier() and folder.is_dir()):
         return argument
     override: Override = OverridesParser.create().parse_override(argument)
     value_type = override.value()
-    if isinstance(value_type, RangeSweep | IntervalSweep):
-        return f"sparsity.level={value}"
+    swept = isinstance(value_type, RangeSweep | IntervalSweep)
     values = value_type.list if isinstance(value_type, ChoiceSweep) else [value_type]
-    numbers = [isinstance(item, int | float) and not isinstance(item, bool) for item in values]
-    if all(numbers):
+    numbers = [swept or (isinstance(item, int | float) and not isinstance(item, bool)) for item in values]
+    if group == "sparsity" and all(numbers):
         return f"sparsity.level={value}"
-    if any(numbers):
+    if group == "sparsity" and any(numbers):
         raise UserError(
             f"sparsity={value} mixes numbers and distributions; sweep both: sparsity=uniform,erk sparsity.level=0.5,0.9"
         )
+    if any(numbers) or any(item is None for item in values):
+        choices = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise UserError(f"{argument} names no choice; choose from {choices}")
     return argument
 
 
@@ -72,22 +79,32 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
         try:
             task(config)
         except Exception as error:
-            number, folder = HydraConfig.get().job.num, Path(HydraConfig.get().runtime.output_dir)
-            reason = one_line(error) if isinstance(error, EXPECTED) else traceback.format_exc()
-            if folder != Path.cwd():
-                (folder / "error.txt").write_text(reason.rstrip() + "\n")
-            failed.append(f"job {number} ({' '.join(HydraConfig.get().overrides.task)}): {reason.splitlines()[-1]}")
+            if not isinstance(error, EXPECTED):
+                traceback.print_exc()
+            failed.append(f"job {HydraConfig.get().job.num} ({_overrides()}): {one_line(error)}")
             print(f"sparseift: {failed[-1]}", file=sys.stderr)
 
     with one_line_errors():
         if {"-h", "--help"} & set(sys.argv[1:]):
             print(help_page(description))
             return
-        sys.argv[1:] = [numeric_sparsity(argument) for argument in sys.argv[1:]]
+        if {"-m", "--multirun"} & set(sys.argv) and {"-c", "--cfg"} & set(sys.argv):
+            raise UserError("--cfg shows the config of one run: leave out -m")
+        overrides = [argument for argument in sys.argv[1:] if _is_override(argument)]
+        options = [argument for argument in sys.argv[1:] if not _is_override(argument)]
+        sys.argv[1:] = options + [plain_choice(override) for override in overrides]  # Hydra takes them in one piece
         hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
     if failed:
         print(f"sparseift: {len(failed)} of the jobs failed:", *failed, sep="\n  ", file=sys.stderr)
         sys.exit(1)
+
+
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+
+
+def _overrides() -> str:
+    return " ".join(HydraConfig.get().overrides.task)
 
 
 @contextmanager
@@ -101,6 +118,7 @@ def one_line_errors() -> Iterator[None]:
     except BrokenPipeError:  # whoever read the output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the same one may come twice: from the terminal and a parent
         print("sparseift: interrupted", file=sys.stderr)
         sys.exit(130)
 
@@ -110,7 +128,8 @@ def one_line(error: Exception) -> str:
     unknown = re.match(r"Could not override '(\S+)'\.", text)
     if not unknown:
         return text
-    near = get_close_matches(unknown[1], list(known_keys()), n=3, cutoff=0.6)
+    known = set(known_keys()) - {unknown[1]}  # an option of the default choices may be none of these
+    near = get_close_matches(unknown[1], known, n=3, cutoff=0.6)
     return f"there is no option '{unknown[1]}'" + (
         f"; did you mean {' or '.join(near)}?" if near else "; see --cfg job"
     )

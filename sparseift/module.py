@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from .errors import UserError
+
 STAGES = ("val", "test")
 
 
@@ -34,6 +36,8 @@ class Classifier(pl.LightningModule):
         decay_norm_and_bias: bool,
     ):
         super().__init__()
+        if not isinstance(label_smoothing, int | float) or not 0 <= label_smoothing <= 1:
+            raise UserError(f"recipe.label_smoothing is {label_smoothing}; a number from 0 to 1 is meant")
         self.net = net
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.scheduler_interval = scheduler_interval
@@ -59,6 +63,19 @@ class Classifier(pl.LightningModule):
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/acc1", self.train_acc1, on_step=False, on_epoch=True)
         return loss
+
+    def on_train_epoch_start(self) -> None:
+        self.train_acc1.reset()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        with self.train_acc1.sync_context():  # of all ranks
+            counts = {name: count.clone() for name, count in self.train_acc1.metric_state.items()}
+        checkpoint["train_acc1"] = counts
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.is_global_zero:  # the others start from nothing, and all of them are added up
+            for name, count in checkpoint["train_acc1"].items():
+                setattr(self.train_acc1, name, count.to(self.device))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate("val", batch)

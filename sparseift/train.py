@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from .alone import run_alone
 from .build import Run, build_run, example_of
 from .cli import run
-from .errors import UserError
+from .folder import RunFolder
 from .meta import first_line
+from .resume import already_finished, checkpoint_of, identity_of, settings_of
 
 DESCRIPTION = "python -m sparseift.train [OVERRIDES]: train a network at the FLOPs of its dense original"
 
@@ -25,61 +28,61 @@ def main() -> None:
 
 def train(config: DictConfig) -> None:
     """Train, test and write the results into Hydra's run folder."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    if config.resume == "auto" and (folder / "results.json").exists():
-        print(f"already finished: {folder / 'results.json'}")
-        return
-    if HydraConfig.get().mode is RunMode.MULTIRUN and config.trainer.strategy != "auto" and config.trainer.devices != 1:
-        raise UserError(
-            f"a sweep with trainer.strategy={config.trainer.strategy} in one process would mix up its jobs; "
-            "run them one by one, without -m"
-        )
-    try:
-        parts = build_run(config, folder, identity_of(config))
-        checkpoint = checkpoint_of(config, folder)
-        parts.data.prepare_data()
-        parts.data.val_dataloader()  # loads the images, or says what is missing, before anything is trained
-    except UserError:
-        _remove_if_empty(folder)
-        raise
-    parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
-    validation, test = _evaluate(config, parts, folder)
+    with RunFolder(config) as folder:
+        if already_finished(config, folder.path):
+            print(f"already finished: {folder.path / 'results.json'}")
+        elif _starts_processes_in_a_sweep(config):
+            run_alone(HydraConfig.get().overrides.task, folder.path)
+        else:
+            _train(config, folder)
+
+
+def _starts_processes_in_a_sweep(config: DictConfig) -> bool:
+    """SLURM starts the processes of a run by itself."""
+    one = config.trainer.devices == 1 and config.trainer.num_nodes == 1
+    return HydraConfig.get().mode is RunMode.MULTIRUN and not one and os.environ.get("SUBMITIT_EXECUTOR") != "slurm"
+
+
+def _train(config: DictConfig, folder: RunFolder) -> None:
+    checkpoint = checkpoint_of(config, folder.path)
+    parts = build_run(config, folder.path, settings_of(config))
+    parts.data.prepare_data()
+    parts.data.val_dataloader()  # loads the images, or says what is missing, before anything is trained
+    folder.begin(resumed=checkpoint is not None)
+    if checkpoint:
+        _take_best_along(checkpoint, folder.path / "checkpoints")
+    _fit(parts, checkpoint)
+    validation, test = _evaluate(config, parts, folder.path)
     if parts.trainer.is_global_zero:
-        _write_results(config, parts, folder, validation, test)
+        _write_results(config, parts, folder.path, validation, test)
 
 
-def identity_of(config: DictConfig) -> dict[str, Any]:
-    """What a run is, in words: the names that were chosen and the numbers that make two runs comparable."""
-    choices = HydraConfig.get().runtime.choices
-    masked = config.sparsifier._target_ is not None
-    return {
-        "model": config.model.get("name", choices.model),
-        "member": choices.member,
-        "sparsity": config.sparsity.level if masked or choices.member != "dense" else 0.0,
-        "distribution": choices.sparsity if masked else None,
-        "sparsifier": choices.sparsifier,
-        "dataset": choices.dataset,
-        "seed": config.seed,
-    }
+def _take_best_along(checkpoint: Path, folder: Path) -> None:
+    """A run that goes on elsewhere may never again be as good as it was."""
+    best = checkpoint.with_name("best.ckpt")
+    if best.exists() and not (folder / best.name).exists():
+        folder.mkdir(exist_ok=True)
+        shutil.copy(best, folder)
 
 
-def checkpoint_of(config: DictConfig, folder: Path) -> Path | None:
-    """The checkpoint to go on from, if any."""
-    from .callbacks import find_checkpoint
-
-    if config.resume is None:
-        return None
-    if config.resume != "auto":
-        return find_checkpoint(Path(config.resume))
-    return find_checkpoint(folder) if any((folder / "checkpoints").glob("*.ckpt")) else None
+def _fit(parts: Run, checkpoint: Path | None) -> None:
+    try:
+        parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        if parts.trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _evaluate(config: DictConfig, parts: Run, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
     """Metrics of the validation set, and of the test set, which is read here and nowhere else."""
     best = folder / "checkpoints" / "best.ckpt"
-    weights = best if config.checkpoint.test == "best" and best.exists() else None
-    validation = parts.trainer.validate(parts.module, parts.data, ckpt_path=weights, verbose=False, weights_only=True)
-    test = parts.trainer.test(parts.module, parts.data, ckpt_path=weights, verbose=False, weights_only=True)
+    if config.checkpoint.test == "best" and best.exists():
+        parts.load(best)
+    elif config.checkpoint.test == "best":
+        warnings.warn(f"there is no {best}, so the results are of the last weights", stacklevel=2)
+    validation = parts.trainer.validate(parts.module, parts.data, verbose=False)
+    test = parts.trainer.test(parts.module, parts.data, verbose=False)
     return _named(validation), _named(test)
 
 
@@ -116,13 +119,6 @@ def _write_results(
     write_json(folder / "results.json", results)
     print_summary([results])
     print(f"results in {folder}")
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """Take back the folder that Hydra made for a run that could not start. Folders of a sweep stay: they get
-    error.txt."""
-    if HydraConfig.get().mode is RunMode.RUN and {item.name for item in folder.iterdir()} <= {".hydra", "train.log"}:
-        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

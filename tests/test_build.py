@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from sparseift import UserError
-from sparseift.build import build_network, build_run, check, example_of, make
+from sparseift.build import build_network, build_run, check, check_run, example_of, make
 from sparseift.cli import config_folder
 
 SMALL = ("dataset=digits", "trainer=cpu", "model.base_width=4")
@@ -99,9 +99,13 @@ def test_failures_of_a_constructor_are_told_in_one_line(monkeypatch, kind: str, 
         "seed=-1",
         "seed=x",
         "recipe.scheduler_interval=day",
+        "dataset.val_size=many",
+        "checkpoint.every_n_steps=0",
+        "checkpoint.test=first",
     ],
 )
 def test_values_that_would_fail_later(override: str) -> None:
     config = composed(override)
     with pytest.raises(UserError, match=override.partition("=")[0].replace(".", r"\.")):
         check(config)
+        check_run(config)

@@ -27,13 +27,13 @@ from sparseift import UserError, cli
     ],
 )
 def test_plain_sparsities(typed: str, meant: str) -> None:
-    assert cli.numeric_sparsity(typed) == meant
+    assert cli.plain_choice(typed) == meant
 
 
 @pytest.mark.parametrize("typed", ["sparsity=0.5,erk", "sparsity=erk,0.5"])
 def test_a_mixture_is_refused(typed: str) -> None:
     with pytest.raises(UserError, match=r"sweep both: sparsity=uniform,erk sparsity\.level="):
-        cli.numeric_sparsity(typed)
+        cli.plain_choice(typed)
 
 
 def test_one_line_of_several() -> None:

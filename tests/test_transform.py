@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from itertools import pairwise
 
 import pytest
 import torch
@@ -299,7 +300,15 @@ def test_the_nearest_is_found_for_the_distribution_and_the_layers_asked_for() ->
 
 
 def test_where_no_sparsity_meets_the_budget_it_says_so() -> None:
-    net = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 64)).to("meta")
-    with pytest.raises(BudgetError, match="no layer is eligible") as refusal:
-        sparsify(net, "sparse_wide", 0.75, torch.empty(2, 64), exclude=["1"])
+    """One more column of the two layers that stay dense costs more than the masked one has to give."""
+    sizes = (64, 64, 64, 64, 1, 64)
+    net = nn.Sequential(*(nn.Linear(*pair) for pair in pairwise(sizes))).to("meta")
+    with pytest.raises(BudgetError, match="the layers that stay dense cost") as refusal:
+        sparsify(net, "sparse_wide", 0.75, torch.empty(2, 64), exclude=["1", "2"])
     assert "no sparsity can" in str(refusal.value)
+
+
+def test_without_a_layer_to_mask_it_says_so() -> None:
+    net = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 64)).to("meta")
+    with pytest.raises(UserError, match="no layer is eligible"):
+        sparsify(net, "sparse_wide", 0.75, torch.empty(2, 64), exclude="1")

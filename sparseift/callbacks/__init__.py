@@ -1,7 +1,7 @@
 """What a run keeps and shows while Lightning trains: checkpoints, generators, expenses, progress."""
 
 from .accounting import Accounting
-from .checkpoint import AtomicCheckpointIO, Checkpoint, find_checkpoint
+from .checkpoint import AtomicCheckpointIO, Checkpoint, find_checkpoint, has_checkpoint, settings_in
 from .ema import EMA
 from .metrics_csv import MetricsCsv
 from .progress import progress, quiet
@@ -15,6 +15,8 @@ __all__ = [
     "MetricsCsv",
     "RngState",
     "find_checkpoint",
+    "has_checkpoint",
     "progress",
     "quiet",
+    "settings_in",
 ]

@@ -13,9 +13,12 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ..errors import UserError
 from ..files import replacing
+from ..meta import first_line
+from ..sparsifiers.callback import MaskCallback
 from .metrics_csv import MetricsCsv
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+SETTINGS = "settings"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -26,65 +29,83 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as partial:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with partial.open("wb") as file:
+                    torch.save(checkpoint, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk
+                raise UserError(
+                    f"{target} can't be written: {first_line(error)}; the one before it is whole"
+                ) from error
             if target.name == LAST and target.exists():
                 os.replace(target, target.with_name(PREVIOUS))
 
 
 class Checkpoint(pl.Callback):
     """Saves last.ckpt every n optimizer steps and at the end of every epoch, and best.ckpt when the validation
-    accuracy is higher than ever (without a validation set there is none).
+    accuracy is higher than ever (without a validation set there is none; nor while the masks are denser than planned).
 
-    identity: what must agree between a run and the checkpoint that it goes on from.
+    settings: kept in every checkpoint, for a run that goes on from it to compare with its own.
     """
 
-    def __init__(self, folder: Path, every_n_steps: int | None, identity: dict[str, Any]):
+    def __init__(self, folder: Path, every_n_steps: int | None, settings: dict[str, Any]):
         self.folder = folder
         self.every_n_steps = every_n_steps
-        self.identity = identity
+        self.settings = settings
         self.best = -1.0
-        self._saved_at = -1
+        self._step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # The end of an epoch saves by itself, after validation: in between, Lightning's counters are half moved on.
-        due = self.every_n_steps and trainer.global_step % self.every_n_steps == 0
-        if due and not trainer.is_last_batch and trainer.global_step != self._saved_at:
+        # Never between the micro-batches of a step: gradients are not in a checkpoint. The end of an epoch saves by
+        # itself, after validation: in between, Lightning's counters are half moved on.
+        stepped, self._step = trainer.global_step != self._step, trainer.global_step
+        if stepped and self.every_n_steps and self._step % self.every_n_steps == 0 and not trainer.is_last_batch:
             self._save(trainer, LAST)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         accuracy = trainer.callback_metrics.get("val/acc1")
-        if accuracy is not None and float(accuracy) > self.best:
+        if accuracy is not None and float(accuracy) > self.best and _as_sparse_as_planned(trainer):
             self.best = float(accuracy)
             self._save(trainer, BEST)
         self._save(trainer, LAST)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "identity": self.identity}
+        return {"best": self.best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best = state["best"]
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[SETTINGS] = self.settings
+
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        saved = checkpoint.get("callbacks", {}).get(self.state_key, {}).get("identity", {})
-        for key, value in self.identity.items():
-            if saved.get(key) != value:
-                raise UserError(f"the checkpoint is of a run with {key}={saved.get(key)}, this one has {key}={value}")
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
                 logger.continue_from(checkpoint["global_step"])
 
     def _save(self, trainer: pl.Trainer, name: str) -> None:
-        self._saved_at = trainer.global_step
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.folder / name)
+
+
+def _as_sparse_as_planned(trainer: pl.Trainer) -> bool:
+    """Not while a sparsifier that prunes step by step is on its way: the best is to cost what the run will cost."""
+    return all(
+        callback.masks.active == callback.masks.planned
+        for callback in trainer.callbacks
+        if isinstance(callback, MaskCallback)
+    )
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -93,7 +114,7 @@ def find_checkpoint(path: Path) -> Path:
     A damaged last.ckpt gives way to previous.ckpt, with a warning. Raises UserError where there is nothing to go on
     from.
     """
-    folder = next((f for f in (path / "checkpoints", path) if (f / LAST).exists() or (f / PREVIOUS).exists()), None)
+    folder = next((f for f in (path / "checkpoints", path) if _saved_in(f)), None)
     if path.is_file() and _whole(path):
         return path
     candidates = [path, path.with_name(PREVIOUS)] if path.is_file() else []
@@ -111,9 +132,27 @@ def find_checkpoint(path: Path) -> Path:
     raise UserError(f"resume: {candidates[0]} is damaged, and there is no whole checkpoint beside it")
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether the run of `folder` has come to its first checkpoint. best.ckpt is none to go on from."""
+    return _saved_in(folder / "checkpoints")
+
+
+def settings_in(path: Path) -> dict[str, Any]:
+    """What `Checkpoint` was given as `settings` when it wrote the checkpoint `path`."""
+    return _load_shapes(path).get(SETTINGS, {})
+
+
+def _saved_in(folder: Path) -> bool:
+    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
+
+
+def _load_shapes(path: Path) -> dict[str, Any]:
+    return torch.load(path, map_location="meta", weights_only=True, mmap=True)
+
+
 def _whole(path: Path) -> bool:
     try:
-        torch.load(path, map_location="meta", weights_only=True, mmap=True)
+        _load_shapes(path)
     except Exception:
         return False
     return True

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ..errors import UserError
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with norms beside a shortcut: (N, in, H, W) -> (N, out, H/stride, W/stride).
@@ -50,6 +52,8 @@ class ResNetCifar(nn.Module):
         zero_init_residual: bool,
     ) -> None:
         super().__init__()
+        if not isinstance(base_width, int) or base_width < 1:
+            raise UserError(f"model.base_width is {base_width}; a whole number, 1 or more, is meant")
         self.conv1 = nn.Conv2d(in_channels, base_width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(base_width)
         self.relu = nn.ReLU(inplace=True)

@@ -37,9 +37,9 @@ def _by_default(layer: Layer) -> bool:
     return not layer.depthwise and not layer.derived
 
 
-def _matching(globs: Iterable[str], names: list[str], option: str) -> set[str]:
+def _matching(globs: str | Iterable[str], names: list[str], option: str) -> set[str]:
     found: set[str] = set()
-    for glob in globs:
+    for glob in [globs] if isinstance(globs, str) else globs:
         hits = {name for name in names if fnmatchcase(name, glob)}
         if not hits:
             near = get_close_matches(glob, names, n=3, cutoff=0.4) or names[:3]

@@ -41,14 +41,16 @@ def test_the_last_but_one_stays(run) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "last.ckpt", "previous.ckpt"]
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_a_failing_write_changes_nothing(run, monkeypatch, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "raised"), [(OSError("disk full"), UserError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_a_failing_write_changes_nothing(run, monkeypatch, error: BaseException, raised: type) -> None:
     def fail(content: object, file: io.BufferedWriter) -> None:
         file.write(b"half")
         raise error
 
     monkeypatch.setattr(module.torch, "save", fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(raised):
         save(run / "checkpoints/last.ckpt", 3)
     monkeypatch.undo()
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["last.ckpt", "previous.ckpt"]

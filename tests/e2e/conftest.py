@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .programs import Outcome, Zygote, lasting, metrics_after_resume, name_of, once, quick
+from .programs import Outcome, Zygote, lasting, metrics, name_of, once, quick
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +70,7 @@ def finish(train, tmp_path) -> Callable[..., list[int]]:
         outcome = train(*overrides, "resume=auto", "hydra.run.dir=run")
         assert outcome.code == 0, outcome
         assert lasting(tmp_path / "run") == lasting(reference)
-        assert metrics_after_resume(tmp_path / "run") == metrics_after_resume(reference)
+        assert metrics(tmp_path / "run") == metrics(reference)
         lines = [line for line in outcome.out.splitlines() if line.startswith("epoch ")]
         return [int(line.split()[1].partition("/")[0]) for line in lines]
 

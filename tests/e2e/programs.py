@@ -134,11 +134,6 @@ def metrics(folder: Path) -> list[dict[str, str]]:
         return [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
 
 
-def metrics_after_resume(folder: Path) -> list[dict[str, str]]:
-    """`metrics` without the training accuracy, which counts from the resume."""
-    return [{key: value for key, value in row.items() if key != "train/acc1"} for row in metrics(folder)]
-
-
 def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
     return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
 

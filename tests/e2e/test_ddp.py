@@ -1,6 +1,8 @@
 """Two ranks on the CPU train as one process does with batches of twice the size."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,11 +67,50 @@ def test_growth_is_by_the_gradients_of_all_ranks(two_ranks, trained) -> None:
     assert results(two_ranks / "run")["flops"] == results(one)["flops"]
 
 
-@pytest.mark.parametrize("how", ["trainer=ddp", "trainer.strategy=auto"])
-def test_a_sweep_on_several_devices_is_refused(program, tmp_path, how: str) -> None:
-    overrides = quick(*NET, "trainer.accelerator=cpu", "trainer.devices=2", "seed=0,1", "hydra.sweep.dir=sweep")
-    changed = [override for override in overrides if override.partition("=")[0] != how.partition("=")[0]]
-    outcome = program("sparseift.train", ["-m", *changed, how], tmp_path)
-    assert outcome.code in (1, 2), outcome
-    assert "Traceback" not in outcome.err and "without -m" in outcome.err
-    assert not list(tmp_path.rglob("results.json"))
+def sweep_on_two_ranks(*overrides: str) -> list[str]:
+    devices = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
+    return [sys.executable, "-m", "sparseift.train", "-m", *quick(*NET, *devices, *overrides), "hydra.sweep.dir=sweep"]
+
+
+def jobs_of(folder: Path) -> list[Path]:
+    assert {path.name for path in folder.iterdir()} <= {"sweep", "data"}
+    return sorted(path for path in (folder / "sweep").iterdir() if path.is_dir())
+
+
+def running(mark: str) -> list[str]:
+    """Command lines of living processes that hold `mark`."""
+    lines = [path.read_bytes().replace(b"\0", b" ").decode() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    return [line for line in lines if mark in line]
+
+
+def test_a_sweep_in_which_jobs_fail(two_ranks, tmp_path) -> None:
+    """Whichever rank fails, its job alone fails, and the next one has two ranks of its own."""
+    overrides = ["model._target_=tiny_nets.fails_on", "+model.rank=0,1,2", f"+mark={tmp_path.name}"]
+    command = sweep_on_two_ranks(*overrides)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=280)
+    assert done.returncode == 1, Outcome(done.returncode, done.stdout, done.stderr)
+    assert "2 of the jobs failed" in done.stderr
+    jobs = jobs_of(tmp_path)
+    assert [(job / "results.json").exists() for job in jobs] == [False, False, True]
+    assert [(job / "error.txt").exists() for job in jobs] == [True, True, False]
+    for rank in (0, 1):
+        assert f"rank {rank} fails on purpose" in (jobs[rank] / "error.txt").read_text()
+    assert results(jobs[2])["masks_sha256"] == results(two_ranks / "run")["masks_sha256"]
+    assert not running(f"+mark={tmp_path.name}")
+
+
+def test_a_sweep_that_is_interrupted(tmp_path) -> None:
+    """Ctrl-C, which a terminal sends to all processes of the command."""
+    command = sweep_on_two_ranks("seed=0,1", "recipe.epochs=500", f"+mark={tmp_path.name}")
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as sweep:  # fmt: skip
+        assert any(line.startswith("epoch 2/500") for line in sweep.stdout)
+        os.killpg(sweep.pid, signal.SIGINT)
+        _, told = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert "sparseift: interrupted" in told and "Traceback" not in told
+    assert not running(f"+mark={tmp_path.name}")
+    [job] = jobs_of(tmp_path)
+    assert (job / "checkpoints/last.ckpt").exists() and not (job / "results.json").exists()

@@ -34,7 +34,7 @@ MISTAKES = {
     "sparsifier.anneal=cosin": "cosine, constant, linear, exponential",
     "dataset.val_size=1438": "dataset.val_size=1438",
     "dataset.val_size=many": "dataset.val_size",
-    "dataset.batch_size=0": "dataset.batch_size=0",
+    "dataset.batch_size=0": "dataset.batch_size is 0",
     "dataset.batch_size=1.5": "dataset.batch_size",
     "dataset.num_classes=5": "dataset.num_classes=10",
     "resume=nowhere": "no checkpoint at nowhere",

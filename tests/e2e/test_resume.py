@@ -2,8 +2,6 @@
 
 import pytest
 
-from .programs import metrics
-
 # 30 steps in 3 epochs; masks move in steps 4, 8, ..., 20; checkpoints after steps 3, 6, 9, 10, 12, ...
 COMMON = ("recipe.epochs=3", "checkpoint.every_n_steps=3", "sparsifier.update_interval=4")
 DROPOUT = ("model._target_=tiny_nets.dropout", *COMMON)
@@ -58,9 +56,3 @@ def test_no_checkpoint_in_the_middle_of_accumulated_batches(trained, killed, fin
     if step:  # dies in the step after the one that it resumed from
         killed("on_before_optimizer_step", step, *overrides)
     finish(trained(*overrides), *overrides)
-
-
-def test_the_training_accuracy_of_a_resumed_epoch_counts_all_its_images(trained, killed, finish, tmp_path) -> None:
-    killed("on_train_batch_start", 14, *DROPOUT)
-    finish(trained(*DROPOUT), *DROPOUT)
-    assert metrics(tmp_path / "run") == metrics(trained(*DROPOUT))

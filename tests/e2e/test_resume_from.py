@@ -58,7 +58,7 @@ def test_two_truncated_checkpoints(interrupted, train, tmp_path) -> None:
         ("member=sparse_parallel", "member=sparse_wide, this one has member=sparse_parallel"),
         ("seed=1", "seed=0, this one has seed=1"),
         ("sparsifier=set", "sparsifier=rigl, this one has sparsifier=set"),
-        ("sparsifier=none", "sparsifier=rigl, this one has sparsifier=none"),
+        ("sparsifier=none", "distribution=uniform, this one has distribution=None"),
     ],
 )
 def test_another_run_is_refused(interrupted, train, tmp_path, override: str, told: str) -> None:

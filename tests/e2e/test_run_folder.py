@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sparseift.build import build_network
-from sparseift.cli import config_folder, numeric_sparsity
+from sparseift.cli import config_folder, plain_choice
 
 from .programs import (
     BATCHES,
@@ -47,7 +47,7 @@ def folder(trained) -> Path:
 def rebuilt():
     """The network of the run and its plan, from its settings alone."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", [numeric_sparsity(setting) for setting in quick(*SETTINGS)])
+        config = compose("train", [plain_choice(setting) for setting in quick(*SETTINGS)])
     return build_network(config, on_meta=False)
 
 

@@ -1,5 +1,7 @@
 """Networks that train in no time, chosen with model._target_=tiny_nets.NAME; arguments as of resnet18_cifar."""
 
+import os
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,23 @@ class Forget(nn.Module):
         if self.training:
             self.steps += 1
         return x * (self.steps <= self.after)
+
+
+def fails_on(rank: int, num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """`normless` that raises in the fifth training step of one rank."""
+    return nn.Sequential(*normless(num_classes, in_channels, base_width, zero_init_residual), FailOn(rank))
+
+
+class FailOn(nn.Module):
+    def __init__(self, rank: int):
+        super().__init__()
+        self.rank, self.steps = rank, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += x.requires_grad
+        if self.steps == 5 and int(os.environ.get("LOCAL_RANK", 0)) == self.rank:
+            raise RuntimeError(f"rank {self.rank} fails on purpose")
+        return x
 
 
 def _net(num_classes: int, in_channels: int, width: int, norm: type[nn.Module], noise: nn.Module) -> nn.Module:

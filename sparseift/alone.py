@@ -1,0 +1,44 @@
+"""A job of a sweep in a process of its own.
+
+Lightning starts the other processes of a DDP run by repeating the command line. Under -m each of them would begin the
+whole sweep, and a failing job would let jobs of different configs meet. As a process of its own the job is one run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from .errors import UserError
+from .folder import SWEEP_JOB
+
+
+def run_alone(overrides: Sequence[str], folder: Path) -> None:
+    """Train with these overrides in `folder`. Raises UserError with the job's reason where it fails, and
+    KeyboardInterrupt where it was interrupted."""
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    command = [sys.executable, "-m", "sparseift.train", *overrides, f"hydra.run.dir='{quoted}'"]
+    job = subprocess.Popen(command, env={**os.environ, SWEEP_JOB: "1"})
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        job.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        code = job.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if code in (130, -signal.SIGINT):
+        raise KeyboardInterrupt
+    if code == -signal.SIGTERM:
+        os.kill(os.getpid(), signal.SIGTERM)
+    if code:
+        told = folder / "error.txt"
+        ended = f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        raise UserError(told.read_text().strip().splitlines()[-1] if told.exists() else f"its process {ended}")

@@ -1,0 +1,83 @@
+"""What a run goes on from, and what must be the same before and after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from .errors import UserError
+
+LASTING = ("model", "member", "sparsity", "sparsifier", "callbacks")
+"""Groups whose every setting a resumed run shares with the one before it."""
+
+
+def identity_of(config: DictConfig) -> dict[str, Any]:
+    """What a run is, in words: the names that were chosen and the numbers that make two runs comparable."""
+    choices = HydraConfig.get().runtime.choices
+    masked = config.sparsifier._target_ is not None
+    return {
+        "model": config.model.get("name", choices.model),
+        "member": choices.member,
+        "sparsity": config.sparsity.level if masked or choices.member != "dense" else 0.0,
+        "distribution": choices.sparsity if masked else None,
+        "sparsifier": choices.sparsifier,
+        "dataset": choices.dataset,
+        "seed": config.seed,
+    }
+
+
+def settings_of(config: DictConfig) -> dict[str, Any]:
+    """Its identity and every setting of the LASTING groups, by dotted name."""
+    groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in LASTING}
+    return {**identity_of(config), **dict(_leaves(groups))}
+
+
+def already_finished(config: DictConfig, folder: Path) -> bool:
+    """Whether `resume` means the run of `folder` and its results are there, of as many epochs as are asked for.
+    Raises UserError where they are of another run."""
+    path = folder / "results.json"
+    if not path.exists() or not _means(config.resume, folder):
+        return False
+    results = json.loads(path.read_text())
+    identity = identity_of(config)
+    _must_agree({key: results.get(key) for key in identity}, identity, path)
+    return results["epochs"] >= config.recipe.epochs
+
+
+def checkpoint_of(config: DictConfig, folder: Path) -> Path | None:
+    """The checkpoint to go on from, if any. Raises UserError where there is none or it is of another run."""
+    if config.resume is None:
+        return None
+    from .callbacks import find_checkpoint, has_checkpoint, settings_in
+
+    auto = config.resume == "auto"
+    if auto and not has_checkpoint(folder):
+        return None
+    path = find_checkpoint(folder if auto else Path(config.resume))
+    _must_agree(settings_in(path), settings_of(config), path)
+    return path
+
+
+def _means(resume: str | None, folder: Path) -> bool:
+    return resume is not None and (resume == "auto" or Path(resume).resolve().is_relative_to(folder.resolve()))
+
+
+def _must_agree(saved: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+    for key in [*wanted, *sorted(saved.keys() - wanted.keys())]:
+        if saved.get(key) != wanted.get(key):
+            raise UserError(
+                f"resume: {path} is of a run with {key}={saved.get(key)}, this one has {key}={wanted.get(key)}"
+            )
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
