@@ -1,0 +1,60 @@
+"""python -m sparseift.report RUNS... [--out DIR]: tables, figures and a page of any number of runs."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from ..cli import one_line_errors
+from ..errors import UserError
+from . import page, tables
+from .figures import draw
+from .rows import sections
+from .runs import FINISHED, find_runs
+from .style import save
+
+DESCRIPTION = "Tables, figures and a page of any number of runs: finished, failed and half-done ones"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m sparseift.report", description=DESCRIPTION)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that hold runs at any depth")
+    parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="where to write (report)")
+    arguments = parser.parse_args()
+    with one_line_errors():
+        report(arguments.runs, arguments.out)
+
+
+def report(paths: list[Path], out: Path) -> None:
+    """Write report.html, report.md, table.csv, table.tex and figures/ into `out`, and print the tables."""
+    runs = find_runs(paths)
+    found = [(section, draw(section)) for section in sections(runs)]
+    try:
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't write to {out}: {error.strerror}") from error
+    console = Console()
+    for drawn in track([d for _, figures in found for d in figures if d.figure], "figures", transient=True):
+        save(drawn.figure, out / "figures" / drawn.name)
+    (out / "report.html").write_text(page.html(runs, found, out))
+    (out / "report.md").write_text(page.markdown(runs, found, out))
+    (out / "table.csv").write_text(tables.csv_text(section for section, _ in found))
+    (out / "table.tex").write_text("\n".join(tables.latex(section) for section, _ in found))
+    for section, figures in found:
+        console.print(tables.terminal(section))
+        for drawn in figures:
+            if not drawn.figure:
+                console.print(f"left out: {drawn.title.lower()}; {drawn.reason}", highlight=False)
+    print(f"{len(runs)} run folders: {page.tally(runs)}")
+    for run in runs:
+        if run.state != FINISHED or run.detail:
+            print(f"  {run.folder}: {run.state}, {run.detail}")
+    print(f"open {shlex.quote(str(out / 'report.html'))}")
+
+
+if __name__ == "__main__":
+    main()

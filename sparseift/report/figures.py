@@ -1,0 +1,217 @@
+"""The figures of a section: what there is data for is drawn, the rest is left out for a reason."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from .rows import Row, Section
+from .style import LINES, RC, label, legend, looks, new_figure
+
+TOPOLOGY = re.compile(r"masks/[^/]+$")  # of the whole network; masks/.../LAYER is of a layer
+NOT_EXPLORATION = {"masks/density", "masks/drop_fraction"}
+SPOKEN = {
+    "masks/replaced": "share of the mask replaced at an update",
+    "masks/itop": "share of weights ever active (ITOP)",
+}
+
+
+class LeftOut(ValueError):
+    """Why a figure can't be drawn."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, or why there is none. name: of its files."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure | None
+    reason: str = ""
+
+
+def draw(section: Section) -> list[Drawn]:
+    """All figures of a section."""
+    drawn = []
+    for name, (title, caption, function) in FIGURES.items():
+        try:
+            with matplotlib.rc_context(RC):
+                figure, reason = function(section.rows), ""
+        except LeftOut as error:
+            figure, reason = None, str(error)
+        drawn.append(Drawn(f"{section.dataset}_{section.model}_{name}", title, caption, figure, reason))
+    return drawn
+
+
+def accuracy_against_flops(rows: list[Row]) -> Figure:
+    courses = {row: _course(row) for row in rows}
+    figure, panels = new_figure(2 if any(courses.values()) else 1)
+    *on_the_way, at_the_end = panels
+    for row, look in looks(rows).items():
+        bars = at_the_end.errorbar(
+            [row.train_flops], [row.mean], yerr=row.std, color=look.colour, marker=look.marker, label=look.label, ls=""
+        )
+        look.tag(*_parts(bars))
+        for axes in on_the_way:
+            flops, accuracies = zip(*courses[row], strict=True) if courses[row] else ((), ())
+            look.tag(*axes.plot(flops, accuracies, color=look.colour, ls=look.line))
+    for axes in on_the_way:
+        axes.set(title="while it trains: validation, mean of seeds", ylabel="top-1 (%)", xlabel="training FLOPs")
+        axes.set_xlim(left=0)
+    at_the_end.set(title="at the end: test, mean and std of seeds", ylabel="top-1 (%)", xlabel="training FLOPs")
+    least, most = min(row.train_flops for row in rows), max(row.train_flops for row in rows)
+    at_the_end.set_xlim(0.85 * least, 1.15 * most)  # equal FLOPs are to look equal
+    legend(figure, at_the_end)
+    return figure
+
+
+def accuracy_against_sparsity(rows: list[Row]) -> Figure:
+    series: dict[Hashable, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.sparsity:
+            series[row.member, row.sparsifier, row.distribution, row.variant].append(row)
+    if not series:
+        raise LeftOut("no sparse run has finished")
+    figure, (axes,) = new_figure()
+    style = looks(rows)
+    for index, row in enumerate(row for row in rows if row.is_dense):
+        look, spread = style[row], row.std or 0
+        band = axes.axhspan(row.mean - spread, row.mean + spread, color=look.colour, alpha=0.12, lw=0)
+        line = axes.axhline(row.mean, color=look.colour, ls=LINES[1 + index % 5], lw=1.2, label=look.label)
+        look.tag(band, line)
+    for points in series.values():
+        first = style[points[0]]
+        name = " ".join(part for part in label(points[0]).split() if part != f"{points[0].sparsity:g}")
+        axes.plot([p.sparsity for p in points], [p.mean for p in points], color=first.colour, ls=first.line, lw=1)
+        first.tag(axes.lines[-1])
+        for point in points:
+            shown = {"label": name} if point is points[0] else {}
+            bars = axes.errorbar(
+                point.sparsity, point.mean, yerr=point.std, color=first.colour, marker=first.marker, ls="", **shown
+            )
+            style[point].tag(*_parts(bars))
+    axes.set(xlabel="sparsity", ylabel="test top-1 (%)")
+    legend(figure, axes)
+    return figure
+
+
+def density_by_depth(rows: list[Row]) -> Figure:
+    layers = {row: row.runs[0].results.get("layers") or [] for row in rows}
+    masked = [row for row in rows if any(layer["active"] < layer["stored"] for layer in layers[row])]
+    if not masked:
+        raise LeftOut("no finished run that masks anything says in `layers` of its results.json what each layer has")
+    figure, (axes,) = new_figure()
+    for row, look in looks(rows).items():
+        if row in masked:
+            depth = [(index + 0.5) / len(layers[row]) for index in range(len(layers[row]))]
+            density = [layer["active"] / layer["stored"] for layer in layers[row]]
+            axes.plot(depth, density, color=look.colour, ls=look.line, marker=look.marker, ms=3.5, label=look.label)
+            look.tag(axes.lines[-1])
+    axes.set(xlabel="depth: layers in order of execution, from first (0) to last (1)", ylabel="density", ylim=(0, 1.04))
+    legend(figure, axes)
+    return figure
+
+
+def exploration_against_time(rows: list[Row]) -> Figure:
+    columns = [c for c in _columns(rows) if c not in NOT_EXPLORATION and "gap" not in c]
+    if not columns:
+        raise LeftOut("no finished run has logged an update of its masks in metrics.csv")
+    figure, panels = new_figure(len(columns))
+    for row, look in looks(rows).items():
+        for axes, column in zip(panels, columns, strict=True):
+            course = _mean_course(run.series(column) for run in row.runs)
+            if course:
+                times = [(step + 1) / row.runs[0].results["steps"] for step in course]
+                axes.plot(times, list(course.values()), color=look.colour, ls=look.line, label=look.label)
+                look.tag(axes.lines[-1])
+    for axes, column in zip(panels, columns, strict=True):
+        axes.set(title=_spoken(column), xlabel="share of the training", xlim=(0, 1))
+    legend(figure, max(panels, key=lambda axes: len(axes.lines)))
+    return figure
+
+
+def spectral_gap_against_accuracy(rows: list[Row]) -> Figure:
+    columns = [column for column in _columns(rows) if "gap" in column]
+    if not columns:
+        raise LeftOut("no finished run has logged a spectral gap (masks/...gap) in metrics.csv")
+    figure, panels = new_figure(len(columns))
+    for row, look in looks(rows).items():
+        for axes, column in zip(panels, columns, strict=True):
+            runs = [(run.series(column), run) for run in row.runs]
+            gaps = [(list(series.values())[-1], 100 * run.results["test"]["acc1"]) for series, run in runs if series]
+            if gaps:
+                x, y = zip(*gaps, strict=True)
+                look.tag(axes.scatter(x, y, s=22, color=look.colour, marker=look.marker, label=look.label))
+    for axes, column in zip(panels, columns, strict=True):
+        axes.set(xlabel=f"{_spoken(column)}, at its last measurement", ylabel="test top-1 (%)")
+    legend(figure, max(panels, key=lambda axes: len(axes.collections)))
+    return figure
+
+
+FIGURES: dict[str, tuple[str, str, Callable[[list[Row]], Figure]]] = {
+    "accuracy_flops": (
+        "Accuracy against training FLOPs",
+        "Top-1 against the FLOPs spent on training: during training on the validation images, and after it on the test "
+        "images.",
+        accuracy_against_flops,
+    ),
+    "accuracy_sparsity": (
+        "Accuracy against sparsity",
+        "Test top-1, mean and standard deviation over seeds, against sparsity, for each member and sparsifier; the "
+        "band is the dense network, plus and minus its standard deviation.",
+        accuracy_against_sparsity,
+    ),
+    "density_depth": (
+        "Density by depth",
+        "Share of active weights in each layer at the end of training, from the first layer to the last.",
+        density_by_depth,
+    ),
+    "exploration": (
+        "Exploration",
+        "How the masks moved while the network trained, mean over seeds.",
+        exploration_against_time,
+    ),
+    "spectral_gap": (
+        "Spectral gap and accuracy",
+        "Test top-1 of each run against the spectral gap of its masks.",
+        spectral_gap_against_accuracy,
+    ),
+}
+
+
+def _course(row: Row) -> list[tuple[float, float]]:
+    """Training FLOPs and validation top-1 in percent at the ends of epochs, in the mean of the runs."""
+    flops = _mean_course(run.series("train/flops") for run in row.runs)
+    accuracy = _mean_course(run.series("val/acc1") for run in row.runs)
+    return [(flops[step], 100 * accuracy[step]) for step in flops if step in accuracy]
+
+
+def _mean_course(series: Iterable[dict[int, float]]) -> dict[int, float]:
+    """The mean at the steps that all have that have any."""
+    logged = [one for one in series if one]
+    steps = sorted(set.intersection(*(set(one) for one in logged))) if logged else []
+    return {step: mean(one[step] for one in logged) for step in steps}
+
+
+def _columns(rows: list[Row]) -> list[str]:
+    """Columns of metrics.csv about the masks of the whole network, as far as a finished run has them."""
+    found = {key for row in rows for run in row.runs for line in run.metrics for key in line if TOPOLOGY.match(key)}
+    return sorted(found, key=lambda column: (column not in SPOKEN, column))
+
+
+def _spoken(column: str) -> str:
+    return SPOKEN.get(column, column.removeprefix("masks/").replace("_", " "))
+
+
+def _parts(bars: Any) -> list[Any]:
+    """The artists of error bars."""
+    line, caps, stems = bars
+    return [line, *caps, *stems]

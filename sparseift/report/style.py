@@ -1,0 +1,144 @@
+"""One look for all figures: Okabe and Ito's colours, which colour-blind readers tell apart, with markers and lines that
+differ too, for print in grey."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from .rows import Row
+
+INK = "#1c2126"
+COLOURS = {
+    "dense": INK,
+    "sparse_wide": "#0072b2",
+    "sparse_parallel": "#d55e00",
+    "sparse_factorized": "#009e73",
+    "sparse_doped": "#cc79a7",
+}
+SPARE_COLOURS = ("#e69f00", "#56b4e9", "#8a7f00")
+MARKERS = "osD^vPX<>*"
+LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
+
+RC = {
+    "svg.hashsalt": "sparseift",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.13,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 5,
+    "errorbar.capsize": 3,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+}
+DATELESS = {"Creator": None, "Date": None, "Format": None, "Type": None}  # the same figure, the same bytes
+WIDTH = 7.0  # inches: the text of a page
+PANEL = 3.1
+
+
+@dataclass(frozen=True)
+class Look:
+    """Of a row in every figure. number: of the row in its section, by which a page finds its parts."""
+
+    label: str
+    colour: str
+    marker: str
+    line: Any
+    number: int
+
+    def tag(self, *artists: Artist) -> None:
+        """Mark parts of a figure as this row's."""
+        for artist in artists:
+            artist.set_gid(f"row-{self.number}-{next(_PARTS)}")
+
+
+_PARTS = count()
+
+
+def looks(rows: list[Row]) -> dict[Row, Look]:
+    """A colour a member, a marker and a line a row of it."""
+    others = sorted({row.member for row in rows} - COLOURS.keys())
+    colours = COLOURS | {member: SPARE_COLOURS[index % len(SPARE_COLOURS)] for index, member in enumerate(others)}
+    found = {}
+    for number, row in enumerate(rows):
+        place = [other for other in rows if other.member == row.member].index(row)
+        line, marker = LINES[place % len(LINES)], MARKERS[place % len(MARKERS)]
+        found[row] = Look(label(row), colours[row.member], marker, line, number)
+    return found
+
+
+def label(row: Row) -> str:
+    """What a legend calls a row."""
+    sparsity = f"{row.sparsity:g}" if row.sparsity else ""
+    parts = [row.member, sparsity, row.distribution or "", row.sparsifier, row.variant]
+    return " ".join(part for part in parts if part and part not in ("uniform", "none"))
+
+
+def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
+    """A figure of the width of a page, with panels two abreast."""
+    lines = -(-panels // 2)
+    figure = Figure(figsize=(WIDTH, PANEL * lines + 0.6))
+    axes = figure.subplots(lines, min(panels, 2), squeeze=False).ravel()
+    for unused in axes[panels:]:
+        unused.remove()
+    return figure, list(axes[:panels])
+
+
+def legend(figure: Figure, axes: Any) -> None:
+    """One for all panels, below them; the rows of `axes`."""
+    handles, labels = axes.get_legend_handles_labels()
+    drawn = figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    for handle, text, artist in zip(drawn.legend_handles, drawn.get_texts(), handles, strict=True):
+        number = re.match(r"row-(\d+)", str(_gid(artist)))
+        if number:
+            for part in (handle, text):
+                part.set_gid(f"row-{number[1]}-{next(_PARTS)}")
+
+
+def _gid(artist: Any) -> str | None:
+    """Of an artist, or of the first line of a container such as error bars."""
+    return artist.get_gid() if isinstance(artist, Artist) else artist[0].get_gid()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As `path`.png and `path`.svg, on white."""
+    with matplotlib.rc_context(RC):
+        figure.savefig(path.with_suffix(".png"), facecolor="white")
+        figure.savefig(path.with_suffix(".svg"), facecolor="white", metadata=DATELESS)
+
+
+def inline_svg(figure: Figure, alt: str) -> str:
+    """For a page: without background, in the page's own text colour, its rows' parts marked by data-row."""
+    out = StringIO()
+    with matplotlib.rc_context(RC):
+        figure.savefig(out, format="svg", transparent=True, metadata=DATELESS)
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r'id="row-(\d+)-\d+"', r'data-row="\1"', svg)
+    svg = re.sub(r'(<svg [^>]*?)width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", svg, count=1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
