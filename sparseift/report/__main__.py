@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -37,7 +38,7 @@ def report(paths: list[Path], out: Path) -> None:
         (out / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"can't write to {out}: {error.strerror}") from error
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 200)
     for drawn in track([d for _, figures in found for d in figures if d.figure], "figures", transient=True):
         save(drawn.figure, out / "figures" / drawn.name)
     (out / "report.html").write_text(page.html(runs, found, out))
@@ -45,7 +46,7 @@ def report(paths: list[Path], out: Path) -> None:
     (out / "table.csv").write_text(tables.csv_text(section for section, _ in found))
     (out / "table.tex").write_text("\n".join(tables.latex(section) for section, _ in found))
     for section, figures in found:
-        console.print(tables.terminal(section))
+        console.print(tables.terminal(section, console))
         for drawn in figures:
             if not drawn.figure:
                 console.print(f"left out: {drawn.title.lower()}; {drawn.reason}", highlight=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from .rows import Row, Section
 from .style import LINES, RC, label, legend, looks, new_figure
@@ -21,6 +22,10 @@ SPOKEN = {
     "masks/replaced": "share of the mask replaced at an update",
     "masks/itop": "share of weights ever active (ITOP)",
 }
+
+
+ASIDE = 0.05
+"""How far at most points are set aside from where they belong, as a share of the axis."""
 
 
 class LeftOut(ValueError):
@@ -55,11 +60,11 @@ def accuracy_against_flops(rows: list[Row]) -> Figure:
     courses = {row: _course(row) for row in rows}
     figure, panels = new_figure(2 if any(courses.values()) else 1)
     *on_the_way, at_the_end = panels
-    for row, look in looks(rows).items():
-        bars = at_the_end.errorbar(
-            [row.train_flops], [row.mean], yerr=row.std, color=look.colour, marker=look.marker, label=look.label, ls=""
-        )
-        look.tag(*_parts(bars))
+    least, most = min(row.train_flops for row in rows), max(row.train_flops for row in rows)
+    for (row, look), aside in zip(looks(rows).items(), _asides(len(rows), 2 * ASIDE * most), strict=True):
+        flops = row.train_flops + aside
+        style = {"color": look.colour, "marker": look.marker, "label": look.label, "ls": ""}
+        look.tag(*_parts(at_the_end.errorbar(flops, row.mean, yerr=row.std, **style)))
         for axes in on_the_way:
             flops, accuracies = zip(*courses[row], strict=True) if courses[row] else ((), ())
             look.tag(*axes.plot(flops, accuracies, color=look.colour, ls=look.line))
@@ -67,8 +72,9 @@ def accuracy_against_flops(rows: list[Row]) -> Figure:
         axes.set(title="while it trains: validation, mean of seeds", ylabel="top-1 (%)", xlabel="training FLOPs")
         axes.set_xlim(left=0)
     at_the_end.set(title="at the end: test, mean and std of seeds", ylabel="top-1 (%)", xlabel="training FLOPs")
-    least, most = min(row.train_flops for row in rows), max(row.train_flops for row in rows)
-    at_the_end.set_xlim(0.85 * least, 1.15 * most)  # equal FLOPs are to look equal
+    at_the_end.set_xlim(least - 3 * ASIDE * most, most + 3 * ASIDE * most)
+    for axes in panels:
+        axes.xaxis.set_major_formatter(EngFormatter())
     legend(figure, at_the_end)
     return figure
 
@@ -84,18 +90,21 @@ def accuracy_against_sparsity(rows: list[Row]) -> Figure:
     style = looks(rows)
     for index, row in enumerate(row for row in rows if row.is_dense):
         look, spread = style[row], row.std or 0
-        band = axes.axhspan(row.mean - spread, row.mean + spread, color=look.colour, alpha=0.12, lw=0)
-        line = axes.axhline(row.mean, color=look.colour, ls=LINES[1 + index % 5], lw=1.2, label=look.label)
-        look.tag(band, line)
-    for points in series.values():
-        first = style[points[0]]
+        look.tag(axes.axhline(row.mean, color=look.colour, ls=LINES[1 + index % 5], lw=1.2, label=look.label))
+        if any(other.dense is row for other in rows):
+            look.tag(axes.axhspan(row.mean - spread, row.mean + spread, color=look.colour, alpha=0.12, lw=0))
+    levels = [points.sparsity for several in series.values() for points in several]
+    for points, aside in zip(
+        series.values(), _asides(len(series), 2 * ASIDE * (max(levels) - min(levels))), strict=True
+    ):
+        look = style[points[0]]
         name = " ".join(part for part in label(points[0]).split() if part != f"{points[0].sparsity:g}")
-        axes.plot([p.sparsity for p in points], [p.mean for p in points], color=first.colour, ls=first.line, lw=1)
-        first.tag(axes.lines[-1])
-        for point in points:
+        places = [point.sparsity + aside for point in points]
+        look.tag(*axes.plot(places, [point.mean for point in points], color=look.colour, ls=look.line, lw=1))
+        for place, point in zip(places, points, strict=True):
             shown = {"label": name} if point is points[0] else {}
             bars = axes.errorbar(
-                point.sparsity, point.mean, yerr=point.std, color=first.colour, marker=first.marker, ls="", **shown
+                place, point.mean, yerr=point.std, color=look.colour, marker=look.marker, ls="", **shown
             )
             style[point].tag(*_parts(bars))
     axes.set(xlabel="sparsity", ylabel="test top-1 (%)")
@@ -113,8 +122,8 @@ def density_by_depth(rows: list[Row]) -> Figure:
         if row in masked:
             depth = [(index + 0.5) / len(layers[row]) for index in range(len(layers[row]))]
             density = [layer["active"] / layer["stored"] for layer in layers[row]]
-            axes.plot(depth, density, color=look.colour, ls=look.line, marker=look.marker, ms=3.5, label=look.label)
-            look.tag(axes.lines[-1])
+            style = {"color": look.colour, "ls": look.line, "marker": look.marker, "label": look.label}
+            look.tag(*axes.plot(depth, density, markevery=max(1, len(depth) // 20), ms=3.5, **style))
     axes.set(xlabel="depth: layers in order of execution, from first (0) to last (1)", ylabel="density", ylim=(0, 1.04))
     legend(figure, axes)
     return figure
@@ -130,8 +139,8 @@ def exploration_against_time(rows: list[Row]) -> Figure:
             course = _mean_course(run.series(column) for run in row.runs)
             if course:
                 times = [(step + 1) / row.runs[0].results["steps"] for step in course]
-                axes.plot(times, list(course.values()), color=look.colour, ls=look.line, label=look.label)
-                look.tag(axes.lines[-1])
+                style = {"color": look.colour, "ls": look.line, "marker": look.marker, "label": look.label}
+                look.tag(*axes.plot(times, list(course.values()), markevery=max(1, len(times) // 8), ms=3.5, **style))
     for axes, column in zip(panels, columns, strict=True):
         axes.set(title=_spoken(column), xlabel="share of the training", xlim=(0, 1))
     legend(figure, max(panels, key=lambda axes: len(axes.lines)))
@@ -160,13 +169,14 @@ FIGURES: dict[str, tuple[str, str, Callable[[list[Row]], Figure]]] = {
     "accuracy_flops": (
         "Accuracy against training FLOPs",
         "Top-1 against the FLOPs spent on training: during training on the validation images, and after it on the test "
-        "images.",
+        "images, where points are set aside by up to 5 %, so that equal FLOPs don't hide each other.",
         accuracy_against_flops,
     ),
     "accuracy_sparsity": (
         "Accuracy against sparsity",
         "Test top-1, mean and standard deviation over seeds, against sparsity, for each member and sparsifier; the "
-        "band is the dense network, plus and minus its standard deviation.",
+        "band is the dense network, plus and minus its standard deviation. Points of one sparsity are set a little "
+        "aside.",
         accuracy_against_sparsity,
     ),
     "density_depth": (
@@ -185,6 +195,11 @@ FIGURES: dict[str, tuple[str, str, Callable[[list[Row]], Figure]]] = {
         spectral_gap_against_accuracy,
     ),
 }
+
+
+def _asides(count: int, width: float) -> list[float]:
+    """How far to set each of `count` points aside, so that equal ones don't hide each other."""
+    return [width * (index / (count - 1) - 0.5) if count > 1 else 0 for index in range(count)]
 
 
 def _course(row: Row) -> list[tuple[float, float]]:

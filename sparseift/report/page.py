@@ -61,7 +61,7 @@ def _render(template: str, runs: list[Run], sections: Sections, folder: Path, au
         sections=sections,
         tally=tally(runs),
         filters=filters,
-        note=tables.NOTE,
+        notes=tables.NOTES,
         columns=tables.columns,
         table=tables.markdown,
         label=label,

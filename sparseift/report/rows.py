@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -37,7 +37,7 @@ class Published:
 
 @dataclass(eq=False, kw_only=True)
 class Row:
-    """Finished runs of one setting. variant: what tells it from rows of the same names, as overrides. dense: the row to
+    """Finished runs of one setting. variant: what is unusual about it in its section, as overrides. dense: the row to
     compare with.
 
     Accuracies are in percent.
@@ -129,15 +129,22 @@ def sections(runs: Iterable[Run]) -> list[Section]:
 
 def _section(dataset: str, model: str, rows: list[Row]) -> Section:
     dense = {_frozen(_common(row.runs[0])): row for row in rows if row.is_dense}
-    varied = _varied(_common(row.runs[0]) for row in rows)
+    odd = _odd({row: _common(row.runs[0]) for row in rows})
     for row in rows:
         row.dense = None if row.is_dense else dense.get(_frozen(_common(row.runs[0])))
-        alike = [other for other in rows if other.names == row.names]
-        keys = sorted(varied | _varied(_method(other.runs[0]) for other in alike))
-        values = _common(row.runs[0]) | _method(row.runs[0])
-        row.variant = " ".join(f"{key}={values[key]}" for key in keys if key in values)
+        alike = _odd({other: _method(other.runs[0]) for other in rows if other.names == row.names})
+        row.variant = " ".join(f"{key}={value}" for key, value in sorted((odd[row] | alike[row]).items()))
     rows.sort(key=lambda row: (not row.is_dense, row.names, row.variant))
     return Section(dataset, model, rows)
+
+
+def _odd(settings: dict[Row, dict[str, Any]]) -> dict[Row, dict[str, Any]]:
+    """Of each row the settings that more than half of the rows do not share."""
+    counts = Counter((key, _frozen(value)) for setting in settings.values() for key, value in setting.items())
+    return {
+        row: {key: value for key, value in setting.items() if 2 * counts[key, _frozen(value)] <= len(settings)}
+        for row, setting in settings.items()
+    }
 
 
 def _identity(run: Run) -> dict[str, Any]:
@@ -159,13 +166,6 @@ def _method(run: Run) -> dict[str, Any]:
 
 def _nodes(run: Run, nodes: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in run.config.items() if key.split(".")[0] in nodes and key not in IRRELEVANT}
-
-
-def _varied(settings: Iterable[dict[str, Any]]) -> set[str]:
-    """Keys whose values are not the same in all of them."""
-    settings = list(settings)
-    keys = {key for setting in settings for key in setting}
-    return {key for key in keys if len({_frozen(setting.get(key)) for setting in settings}) > 1}
 
 
 def _frozen(value: Any) -> str:

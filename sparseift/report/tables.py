@@ -8,20 +8,27 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import StringIO
 
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from ..summary import si
 from .rows import Row, Section
 from .statistics import CONFIDENCE
 
-NOTE = (
-    "top-1: test accuracy in percent, mean ± standard deviation over seeds. "
-    f"to dense: difference in points with its {CONFIDENCE:.0%} t interval, paired by seed where two or more seeds are "
-    "common, else Welch's; one seed, or runs without any spread, give no interval. "
-    "Bold: the interval leaves out zero; with no effect anywhere, this still happens by chance in one row of twenty. "
-    "The interval is over seeds on these test images; it says nothing of other images. "
-    "paper: top-1 of Sparse-IFT's authors and, in brackets, its distance to their dense network."
-)
+NOTES = {
+    "settings": "those that most rows do not share.",
+    "top-1": "test accuracy in percent, mean ± standard deviation over seeds.",
+    "to dense": f"difference in points with its {CONFIDENCE:.0%} t interval over seeds: of pairs of one seed where "
+    "there are two or more, else by Welch. One seed, or runs without any spread, give no interval. Bold: the interval "
+    "leaves out zero; with no effect anywhere this still happens by chance in one row of twenty. It says nothing of "
+    "other test images.",
+    "paper": "top-1 of the authors of Sparse-IFT and, in brackets, its distance to their dense network.",
+    "of the budget": "FLOPs of a sample, as a share of those of the dense network that is replaced.",
+}
+"""What the columns mean, as far as their titles don't say it."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,11 @@ COLUMNS = (
     Column("top-1", plus_minus),
     Column("to dense", gain, strong=lambda row: row.difference is not None and row.difference.significant),
     Column("over", lambda row: row.difference.how if row.difference else "", number=False),
+    Column("paper", paper),
     Column("of the budget", lambda row: f"{row.runs[0].results['flops']['ratio']:.4f}"),
     Column("training FLOPs", lambda row: si(row.train_flops)),
     Column("stored", lambda row: si(row.runs[0].results["params"]["stored"])),
     Column("active", lambda row: si(row.runs[0].results["params"]["active"])),
-    Column("paper", paper),
 )
 
 
@@ -74,14 +81,27 @@ def columns(section: Section) -> list[Column]:
     return [column for column in COLUMNS if any(column.text(row) for row in section.rows)]
 
 
-def terminal(section: Section) -> Table:
-    table = Table(title=section.title)
-    for column in columns(section):
-        table.add_column(column.title, justify="right" if column.number else "left")
-    for row in section.rows:
-        texts = ((column.text(row).replace("[", r"\["), column.strong(row)) for column in columns(section))
-        table.add_row(*(f"[bold]{text}[/bold]" if strong else text for text, strong in texts))
+def terminal(section: Section, console: Console) -> Table:
+    """As many columns as fit, from the left; all of them where the output is not a terminal."""
+    shown = columns(section)
+    table = _rich(section, shown)
+    while console.is_terminal and len(shown) > 1 and _width(table, console) > console.width:
+        shown = shown[:-1]
+        table = _rich(section, shown)
     return table
+
+
+def _rich(section: Section, shown: list[Column]) -> Table:
+    table = Table(title=section.title, box=box.SIMPLE_HEAD)
+    for column in shown:
+        table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
+    for row in section.rows:
+        table.add_row(*(Text(column.text(row), "bold" if column.strong(row) else "") for column in shown))
+    return table
+
+
+def _width(table: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
 def markdown(section: Section) -> str:
@@ -99,10 +119,11 @@ def markdown(section: Section) -> str:
 def latex(section: Section) -> str:
     """A table environment for the package booktabs."""
     shown = columns(section)
+    notes = " ".join(f"{column.title}: {NOTES[column.title]}" for column in shown if column.title in NOTES)
     lines = [
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{_latex(section.title)}. {_latex(NOTE)}}}",
+        rf"  \caption{{{_latex(section.title)}. {_latex(notes)}}}",
         rf"  \begin{{tabular}}{{{''.join('r' if column.number else 'l' for column in shown)}}}",
         r"    \toprule",
         "    " + " & ".join(_latex(column.title) for column in shown) + r" \\",
