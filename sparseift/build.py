@@ -17,7 +17,7 @@ from .errors import UserError
 from .masks import Masks
 from .sparsifiers import Sparsifier
 from .sparsity import Plan
-from .transform import sparsify
+from .transformation import sparsify
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
