@@ -35,8 +35,8 @@ def compare(a: Path, b: Path) -> None:
         layers = [{layer["name"]: _layer(layer) for layer in run.results.get("layers", [])} for run in pair]
         _print(console, "layers: active of stored weights, FLOPs of a sample", layers, "layers in results.json")
         print_summary([run.results for run in pair])
-        a_top1, b_top1 = (100 * run.results["test"]["acc1"] for run in pair)
-        print(f"test top-1, B - A: {b_top1 - a_top1:+.2f} points; one run each, so nothing is known of the noise")
+        gain = pair[1].accuracy - pair[0].accuracy
+        print(f"test top-1, B - A: {gain:+.2f} points; one run each, so nothing is known of the noise")
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, str, str]]:

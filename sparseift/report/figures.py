@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from .rows import Row, Section
-from .style import LINES, RC, label, legend, looks, new_figure
+from .style import RC, label, legend, looks, new_figure
 
 TOPOLOGY = re.compile(r"masks/[^/]+$")  # of the whole network; masks/.../LAYER is of a layer
 NOT_EXPLORATION = {"masks/density", "masks/drop_fraction"}
@@ -25,7 +25,7 @@ SPOKEN = {
 
 
 ASIDE = 0.05
-"""How far at most points are set aside from where they belong, as a share of the axis."""
+"""How far at most points are set aside, as a share of the largest value or of the range."""
 
 
 class LeftOut(ValueError):
@@ -60,11 +60,12 @@ def accuracy_against_flops(rows: list[Row]) -> Figure:
     courses = {row: _course(row) for row in rows}
     figure, panels = new_figure(2 if any(courses.values()) else 1)
     *on_the_way, at_the_end = panels
+    style = looks(rows)
     least, most = min(row.train_flops for row in rows), max(row.train_flops for row in rows)
-    for (row, look), aside in zip(looks(rows).items(), _asides(len(rows), 2 * ASIDE * most), strict=True):
-        flops = row.train_flops + aside
-        style = {"color": look.colour, "marker": look.marker, "label": look.label, "ls": ""}
-        look.tag(*_parts(at_the_end.errorbar(flops, row.mean, yerr=row.std, **style)))
+    for row, aside in zip(rows, _asides(len(rows), most), strict=True):
+        look = style[row]
+        bars = at_the_end.errorbar(row.train_flops + aside, row.mean, yerr=row.std, **look.points)
+        look.tag(*_parts(bars))
         for axes in on_the_way:
             flops, accuracies = zip(*courses[row], strict=True) if courses[row] else ((), ())
             look.tag(*axes.plot(flops, accuracies, color=look.colour, ls=look.line))
@@ -75,7 +76,7 @@ def accuracy_against_flops(rows: list[Row]) -> Figure:
     at_the_end.set_xlim(least - 3 * ASIDE * most, most + 3 * ASIDE * most)
     for axes in panels:
         axes.xaxis.set_major_formatter(EngFormatter())
-    legend(figure, at_the_end)
+    legend(figure, style.values())
     return figure
 
 
@@ -88,62 +89,56 @@ def accuracy_against_sparsity(rows: list[Row]) -> Figure:
         raise LeftOut("no sparse run has finished")
     figure, (axes,) = new_figure()
     style = looks(rows)
-    for index, row in enumerate(row for row in rows if row.is_dense):
+    dense = [row for row in rows if row.is_dense]
+    for row in dense:
         look, spread = style[row], row.std or 0
-        look.tag(axes.axhline(row.mean, color=look.colour, ls=LINES[1 + index % 5], lw=1.2, label=look.label))
+        look.tag(axes.axhline(row.mean, color=look.colour, ls=look.line, lw=1.2))
         if any(other.dense is row for other in rows):
             look.tag(axes.axhspan(row.mean - spread, row.mean + spread, color=look.colour, alpha=0.12, lw=0))
-    levels = [points.sparsity for several in series.values() for points in several]
-    for points, aside in zip(
-        series.values(), _asides(len(series), 2 * ASIDE * (max(levels) - min(levels))), strict=True
-    ):
+    levels = [row.sparsity for row in rows if row.sparsity]
+    for points, aside in zip(series.values(), _asides(len(series), max(levels) - min(levels)), strict=True):
         look = style[points[0]]
-        name = " ".join(part for part in label(points[0]).split() if part != f"{points[0].sparsity:g}")
-        places = [point.sparsity + aside for point in points]
-        look.tag(*axes.plot(places, [point.mean for point in points], color=look.colour, ls=look.line, lw=1))
-        for place, point in zip(places, points, strict=True):
-            shown = {"label": name} if point is points[0] else {}
-            bars = axes.errorbar(
-                place, point.mean, yerr=point.std, color=look.colour, marker=look.marker, ls="", **shown
-            )
-            style[point].tag(*_parts(bars))
+        places = [row.sparsity + aside for row in points]
+        look.tag(*axes.plot(places, [row.mean for row in points], color=look.colour, ls=look.line, lw=1))
+        for place, row in zip(places, points, strict=True):
+            style[row].tag(*_parts(axes.errorbar(place, row.mean, yerr=row.std, **look.points)))
     axes.set(xlabel="sparsity", ylabel="test top-1 (%)")
-    legend(figure, axes)
+    named = [replace(style[points[0]], label=label(points[0], sparsity=False)) for points in series.values()]
+    legend(figure, [*(style[row] for row in dense), *named])
     return figure
 
 
 def density_by_depth(rows: list[Row]) -> Figure:
     layers = {row: row.runs[0].results.get("layers") or [] for row in rows}
-    masked = [row for row in rows if any(layer["active"] < layer["stored"] for layer in layers[row])]
-    if not masked:
+    shown = [row for row in rows if any(layer["active"] < layer["stored"] for layer in layers[row])]
+    if not shown:
         raise LeftOut("no finished run that masks anything says in `layers` of its results.json what each layer has")
     figure, (axes,) = new_figure()
-    for row, look in looks(rows).items():
-        if row in masked:
-            depth = [(index + 0.5) / len(layers[row]) for index in range(len(layers[row]))]
-            density = [layer["active"] / layer["stored"] for layer in layers[row]]
-            style = {"color": look.colour, "ls": look.line, "marker": look.marker, "label": look.label}
-            look.tag(*axes.plot(depth, density, markevery=max(1, len(depth) // 20), ms=3.5, **style))
+    style = looks(rows)
+    for row in shown:
+        depth = [(index + 0.5) / len(layers[row]) for index in range(len(layers[row]))]
+        density = [layer["active"] / layer["stored"] for layer in layers[row]]
+        style[row].tag(*axes.plot(depth, density, markevery=max(1, len(depth) // 20), **style[row].line_of_points))
     axes.set(xlabel="depth: layers in order of execution, from first (0) to last (1)", ylabel="density", ylim=(0, 1.04))
-    legend(figure, axes)
+    legend(figure, (style[row] for row in shown))
     return figure
 
 
 def exploration_against_time(rows: list[Row]) -> Figure:
-    columns = [c for c in _columns(rows) if c not in NOT_EXPLORATION and "gap" not in c]
+    columns = [column for column in _columns(rows) if column not in NOT_EXPLORATION and "gap" not in column]
     if not columns:
         raise LeftOut("no finished run has logged an update of its masks in metrics.csv")
     figure, panels = new_figure(len(columns))
-    for row, look in looks(rows).items():
-        for axes, column in zip(panels, columns, strict=True):
-            course = _mean_course(run.series(column) for run in row.runs)
-            if course:
-                times = [(step + 1) / row.runs[0].results["steps"] for step in course]
-                style = {"color": look.colour, "ls": look.line, "marker": look.marker, "label": look.label}
-                look.tag(*axes.plot(times, list(course.values()), markevery=max(1, len(times) // 8), ms=3.5, **style))
+    style = looks(rows)
+    shown = dict.fromkeys(row for row in rows if any(run.series(column) for run in row.runs for column in columns))
     for axes, column in zip(panels, columns, strict=True):
+        for row in shown:
+            course = _mean_course(run.series(column) for run in row.runs)
+            times = [(step + 1) / row.runs[0].results["steps"] for step in course]
+            look = style[row].line_of_points | {"markevery": max(1, len(times) // 8)}
+            style[row].tag(*axes.plot(times, list(course.values()), **look))
         axes.set(title=_spoken(column), xlabel="share of the training", xlim=(0, 1))
-    legend(figure, max(panels, key=lambda axes: len(axes.lines)))
+    legend(figure, (style[row] for row in shown))
     return figure
 
 
@@ -152,16 +147,15 @@ def spectral_gap_against_accuracy(rows: list[Row]) -> Figure:
     if not columns:
         raise LeftOut("no finished run has logged a spectral gap (masks/...gap) in metrics.csv")
     figure, panels = new_figure(len(columns))
-    for row, look in looks(rows).items():
-        for axes, column in zip(panels, columns, strict=True):
-            runs = [(run.series(column), run) for run in row.runs]
-            gaps = [(list(series.values())[-1], 100 * run.results["test"]["acc1"]) for series, run in runs if series]
-            if gaps:
-                x, y = zip(*gaps, strict=True)
-                look.tag(axes.scatter(x, y, s=22, color=look.colour, marker=look.marker, label=look.label))
+    style = looks(rows)
+    shown = dict.fromkeys(row for row in rows if any(run.series(column) for run in row.runs for column in columns))
     for axes, column in zip(panels, columns, strict=True):
+        for row in shown:
+            measured = [(run.series(column), run) for run in row.runs if run.series(column)]
+            gaps = [series[max(series)] for series, _ in measured]
+            style[row].tag(*axes.plot(gaps, [run.accuracy for _, run in measured], **style[row].points))
         axes.set(xlabel=f"{_spoken(column)}, at its last measurement", ylabel="test top-1 (%)")
-    legend(figure, max(panels, key=lambda axes: len(axes.collections)))
+    legend(figure, (style[row] for row in shown))
     return figure
 
 
@@ -197,9 +191,9 @@ FIGURES: dict[str, tuple[str, str, Callable[[list[Row]], Figure]]] = {
 }
 
 
-def _asides(count: int, width: float) -> list[float]:
-    """How far to set each of `count` points aside, so that equal ones don't hide each other."""
-    return [width * (index / (count - 1) - 0.5) if count > 1 else 0 for index in range(count)]
+def _asides(count: int, length: float) -> list[float]:
+    """How far to set each of `count` points aside on an axis, so that equal ones don't hide each other."""
+    return [ASIDE * length * (2 * index / (count - 1) - 1) if count > 1 else 0 for index in range(count)]
 
 
 def _course(row: Row) -> list[tuple[float, float]]:

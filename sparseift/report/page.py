@@ -13,7 +13,7 @@ from markupsafe import Markup
 from . import tables
 from .figures import Drawn
 from .rows import Section
-from .runs import STATES, Run
+from .runs import FINISHED, STATES, Run
 from .style import inline_svg, label
 
 Sections = list[tuple[Section, list[Drawn]]]
@@ -57,7 +57,7 @@ def _render(template: str, runs: list[Run], sections: Sections, folder: Path, au
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(
-        runs=runs,
+        runs=sorted(runs, key=lambda run: run.state == FINISHED),  # what needs attention comes first
         sections=sections,
         tally=tally(runs),
         filters=filters,

@@ -68,7 +68,7 @@ class Row:
         """Test top-1 by seed; the mean of several runs of one seed, which are no independent ones."""
         values: dict[int, list[float]] = defaultdict(list)
         for run in self.runs:
-            values[run.results["seed"]].append(100 * run.results["test"]["acc1"])
+            values[run.results["seed"]].append(run.accuracy)
         return {seed: mean(several) for seed, several in values.items()}
 
     @property

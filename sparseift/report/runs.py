@@ -42,6 +42,11 @@ class Run:
     metrics: list[dict[str, float]] = field(default_factory=list)
 
     @property
+    def accuracy(self) -> float:
+        """Test top-1 of a finished run in percent."""
+        return 100 * self.results["test"]["acc1"]
+
+    @property
     def command(self) -> str | None:
         """The command that reproduces the run."""
         return _command(self.arguments) if self.arguments is not None else None
@@ -172,7 +177,7 @@ def _metrics(folder: Path) -> list[dict[str, float]]:
     try:
         with (folder / "metrics.csv").open(newline="") as file:
             rows = [{key: float(cell) for key, cell in row.items() if key and cell} for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise NotARun(f"metrics.csv is damaged: {error}") from error
     return [row for row in rows if "step" in row]
 

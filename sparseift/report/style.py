@@ -4,6 +4,7 @@ differ too, for print in grey."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
@@ -14,6 +15,7 @@ from typing import Any
 import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from .rows import Row
 
@@ -70,6 +72,15 @@ class Look:
     line: Any
     number: int
 
+    @property
+    def points(self) -> dict[str, Any]:
+        """Keywords for points without a line."""
+        return {"color": self.colour, "marker": self.marker, "ls": ""}
+
+    @property
+    def line_of_points(self) -> dict[str, Any]:
+        return {"color": self.colour, "marker": self.marker, "ls": self.line, "ms": 3.5}
+
     def tag(self, *artists: Artist) -> None:
         """Mark parts of a figure as this row's."""
         for artist in artists:
@@ -91,10 +102,10 @@ def looks(rows: list[Row]) -> dict[Row, Look]:
     return found
 
 
-def label(row: Row) -> str:
-    """What a legend calls a row."""
-    sparsity = f"{row.sparsity:g}" if row.sparsity else ""
-    parts = [row.member, sparsity, row.distribution or "", row.sparsifier, row.variant]
+def label(row: Row, sparsity: bool = True) -> str:
+    """What a legend calls a row. sparsity: whether it says that."""
+    level = f"{row.sparsity:g}" if sparsity and row.sparsity else ""
+    parts = [row.member, level, row.distribution or "", row.sparsifier, row.variant]
     return " ".join(part for part in parts if part and part not in ("uniform", "none"))
 
 
@@ -108,20 +119,13 @@ def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
     return figure, list(axes[:panels])
 
 
-def legend(figure: Figure, axes: Any) -> None:
-    """One for all panels, below them; the rows of `axes`."""
-    handles, labels = axes.get_legend_handles_labels()
-    drawn = figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
-    for handle, text, artist in zip(drawn.legend_handles, drawn.get_texts(), handles, strict=True):
-        number = re.match(r"row-(\d+)", str(_gid(artist)))
-        if number:
-            for part in (handle, text):
-                part.set_gid(f"row-{number[1]}-{next(_PARTS)}")
-
-
-def _gid(artist: Any) -> str | None:
-    """Of an artist, or of the first line of a container such as error bars."""
-    return artist.get_gid() if isinstance(artist, Artist) else artist[0].get_gid()
+def legend(figure: Figure, shown: Iterable[Look]) -> None:
+    """One for all panels, below them."""
+    shown = list(shown)
+    handles = [Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, label=look.label) for look in shown]
+    drawn = figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(shown)), handlelength=3)
+    for look, handle, text in zip(shown, drawn.legend_handles, drawn.get_texts(), strict=True):
+        look.tag(handle, text)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -147,9 +147,10 @@ def csv_text(sections: Iterable[Section]) -> str:
     """All rows of all sections as plain numbers."""
     records = [_record(row) for section in sections for row in section.rows]
     out = StringIO(newline="")
-    writer = csv.DictWriter(out, records[0] if records else [])
-    writer.writeheader()
-    writer.writerows(records)
+    if records:
+        writer = csv.DictWriter(out, records[0])
+        writer.writeheader()
+        writer.writerows(records)
     return out.getvalue()
 
 
