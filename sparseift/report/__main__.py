@@ -39,12 +39,21 @@ def report(paths: list[Path], out: Path) -> None:
     except OSError as error:
         raise UserError(f"can't write to {out}: {error.strerror}") from error
     console = Console(width=None if sys.stdout.isatty() else 200)
-    for drawn in track([d for _, figures in found for d in figures if d.figure], "figures", transient=True):
+    for drawn in track(
+        [d for _, figures in found for d in figures if d.figure],
+        "figures",
+        transient=True,
+        disable=not sys.stdout.isatty(),
+    ):
         save(drawn.figure, out / "figures" / drawn.name)
-    (out / "report.html").write_text(page.html(runs, found, out))
-    (out / "report.md").write_text(page.markdown(runs, found, out))
-    (out / "table.csv").write_text(tables.csv_text(section for section, _ in found))
-    (out / "table.tex").write_text("\n".join(tables.latex(section) for section, _ in found))
+    texts = {
+        "report.html": page.html(runs, found, out),
+        "report.md": page.markdown(runs, found, out),
+        "table.csv": tables.csv_text(section for section, _ in found),
+        "table.tex": "\n".join(tables.latex(section) for section, _ in found),
+    }
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8")
     for section, figures in found:
         console.print(tables.terminal(section, console))
         for drawn in figures:

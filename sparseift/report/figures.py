@@ -10,6 +10,7 @@ from statistics import mean
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
@@ -26,6 +27,12 @@ SPOKEN = {
 
 ASIDE = 0.05
 """How far at most points are set aside, as a share of the largest value or of the range."""
+
+STEP = 0.015
+"""How far points are set apart at most, likewise."""
+
+POINT = 1.0
+"""Least range of an axis of accuracies, in percent: smaller differences are to look small."""
 
 
 class LeftOut(ValueError):
@@ -74,6 +81,7 @@ def accuracy_against_flops(rows: list[Row]) -> Figure:
         axes.set_xlim(left=0)
     at_the_end.set(title="at the end: test, mean and std of seeds", ylabel="top-1 (%)", xlabel="training FLOPs")
     at_the_end.set_xlim(least - 3 * ASIDE * most, most + 3 * ASIDE * most)
+    _not_too_close(at_the_end)
     for axes in panels:
         axes.xaxis.set_major_formatter(EngFormatter())
     legend(figure, style.values())
@@ -103,6 +111,7 @@ def accuracy_against_sparsity(rows: list[Row]) -> Figure:
         for place, row in zip(places, points, strict=True):
             style[row].tag(*_parts(axes.errorbar(place, row.mean, yerr=row.std, **look.points)))
     axes.set(xlabel="sparsity", ylabel="test top-1 (%)")
+    _not_too_close(axes)
     named = [replace(style[points[0]], label=label(points[0], sparsity=False)) for points in series.values()]
     legend(figure, [*(style[row] for row in dense), *named])
     return figure
@@ -138,6 +147,7 @@ def exploration_against_time(rows: list[Row]) -> Figure:
             look = style[row].line_of_points | {"markevery": max(1, len(times) // 8)}
             style[row].tag(*axes.plot(times, list(course.values()), **look))
         axes.set(title=_spoken(column), xlabel="share of the training", xlim=(0, 1))
+        axes.set_ylim(bottom=0)
     legend(figure, (style[row] for row in shown))
     return figure
 
@@ -163,7 +173,7 @@ FIGURES: dict[str, tuple[str, str, Callable[[list[Row]], Figure]]] = {
     "accuracy_flops": (
         "Accuracy against training FLOPs",
         "Top-1 against the FLOPs spent on training: during training on the validation images, and after it on the test "
-        "images, where points are set aside by up to 5 %, so that equal FLOPs don't hide each other.",
+        "images, where points are set aside by up to 5%, so that equal FLOPs don't hide each other.",
         accuracy_against_flops,
     ),
     "accuracy_sparsity": (
@@ -193,7 +203,14 @@ FIGURES: dict[str, tuple[str, str, Callable[[list[Row]], Figure]]] = {
 
 def _asides(count: int, length: float) -> list[float]:
     """How far to set each of `count` points aside on an axis, so that equal ones don't hide each other."""
-    return [ASIDE * length * (2 * index / (count - 1) - 1) if count > 1 else 0 for index in range(count)]
+    step = min(STEP, 2 * ASIDE / max(1, count - 1)) * length
+    return [step * (index - (count - 1) / 2) for index in range(count)]
+
+
+def _not_too_close(axes: Axes) -> None:
+    low, high = axes.get_ylim()
+    if high - low < POINT:
+        axes.set_ylim((low + high - POINT) / 2, (low + high + POINT) / 2)
 
 
 def _course(row: Row) -> list[tuple[float, float]]:

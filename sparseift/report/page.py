@@ -14,7 +14,7 @@ from . import tables
 from .figures import Drawn
 from .rows import Section
 from .runs import FINISHED, STATES, Run
-from .style import inline_svg, label
+from .style import inline, label
 
 Sections = list[tuple[Section, list[Drawn]]]
 
@@ -26,7 +26,8 @@ def tally(runs: Iterable[Run]) -> str:
 
 
 def html(runs: list[Run], sections: Sections, folder: Path) -> str:
-    """A page that needs no other file. folder: where it will lie; links to runs are relative to it."""
+    """A page that needs no other file. folder: where it will lie, beside its figures; links to runs are relative to
+    it."""
     return _render("page.html.jinja", runs, sections, folder, autoescape=True)
 
 
@@ -41,13 +42,15 @@ def _render(template: str, runs: list[Run], sections: Sections, folder: Path, au
         return Path(os.path.relpath(path, folder)).as_posix()
 
     def svg(drawn: Drawn) -> Markup:
-        return Markup(inline_svg(drawn.figure, f"{drawn.title}. {drawn.caption}"))
+        saved = (folder / "figures" / f"{drawn.name}.svg").read_text(encoding="utf-8")
+        return Markup(inline(saved, f"{drawn.title}. {drawn.caption}"))
 
     filters: dict[str, Any] = {
         "data set": sorted({section.dataset for section, _ in sections}),
         "member": sorted({row.member for row in rows}),
         "sparsifier": sorted({row.sparsifier for row in rows}),
     }
+    titles = {column.title for section, _ in sections for column in tables.columns(section)}
     environment = Environment(
         loader=PackageLoader("sparseift.report", ""),
         autoescape=autoescape,
@@ -61,7 +64,7 @@ def _render(template: str, runs: list[Run], sections: Sections, folder: Path, au
         sections=sections,
         tally=tally(runs),
         filters=filters,
-        notes=tables.NOTES,
+        notes={title: note for title, note in tables.NOTES.items() if title in titles},
         columns=tables.columns,
         table=tables.markdown,
         label=label,

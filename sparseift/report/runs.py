@@ -121,7 +121,7 @@ def _run_folders(path: Path) -> Iterator[Path]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise NotARun(f"{path.name} can't be read: {error}") from error
 
@@ -175,7 +175,7 @@ def _metrics(folder: Path) -> list[dict[str, float]]:
     if not (folder / "metrics.csv").exists():
         return []
     try:
-        with (folder / "metrics.csv").open(newline="") as file:
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
             rows = [{key: float(cell) for key, cell in row.items() if key and cell} for row in csv.DictReader(file)]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise NotARun(f"metrics.csv is damaged: {error}") from error
@@ -192,5 +192,5 @@ def _progress(metrics: list[dict[str, float]], config: dict[str, Any]) -> str:
 
 def _reason(folder: Path) -> str:
     """The last line of error.txt: a mistake told in one, or the end of a traceback."""
-    lines = (folder / "error.txt").read_text(errors="replace").split("\n")
+    lines = (folder / "error.txt").read_text(encoding="utf-8", errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "error.txt is empty")

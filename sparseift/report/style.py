@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
-from io import StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,7 @@ RC = {
     "savefig.dpi": 200,
 }
 DATELESS = {"Creator": None, "Date": None, "Format": None, "Type": None}  # the same figure, the same bytes
-WIDTH = 7.0  # inches: the text of a page
-PANEL = 3.1
+WIDTH, PANEL = 6.0, 2.7  # inches: of a figure, and the height of a panel
 
 
 @dataclass(frozen=True)
@@ -122,8 +120,9 @@ def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
 def legend(figure: Figure, shown: Iterable[Look]) -> None:
     """One for all panels, below them."""
     shown = list(shown)
+    columns = max(1, min(3, len(shown), 80 // max(len(look.label) for look in shown)))
     handles = [Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, label=look.label) for look in shown]
-    drawn = figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(shown)), handlelength=3)
+    drawn = figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
     for look, handle, text in zip(shown, drawn.legend_handles, drawn.get_texts(), strict=True):
         look.tag(handle, text)
 
@@ -135,14 +134,11 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(path.with_suffix(".svg"), facecolor="white", metadata=DATELESS)
 
 
-def inline_svg(figure: Figure, alt: str) -> str:
-    """For a page: without background, in the page's own text colour, its rows' parts marked by data-row."""
-    out = StringIO()
-    with matplotlib.rc_context(RC):
-        figure.savefig(out, format="svg", transparent=True, metadata=DATELESS)
-    svg = out.getvalue()
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+def inline(svg: str, alt: str) -> str:
+    """A saved figure for a page: without background, in the page's own text colour and as wide as there is room, the
+    parts of rows marked by data-row. alt: says what it shows."""
+    svg = svg[svg.index("<svg") :].replace("fill: #ffffff", "fill: none").replace(INK, "currentColor")
     svg = re.sub(r'id="row-(\d+)-\d+"', r'data-row="\1"', svg)
-    svg = re.sub(r'(<svg [^>]*?)width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", svg, count=1)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
+    head, rest = svg.split(">", 1)
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{escape(alt)}">{rest}'

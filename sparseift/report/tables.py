@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ..summary import si
+from ..summary import ROWS, si
 from .rows import Row, Section
 from .statistics import CONFIDENCE
 
@@ -41,6 +41,11 @@ class Column:
     strong: Callable[[Row], bool] = lambda row: False
 
 
+def fact(name: str) -> Callable[[Row], str]:
+    """What the summary of a run says; the same for all runs of a row."""
+    return lambda row: ROWS[name](row.runs[0].results)
+
+
 def plus_minus(row: Row) -> str:
     return f"{row.mean:.2f}" if row.std is None else f"{row.mean:.2f} ± {row.std:.2f}"
 
@@ -61,7 +66,7 @@ def paper(row: Row) -> str:
 
 COLUMNS = (
     Column("member", lambda row: row.member, number=False),
-    Column("sparsity", lambda row: f"{row.sparsity:g} {row.distribution}" if row.distribution else "-", number=False),
+    Column("sparsity", fact("sparsity"), number=False),
     Column("sparsifier", lambda row: row.sparsifier, number=False),
     Column("settings", lambda row: row.variant, number=False),
     Column("seeds", lambda row: str(len(row.accuracy))),
@@ -69,10 +74,10 @@ COLUMNS = (
     Column("to dense", gain, strong=lambda row: row.difference is not None and row.difference.significant),
     Column("over", lambda row: row.difference.how if row.difference else "", number=False),
     Column("paper", paper),
-    Column("of the budget", lambda row: f"{row.runs[0].results['flops']['ratio']:.4f}"),
+    Column("of the budget", fact("of the budget")),
     Column("training FLOPs", lambda row: si(row.train_flops)),
-    Column("stored", lambda row: si(row.runs[0].results["params"]["stored"])),
-    Column("active", lambda row: si(row.runs[0].results["params"]["active"])),
+    Column("stored", fact("stored parameters")),
+    Column("active", fact("active parameters")),
 )
 
 
@@ -123,6 +128,7 @@ def latex(section: Section) -> str:
     lines = [
         r"\begin{table}",
         r"  \centering",
+        r"  \small",
         rf"  \caption{{{_latex(section.title)}. {_latex(notes)}}}",
         rf"  \begin{{tabular}}{{{''.join('r' if column.number else 'l' for column in shown)}}}",
         r"    \toprule",

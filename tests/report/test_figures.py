@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from sparseift.report.figures import draw
 from sparseift.report.rows import sections
 from sparseift.report.runs import find_runs
-from sparseift.report.style import inline_svg, looks, save
+from sparseift.report.style import inline, looks, save
 
 from .conftest import WIDE
 from .folders import write_run
@@ -103,8 +103,9 @@ def test_files(drawn, tmp_path) -> None:
         assert ET.parse(tmp_path / f"{name}.svg").getroot().tag.endswith("svg")
 
 
-def test_inline_svg(drawn) -> None:
-    text = inline_svg(drawn["accuracy_flops"].figure, 'An "apt" <title>')
+def test_inline_svg(drawn, tmp_path) -> None:
+    save(drawn["accuracy_flops"].figure, tmp_path / "figure")
+    text = inline((tmp_path / "figure.svg").read_text(), 'An "apt" <title>')
     root = ET.fromstring(text)
     assert root.get("role") == "img" and root.get("aria-label") == 'An "apt" <title>'
     assert "viewBox" in root.attrib and "width" not in root.attrib and "height" not in root.attrib
@@ -112,5 +113,5 @@ def test_inline_svg(drawn) -> None:
     assert parts == {"0", "1", "2"}
     ids = [element.get("id") for element in root.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
-    assert "currentColor" in text and "#1c2126" not in text
+    assert "currentColor" in text and "#1c2126" not in text and "#ffffff" not in text
     assert not re.search(r"<metadata|<image|<script", text)

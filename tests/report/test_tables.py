@@ -35,7 +35,7 @@ def test_markdown(section) -> None:
     found = [dict(zip(cells(head), cells(line), strict=True)) for line in lines]
     assert [row["top-1"] for row in found] == ["91.00 ± 1.00", "93.83 ± 0.76", "91.50 ± 2.18"]
     assert [row["to dense"] for row in found] == ["", "**+2.83 [+0.94, +4.73]**", "+0.50 [-2.79, +3.79]"]
-    assert [row["sparsity"] for row in found] == ["-", "0.75 uniform", "0.75 uniform"]
+    assert [row["sparsity"] for row in found] == ["-", "0.75, uniform", "0.75, uniform"]
     assert [row["over"] for row in found] == ["", "3 pairs", "3 pairs"]
     assert "settings" not in head and "paper" not in head
 
