@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from .cli import one_line_errors
+from .cli import Arguments, one_line_errors
 from .errors import UserError
 from .report.runs import FINISHED, UNREADABLE, Run, read_run
 from .summary import print_summary, si
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sparseift.compare", description="What differs between two runs")
-    parser.add_argument("runs", nargs=2, type=Path, metavar="RUN", help="run folder")
-    arguments = parser.parse_args()
+    parser = Arguments(prog="python -m sparseift.compare", description="What differs between two runs")
+    for name in "AB":
+        parser.add_argument(name, type=Path, help="run folder")
     with one_line_errors():
-        compare(*arguments.runs)
+        arguments = parser.parse_args()
+        compare(arguments.A, arguments.B)
 
 
 def compare(a: Path, b: Path) -> None:
@@ -29,7 +30,7 @@ def compare(a: Path, b: Path) -> None:
     pair = _readable(a), _readable(b)
     console = Console(width=None if sys.stdout.isatty() else 120)
     for name, run in zip("AB", pair, strict=True):
-        console.print(f"{name}: {run.folder}, {run.state}{', ' if run.detail else ''}{run.detail}", highlight=False)
+        print(f"{name}: {run.folder}, {run.state}{', ' if run.detail else ''}{run.detail}")
     _print(console, "config", [run.config for run in pair], ".hydra/config.yaml")
     if all(run.state == FINISHED for run in pair):
         layers = [{layer["name"]: _layer(layer) for layer in run.results.get("layers", [])} for run in pair]
@@ -53,15 +54,15 @@ def _print(console: Console, title: str, sides: list[dict[str, Any]], source: st
     """What differs between two sides. source: where they are read, in case that there is nothing."""
     for name, side in zip("AB", sides, strict=True):
         if not side:
-            console.print(f"{title}: {name} has no {source}", highlight=False)
+            print(f"{title}: {name} has no {source}")
             return
     found = differences(*sides)
     if not found:
-        console.print(f"{title}: no difference", highlight=False)
+        print(f"{title}: no difference")
         return
     table = Table("", "A", "B", title=title)
     for difference in found:
-        table.add_row(*difference)
+        table.add_row(*map(Text, difference))
     console.print(table)
 
 

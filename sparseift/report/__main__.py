@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from ..cli import one_line_errors
+from ..cli import Arguments, one_line_errors
 from ..errors import UserError
 from . import page, tables
 from .figures import draw
@@ -22,11 +21,11 @@ DESCRIPTION = "Tables, figures and a page of any number of runs: finished, faile
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sparseift.report", description=DESCRIPTION)
+    parser = Arguments(prog="python -m sparseift.report", description=DESCRIPTION)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that hold runs at any depth")
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="where to write (report)")
-    arguments = parser.parse_args()
     with one_line_errors():
+        arguments = parser.parse_args()
         report(arguments.runs, arguments.out)
 
 
@@ -39,13 +38,9 @@ def report(paths: list[Path], out: Path) -> None:
     except OSError as error:
         raise UserError(f"can't write to {out}: {error.strerror}") from error
     console = Console(width=None if sys.stdout.isatty() else 200)
-    for drawn in track(
-        [d for _, figures in found for d in figures if d.figure],
-        "figures",
-        transient=True,
-        disable=not sys.stdout.isatty(),
-    ):
-        save(drawn.figure, out / "figures" / drawn.name)
+    drawn = [one for _, figures in found for one in figures if one.figure]
+    for one in track(drawn, "figures", transient=True, disable=not sys.stdout.isatty()):
+        save(one.figure, out / "figures" / one.name)
     texts = {
         "report.html": page.html(runs, found, out),
         "report.md": page.markdown(runs, found, out),
@@ -56,9 +51,9 @@ def report(paths: list[Path], out: Path) -> None:
         (out / name).write_text(text, encoding="utf-8")
     for section, figures in found:
         console.print(tables.terminal(section, console))
-        for drawn in figures:
-            if not drawn.figure:
-                console.print(f"left out: {drawn.title.lower()}; {drawn.reason}", highlight=False)
+        for one in figures:
+            if not one.figure:
+                print(f"left out: {one.title.lower()}; {one.reason}")
     print(f"{len(runs)} run folders: {page.tally(runs)}")
     for run in runs:
         if run.state != FINISHED or run.detail:

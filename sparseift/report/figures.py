@@ -24,7 +24,6 @@ SPOKEN = {
     "masks/itop": "share of weights ever active (ITOP)",
 }
 
-
 ASIDE = 0.05
 """How far at most points are set aside, as a share of the largest value or of the range."""
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -39,7 +40,7 @@ def _render(template: str, runs: list[Run], sections: Sections, folder: Path, au
     rows = [row for section, _ in sections for row in section.rows]
 
     def link(path: Path) -> str:
-        return Path(os.path.relpath(path, folder)).as_posix()
+        return quote(Path(os.path.relpath(path, folder)).as_posix())
 
     def svg(drawn: Drawn) -> Markup:
         saved = (folder / "figures" / f"{drawn.name}.svg").read_text(encoding="utf-8")

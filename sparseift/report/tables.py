@@ -141,12 +141,12 @@ def latex(section: Section) -> str:
     return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]) + "\n"
 
 
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+
+
 def _latex(text: str) -> str:
     text = re.sub(r"[\\{}$&#%_~^]", lambda found: LATEX.get(found[0], "\\" + found[0]), text)
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text).replace("±", r"$\pm$")
-
-
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
 def csv_text(sections: Iterable[Section]) -> str:

@@ -13,7 +13,7 @@ from sparseift.report.runs import find_runs
 from sparseift.report.style import inline, looks, save
 
 from .conftest import WIDE
-from .folders import write_run
+from .folders import write_metrics, write_run
 
 OKABE_ITO = {"#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"}
 
@@ -86,6 +86,14 @@ def test_every_topology_series_of_the_whole_network_is_a_panel(tmp_path) -> None
     assert titles == ["share of weights ever active (ITOP)", "share of the mask replaced at an update", "hamming"]
     (axes,) = figures["Spectral gap and accuracy"].axes
     assert [line.get_xydata().tolist() for line in axes.lines] == [[[2.5, 90], [2.5, 90]]]
+
+
+def test_the_spectral_gap_is_the_last_one_measured(tmp_path) -> None:
+    folder = write_run(tmp_path / "a", "x", 0.9, sparsity=0.5, sparsifier="set")
+    write_metrics(folder, [{"step": step, "masks/spectral_gap": gap} for step, gap in ((9, 3.0), (29, 2.0), (19, 1.0))])
+    (section,) = sections(find_runs([tmp_path]))
+    (axes,) = draw(section)[-1].figure.axes
+    assert axes.lines[0].get_xydata().tolist() == [[2, 90]]
 
 
 def test_looks_differ_in_more_than_colour(runs) -> None:

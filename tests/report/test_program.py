@@ -47,6 +47,8 @@ def test_the_same_runs_give_the_same_files(sweep, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("report",), "the following arguments are required: runs; see --help"),
+        (("compare", "sweep/dense0"), "arguments are required: B"),
         (("report", "nowhere"), "nowhere is not a folder"),
         (("report", "empty"), "no runs in empty"),
         (("report", "sweep", "--out", "file/x"), "can't write to file/x"),
@@ -85,6 +87,12 @@ def test_compare_with_a_run_that_is_not_finished(sweep, tmp_path) -> None:
     assert run.returncode == 0
     assert "B: sweep/late, half-done, 1 of 4 epochs trained" in run.stdout
     assert "seed" in run.stdout and "top-1" not in run.stdout
+
+
+def test_compare_shows_brackets_as_they_are(sweep, tmp_path) -> None:
+    write_run(sweep / "odd [red]", config={"sparsity": {"include": "[bold]", "level": 0.75}})
+    run = program("compare", "sweep/dense0", "sweep/odd [red]", cwd=tmp_path)
+    assert "B: sweep/odd [red], finished" in run.stdout and "[bold]" in run.stdout
 
 
 def test_compare_a_run_with_itself(sweep, tmp_path) -> None:
