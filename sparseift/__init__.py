@@ -8,11 +8,32 @@ As a library, on any torch module:
     masks.apply()
 """
 
-from .errors import UserError
-from .flops import forward_flops, training_flops
-from .masks import Masks
-from .sparsity import Plan
-from .transform import sparsify, transform
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import UserError
+    from .flops import forward_flops, training_flops
+    from .masks import Masks
+    from .sparsity import Plan
+    from .transformation import sparsify, transform
 
 __version__ = "0.1.0"
 __all__ = ["Masks", "Plan", "UserError", "forward_flops", "sparsify", "training_flops", "transform"]
+
+HOMES = {
+    "Masks": "masks",
+    "Plan": "sparsity",
+    "UserError": "errors",
+    "forward_flops": "flops",
+    "sparsify": "transformation",
+    "training_flops": "flops",
+    "transform": "transformation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names of the library come when they are first used: programs that need no torch do not wait for it."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'sparseift' has no attribute '{name}'")
+    return getattr(import_module(f".{HOMES[name]}", __name__), name)

@@ -18,7 +18,7 @@ from .masks import Masks
 from .meta import first_line
 from .sparsifiers import Sparsifier
 from .sparsity import Plan
-from .transform import sparsify
+from .transformation import sparsify
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl

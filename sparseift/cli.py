@@ -1,8 +1,9 @@
-"""The command line that both programs share: Hydra's, with plain sparsities, a help page of ours and one-line
+"""The command line that the programs share: Hydra's, with plain sparsities, a help page of ours and one-line
 errors."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -105,6 +107,13 @@ def _is_override(argument: str) -> bool:
 
 def _overrides() -> str:
     return " ".join(HydraConfig.get().overrides.task)
+
+
+class Arguments(argparse.ArgumentParser):
+    """The command line of a program without a config, whose mistakes are told in one line like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
 
 
 @contextmanager

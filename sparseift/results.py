@@ -39,6 +39,14 @@ def plan_summary(plan: Plan) -> dict[str, dict[str, Any]]:
     }
 
 
+def layers_summary(plan: Plan) -> list[dict[str, Any]]:
+    """Weights that each layer stores and has active, and its FLOPs of one sample, in order of execution."""
+    return [
+        {"name": layer.name, "stored": layer.numel, "active": layer.active, "flops": layer.flops}
+        for layer in plan.layers
+    ]
+
+
 def versions() -> dict[str, str]:
     packages = ("sparseift", "torch", "torchvision", "pytorch-lightning")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,9 +1,6 @@
-"""Finished runs side by side: python -m sparseift.summary RUN/results.json [RUN/results.json ...]"""
+"""What finished runs came to, side by side."""
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -39,24 +36,12 @@ ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def print_summary(runs: list[dict[str, Any]]) -> None:
-    """One table of runs, a column each; they share model, data set and epochs."""
-    table = Table(title=f"{runs[0]['model']} on {runs[0]['dataset']}, {runs[0]['epochs']} epochs")
+    """One table of runs, a column each."""
+    titles = dict.fromkeys(f"{run['model']} on {run['dataset']}, {run['epochs']} epochs" for run in runs)
+    table = Table(title=" / ".join(titles))
     table.add_column()
     for run in runs:
         table.add_column(run["member"], justify="right")
     for name, cell in ROWS.items():
         table.add_row(name, *map(cell, runs))
     Console().print(table)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sparseift.summary", description="Finished runs side by side")
-    parser.add_argument("results", nargs="+", type=Path, help="results.json of a finished run")
-    try:
-        print_summary([json.loads(path.read_text()) for path in parser.parse_args().results])
-    except (OSError, json.JSONDecodeError, KeyError) as error:
-        parser.error(f"not the results.json of a finished run: {error}")
-
-
-if __name__ == "__main__":
-    main()

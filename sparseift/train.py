@@ -93,7 +93,7 @@ def _named(metrics: list[dict[str, float]]) -> dict[str, float]:
 def _write_results(
     config: DictConfig, parts: Run, folder: Path, validation: dict[str, float], test: dict[str, float]
 ) -> None:
-    from .results import export, plan_summary, versions, weights_sha256, write_json
+    from .results import export, layers_summary, plan_summary, versions, weights_sha256, write_json
     from .summary import print_summary
 
     summary = plan_summary(parts.plan)
@@ -109,6 +109,7 @@ def _write_results(
         "masks_sha256": parts.masks.sha256() if parts.masks else None,
         "weights_sha256": weights_sha256(parts.net),
         "versions": versions(),
+        "layers": layers_summary(parts.plan),
     }
     if config.export:
         try:

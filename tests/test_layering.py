@@ -21,7 +21,7 @@ CORE = {
     "sparsifiers",
     "sparsity",
     "trace",
-    "transform",
+    "transformation",
 }
 LIGHTNING_HOMES = (
     "module.py",
@@ -81,10 +81,27 @@ def test_no_file_is_long(file: str) -> None:
     assert len((PACKAGE / file).read_text().splitlines()) <= MAX_LINES
 
 
-def test_importing_the_package_loads_no_framework() -> None:
-    code = """
-import sys, sparseift
-print(sorted({"pytorch_lightning", "lightning", "hydra", "omegaconf", "torchvision", "sklearn"} & set(sys.modules)))
-"""
+@pytest.mark.parametrize(
+    ("statement", "unwanted"),
+    [
+        ("from sparseift import *", "pytorch_lightning lightning hydra omegaconf torchvision sklearn matplotlib"),
+        ("import sparseift.report.__main__", "pytorch_lightning lightning torch torchvision sklearn"),
+        ("import sparseift.compare", "pytorch_lightning lightning torch torchvision sklearn matplotlib"),
+    ],
+)
+def test_nothing_is_loaded_in_vain(statement: str, unwanted: str) -> None:
+    code = f"{statement}; import sys; print(sorted(set({unwanted!r}.split()) & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]", run.stdout
+
+
+def test_every_public_name_is_found_where_it_is_said_to_be() -> None:
+    code = """
+import sparseift
+from sparseift import *
+import sparseift.transformation
+assert set(sparseift.__all__) == set(sparseift.HOMES) and sparseift.transform is transform and callable(transform)
+for name in sparseift.__all__:
+    assert getattr(sparseift, name) is globals()[name]
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=True)

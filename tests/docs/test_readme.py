@@ -79,7 +79,7 @@ def test_command(words, program, finished, tmp_path):
             succeeded(program("sparseift.train", [*arguments, "--cfg", "job"], tmp_path))
             succeeded(program("sparseift.train", shortened(arguments), tmp_path))
             assert len(list(tmp_path.glob("runs/*/results.json"))) == 1
-        case ["python", "-m", ("sparseift.profile" | "sparseift.summary") as module, *arguments]:
+        case ["python", "-m", ("sparseift.profile" | "sparseift.report" | "sparseift.compare") as module, *arguments]:
             assert succeeded(program(module, arguments, finished)).out
         case _:
             pytest.fail(f"README.md has a command that this test can't try: {' '.join(words)}")

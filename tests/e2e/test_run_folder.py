@@ -34,7 +34,7 @@ SETTINGS = (*COMMON, "sparsifier.update_interval=4", "export=true")
 STEPS, UPDATES = 20, (4, 8, 12)  # 0 < step < 15 = 0.75 * 20
 KEYS = [
     *("model", "member", "sparsity", "distribution", "sparsifier", "dataset", "seed", "test", "val", "flops", "params"),
-    *("epochs", "steps", "seconds", "masks_sha256", "weights_sha256", "versions"),
+    *("epochs", "steps", "seconds", "masks_sha256", "weights_sha256", "versions", "layers"),
 ]
 
 
@@ -88,6 +88,11 @@ def test_masks_and_weights_are_those_of_the_plan(folder, rebuilt) -> None:
         zeros += layer.numel - layer.active
     stored = sum(parameter.numel() for parameter in net.parameters())
     assert results(folder)["params"] == {"stored": stored, "active": stored - zeros}
+    layers = results(folder)["layers"]
+    assert {layer["name"]: layer["active"] for layer in layers if layer["active"] < layer["stored"]} == {
+        name: int(unpacked(masks[name], tuple(state[f"{name}.weight"].shape)).sum()) for name in masks
+    }
+    assert sum(layer["flops"] for layer in layers) == results(folder)["flops"]["forward"]
 
 
 def test_masks_have_moved(folder, trained, rebuilt) -> None:

@@ -1,0 +1,65 @@
+"""python -m sparseift.report RUNS... [--out DIR]: tables, figures and a page of any number of runs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from ..cli import Arguments, one_line_errors
+from ..errors import UserError
+from . import page, tables
+from .figures import draw
+from .rows import sections
+from .runs import FINISHED, find_runs
+from .style import save
+
+DESCRIPTION = "Tables, figures and a page of any number of runs: finished, failed and half-done ones"
+
+
+def main() -> None:
+    parser = Arguments(prog="python -m sparseift.report", description=DESCRIPTION)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that hold runs at any depth")
+    parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="where to write (report)")
+    with one_line_errors():
+        arguments = parser.parse_args()
+        report(arguments.runs, arguments.out)
+
+
+def report(paths: list[Path], out: Path) -> None:
+    """Write report.html, report.md, table.csv, table.tex and figures/ into `out`, and print the tables."""
+    runs = find_runs(paths)
+    found = [(section, draw(section)) for section in sections(runs)]
+    try:
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't write to {out}: {error.strerror}") from error
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    drawn = [one for _, figures in found for one in figures if one.figure]
+    for one in track(drawn, "figures", transient=True, disable=not sys.stdout.isatty()):
+        save(one.figure, out / "figures" / one.name)
+    texts = {
+        "report.html": page.html(runs, found, out),
+        "report.md": page.markdown(runs, found, out),
+        "table.csv": tables.csv_text(section for section, _ in found),
+        "table.tex": "\n".join(tables.latex(section) for section, _ in found),
+    }
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8")
+    for section, figures in found:
+        console.print(tables.terminal(section, console))
+        for one in figures:
+            if not one.figure:
+                print(f"left out: {one.title.lower()}; {one.reason}")
+    print(f"{len(runs)} run folders: {page.tally(runs)}")
+    for run in runs:
+        if run.state != FINISHED or run.detail:
+            print(f"  {run.folder}: {run.state}, {run.detail}")
+    print(f"open {shlex.quote(str(out / 'report.html'))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""report.html and report.md: everything that was found, in one file each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import tables
+from .figures import Drawn
+from .rows import Section
+from .runs import FINISHED, STATES, Run
+from .style import inline, label
+
+Sections = list[tuple[Section, list[Drawn]]]
+
+
+def tally(runs: Iterable[Run]) -> str:
+    """How many runs are in which state: 5 finished, 1 failed."""
+    states = [run.state for run in runs]
+    return ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
+
+
+def html(runs: list[Run], sections: Sections, folder: Path) -> str:
+    """A page that needs no other file. folder: where it will lie, beside its figures; links to runs are relative to
+    it."""
+    return _render("page.html.jinja", runs, sections, folder, autoescape=True)
+
+
+def markdown(runs: list[Run], sections: Sections, folder: Path) -> str:
+    return _render("page.md.jinja", runs, sections, folder, autoescape=False)
+
+
+def _render(template: str, runs: list[Run], sections: Sections, folder: Path, autoescape: bool) -> str:
+    rows = [row for section, _ in sections for row in section.rows]
+
+    def link(path: Path) -> str:
+        return quote(Path(os.path.relpath(path, folder)).as_posix())
+
+    def svg(drawn: Drawn) -> Markup:
+        saved = (folder / "figures" / f"{drawn.name}.svg").read_text(encoding="utf-8")
+        return Markup(inline(saved, f"{drawn.title}. {drawn.caption}"))
+
+    filters: dict[str, Any] = {
+        "data set": sorted({section.dataset for section, _ in sections}),
+        "member": sorted({row.member for row in rows}),
+        "sparsifier": sorted({row.sparsifier for row in rows}),
+    }
+    titles = {column.title for section, _ in sections for column in tables.columns(section)}
+    environment = Environment(
+        loader=PackageLoader("sparseift.report", ""),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(
+        runs=sorted(runs, key=lambda run: run.state == FINISHED),  # what needs attention comes first
+        sections=sections,
+        tally=tally(runs),
+        filters=filters,
+        notes={title: note for title, note in tables.NOTES.items() if title in titles},
+        columns=tables.columns,
+        table=tables.markdown,
+        label=label,
+        link=link,
+        svg=svg,
+    )

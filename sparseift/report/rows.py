@@ -1,0 +1,192 @@
+"""Rows of the table: finished runs that differ in their seed alone, and what they amount to."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+from statistics import mean
+from typing import Any
+
+from .runs import FINISHED, Run
+from .statistics import Difference, difference, spread
+
+COMMON = ("model", "dataset", "recipe", "trainer", "callbacks", "checkpoint")
+"""Config nodes in which the runs that are compared agree."""
+
+METHOD = ("member", "sparsifier", "sparsity")
+"""Config nodes in which they may differ."""
+
+IRRELEVANT = {
+    *("checkpoint.every_n_steps", "dataset.num_workers", "dataset.root"),
+    *("trainer.accelerator", "trainer.log_every_n_steps"),
+}
+"""Keys that change nothing of what is learned, up to rounding."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure of the paper, and how far above its dense one it is, in percent; None where that is not known."""
+
+    top1: float
+    gain: float | None
+
+
+@dataclass(eq=False, kw_only=True)
+class Row:
+    """Finished runs of one setting. variant: what is unusual about it in its section, as overrides. dense: the row to
+    compare with.
+
+    Accuracies are in percent.
+    """
+
+    dataset: str
+    model: str
+    member: str
+    sparsity: float
+    distribution: str | None
+    sparsifier: str
+    runs: list[Run]
+    variant: str = ""
+    dense: Row | None = None
+
+    @property
+    def names(self) -> tuple[Hashable, ...]:
+        """Of the method."""
+        return self.member, self.sparsity, self.distribution or "", self.sparsifier
+
+    @property
+    def is_dense(self) -> bool:
+        """The plain dense network, to which the others are compared."""
+        return self.member == "dense" and self.sparsity == 0
+
+    @cached_property
+    def accuracy(self) -> dict[int, float]:
+        """Test top-1 by seed; the mean of several runs of one seed, which are no independent ones."""
+        values: dict[int, list[float]] = defaultdict(list)
+        for run in self.runs:
+            values[run.results["seed"]].append(run.accuracy)
+        return {seed: mean(several) for seed, several in values.items()}
+
+    @property
+    def mean(self) -> float:
+        return mean(self.accuracy.values())
+
+    @property
+    def std(self) -> float | None:
+        return spread(self.accuracy.values())
+
+    @cached_property
+    def difference(self) -> Difference | None:
+        """To dense, in points."""
+        return difference(self.accuracy, self.dense.accuracy) if self.dense else None
+
+    @property
+    def train_flops(self) -> float:
+        """All of a training, in the mean of the runs."""
+        return mean(run.results["flops"]["train_total"] for run in self.runs)
+
+    @cached_property
+    def published(self) -> Published | None:
+        """The paper's figure, for the network that the paper trained: as its config has it, not narrowed."""
+        names = (self.dataset, self.model, self.member, self.sparsity)
+        top1 = _figure(*names, self.sparsifier)
+        if top1 is None or any(_narrows(argument) for run in self.runs for argument in run.arguments or ()):
+            return None
+        dense = _figure(self.dataset, self.model, "dense", 0, "none")
+        return Published(top1, None if self.is_dense or dense is None else top1 - dense)
+
+
+@dataclass
+class Section:
+    """The rows of one network and data set, dense ones first."""
+
+    dataset: str
+    model: str
+    rows: list[Row]
+
+    @property
+    def title(self) -> str:
+        return f"{self.model} on {self.dataset}"
+
+
+def sections(runs: Iterable[Run]) -> list[Section]:
+    """The finished ones of `runs` as tables."""
+    groups: dict[Hashable, list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.state == FINISHED:
+            groups[_frozen(_identity(run) | _common(run) | _method(run))].append(run)
+    tables: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for group in groups.values():
+        by_seed = sorted(group, key=lambda run: (run.results["seed"], str(run.folder)))
+        row = Row(**_identity(group[0]), runs=by_seed)
+        tables[row.dataset, row.model].append(row)
+    return [_section(*names, rows) for names, rows in sorted(tables.items())]
+
+
+def _section(dataset: str, model: str, rows: list[Row]) -> Section:
+    dense = {_frozen(_common(row.runs[0])): row for row in rows if row.is_dense}
+    odd = _odd({row: _common(row.runs[0]) for row in rows})
+    for row in rows:
+        row.dense = None if row.is_dense else dense.get(_frozen(_common(row.runs[0])))
+        alike = _odd({other: _method(other.runs[0]) for other in rows if other.names == row.names})
+        row.variant = " ".join(f"{key}={value}" for key, value in sorted((odd[row] | alike[row]).items()))
+    rows.sort(key=lambda row: (not row.is_dense, row.names, row.variant))
+    return Section(dataset, model, rows)
+
+
+def _odd(settings: dict[Row, dict[str, Any]]) -> dict[Row, dict[str, Any]]:
+    """Of each row the settings that more than half of the rows do not share."""
+    counts = Counter((key, _frozen(value)) for setting in settings.values() for key, value in setting.items())
+    return {
+        row: {key: value for key, value in setting.items() if 2 * counts[key, _frozen(value)] <= len(settings)}
+        for row, setting in settings.items()
+    }
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    keys = ("dataset", "model", "member", "sparsity", "distribution", "sparsifier")
+    return {key: run.results.get(key) for key in keys}
+
+
+def _common(run: Run) -> dict[str, Any]:
+    """What the runs that are compared have in common. Of a run without its config: length and budget."""
+    if not run.config:
+        return {"recipe.epochs": run.results["epochs"], "flops.budget": run.results["flops"]["budget"]}
+    return _nodes(run, COMMON)
+
+
+def _method(run: Run) -> dict[str, Any]:
+    """A network that masks nothing takes nothing from `sparsity`."""
+    return _nodes(run, METHOD if run.results["sparsity"] else METHOD[:2])
+
+
+def _nodes(run: Run, nodes: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in run.config.items() if key.split(".")[0] in nodes and key not in IRRELEVANT}
+
+
+def _frozen(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _narrows(argument: str) -> bool:
+    """An override changes the network that its config describes."""
+    key = argument.lstrip("+~").partition("=")[0]
+    return key.startswith("model.") and key != "model.name"
+
+
+@cache
+def _published() -> list[dict[str, Any]]:
+    return json.loads(files("sparseift").joinpath("published.json").read_text())["figures"]
+
+
+def _figure(dataset: str, model: str, member: str, sparsity: float, sparsifier: str) -> float | None:
+    """Top-1 of the paper, in percent. A figure whose sparsifier is not known stands for all of them."""
+    for figure in _published():
+        names = (figure["dataset"], figure["model"], figure["member"], figure["sparsity"], figure["metric"])
+        if names == (dataset, model, member, sparsity, "top1") and figure["sparsifier"] in (None, sparsifier):
+            return figure["value"]
+    return None

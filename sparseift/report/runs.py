@@ -1,0 +1,196 @@
+"""Run folders as they are found: finished, failed, half-done, or not readable as a run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import UserError
+
+FINISHED, FAILED, HALF_DONE, UNREADABLE = "finished", "failed", "half-done", "unreadable"
+STATES = (FINISHED, FAILED, HALF_DONE, UNREADABLE)
+CONTENTS = {".hydra", "checkpoints", "tensorboard"}  # of a run folder: no runs in there
+
+
+class NotARun(ValueError):
+    """Why a folder can't be read as a run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. detail: why it failed, how far it came, or what can't be read.
+
+    results: results.json, empty unless finished. config: .hydra/config.yaml, flat, with dotted keys; interpolations as
+    they are written. arguments: of sparseift.train, which reproduce the run; None where .hydra is missing. metrics: the
+    rows of metrics.csv, without empty cells.
+    """
+
+    folder: Path
+    state: str
+    detail: str = ""
+    results: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    arguments: tuple[str, ...] | None = None
+    metrics: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def accuracy(self) -> float:
+        """Test top-1 of a finished run in percent."""
+        return 100 * self.results["test"]["acc1"]
+
+    @property
+    def command(self) -> str | None:
+        """The command that reproduces the run."""
+        return _command(self.arguments) if self.arguments is not None else None
+
+    @property
+    def command_to_go_on(self) -> str | None:
+        """The command that finishes a run in its own folder."""
+        if self.arguments is None or self.state not in (FAILED, HALF_DONE):
+            return None
+        own = [argument for argument in self.arguments if not argument.startswith("resume=")]
+        return _command((*own, f"hydra.run.dir={self.folder}", "resume=auto"))
+
+    def series(self, column: str) -> dict[int, float]:
+        """A column of metrics.csv by optimizer step."""
+        return {int(row["step"]): row[column] for row in self.metrics if column in row}
+
+
+def find_runs(paths: Iterable[Path]) -> list[Run]:
+    """Every run folder among `paths` and below them, each once. Raises UserError where a path holds none."""
+    found: dict[Path, Run] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"{path} is not a folder; give run folders, or folders that hold runs")
+        folders = list(_run_folders(path))
+        if not folders:
+            raise UserError(f"no runs in {path}: no folder below it has a .hydra folder or a results.json")
+        for folder in folders:
+            if folder.resolve() not in found:
+                found[folder.resolve()] = read_run(folder)
+    return list(found.values())
+
+
+def read_run(folder: Path) -> Run:
+    """What is in a folder; anything that is wrong with it becomes its state and detail."""
+    try:
+        config, arguments = _hydra(folder)
+        results = _results(folder) if (folder / "results.json").exists() else {}
+        if not config and not results:
+            raise NotARun("neither results.json nor .hydra/config.yaml")
+    except NotARun as error:
+        return Run(folder, UNREADABLE, str(error))
+    try:
+        metrics, damage = _metrics(folder), ""
+    except NotARun as error:
+        metrics, damage = [], str(error)
+    if results:
+        return Run(folder, FINISHED, damage, results, config, arguments, metrics)
+    how_far = damage or _progress(metrics, config)
+    if (folder / "error.txt").exists():
+        return Run(folder, FAILED, f"{_reason(folder)} ({how_far})", {}, config, arguments, metrics)
+    return Run(folder, HALF_DONE, how_far, {}, config, arguments, metrics)
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one with dotted keys."""
+    if not isinstance(tree, dict) or (prefix and not tree):
+        return {prefix: tree} if prefix else {}
+    pairs = (flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in tree.items())
+    return {key: value for pair in pairs for key, value in pair.items()}
+
+
+def _command(arguments: Iterable[str]) -> str:
+    return shlex.join(["python", "-m", "sparseift.train", *arguments])
+
+
+def _run_folders(path: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(path):
+        if ".hydra" in folders or "results.json" in files:
+            yield Path(parent)
+        folders[:] = sorted(name for name in folders if name not in CONTENTS)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotARun(f"{path.name} can't be read: {error}") from error
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    try:
+        results = json.loads(_text(folder / "results.json"))
+        numbers = [results[key] for key in ("sparsity", "seed", "epochs", "steps")] + [results["test"]["acc1"]]
+        numbers += [results["flops"][key] for key in ("budget", "ratio", "train_total")]
+        numbers += [results["params"][key] for key in ("stored", "active")]
+        names = [results[key] for key in ("dataset", "model", "member", "sparsifier")]
+    except json.JSONDecodeError as error:
+        raise NotARun(f"results.json is damaged or cut short: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise NotARun(f"results.json is not that of a run of sparseift: no {error}") from error
+    if not all(isinstance(n, int | float) for n in numbers) or not all(isinstance(name, str) for name in names):
+        raise NotARun("results.json is not that of a run of sparseift: numbers or names are of another type")
+    return results
+
+
+def _hydra(folder: Path) -> tuple[dict[str, Any], tuple[str, ...] | None]:
+    """The flat config, and the arguments that compose it; nothing where there is no .hydra folder."""
+    if not (folder / ".hydra/config.yaml").exists():
+        return {}, None
+    config = _yaml(folder / ".hydra/config.yaml")
+    if not isinstance(config, dict) or not {"member", "sparsity", "sparsifier"} <= config.keys():
+        raise NotARun("a run of another program: its config has no member, sparsity and sparsifier")
+    overrides = _yaml(folder / ".hydra/overrides.yaml") if (folder / ".hydra/overrides.yaml").exists() else None
+    if not isinstance(overrides, list):
+        return flat(config), None
+    return flat(config), (*_config_folders(folder), *map(str, overrides))
+
+
+def _config_folders(folder: Path) -> Iterator[str]:
+    """Folders of configs that were given besides the package's own."""
+    if (folder / ".hydra/hydra.yaml").exists():
+        hydra = flat(_yaml(folder / ".hydra/hydra.yaml"))
+        for source in hydra.get("hydra.runtime.config_sources") or []:
+            if source["provider"] == "command-line":
+                yield from ("--config-dir", source["path"])
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(_text(path))
+    except yaml.YAMLError as error:
+        raise NotARun(f"{path.name} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _metrics(folder: Path) -> list[dict[str, float]]:
+    if not (folder / "metrics.csv").exists():
+        return []
+    try:
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            rows = [{key: float(cell) for key, cell in row.items() if key and cell} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise NotARun(f"metrics.csv is damaged: {error}") from error
+    return [row for row in rows if "step" in row]
+
+
+def _progress(metrics: list[dict[str, float]], config: dict[str, Any]) -> str:
+    """How far a run came that has no results."""
+    epochs = [row["epoch"] for row in metrics if {"epoch", "train/acc1"} <= row.keys()]  # logged where an epoch ends
+    if epochs:
+        return f"{max(epochs) + 1:.0f} of {config.get('recipe.epochs', '?')} epochs trained"
+    return f"in its first epoch, step {max(row['step'] for row in metrics):.0f}" if metrics else "nothing trained"
+
+
+def _reason(folder: Path) -> str:
+    """The last line of error.txt: a mistake told in one, or the end of a traceback."""
+    lines = (folder / "error.txt").read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "error.txt is empty")

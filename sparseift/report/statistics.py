@@ -1,0 +1,65 @@
+"""Means, deviations and honest intervals of few seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean, stdev, variance
+
+from scipy.special import stdtrit
+
+CONFIDENCE = 0.95
+
+
+def spread(values: Iterable[float]) -> float | None:
+    """Standard deviation of a sample (n - 1); None for less than two values."""
+    values = list(values)
+    return stdev(values) if len(values) > 1 else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two means, with its confidence interval, or None where the data has no spread to tell one from.
+
+    how: what the interval rests on, in words.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    how: str
+
+    @property
+    def significant(self) -> bool:
+        """The interval leaves out zero."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+
+
+def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference:
+    """Of two sets of runs by seed, ours - theirs.
+
+    Two or more common seeds: over these, paired, with the t interval of the differences. Else of all runs, with Welch's
+    t interval where both sets have two or more. Runs of one seed see the same images in the same order, so a part of
+    the noise cancels in pairs.
+    """
+    common = sorted(ours.keys() & theirs.keys())
+    if len(common) > 1:
+        pairs = [ours[seed] - theirs[seed] for seed in common]
+        error = stdev(pairs) / sqrt(len(pairs))
+        return Difference(mean(pairs), _interval(mean(pairs), error, len(pairs) - 1), f"{len(pairs)} pairs")
+    if len(ours) > 1 and len(theirs) > 1:
+        gap = mean(ours.values()) - mean(theirs.values())
+        parts = [variance(sample.values()) / len(sample) for sample in (ours, theirs)]
+        scale = sum(part**2 / (len(sample) - 1) for part, sample in zip(parts, (ours, theirs), strict=True))
+        freedom = sum(parts) ** 2 / scale if scale else 0
+        return Difference(gap, _interval(gap, sqrt(sum(parts)), freedom), f"{len(ours)} and {len(theirs)} runs")
+    if common:
+        return Difference(ours[common[0]] - theirs[common[0]], None, "1 pair")
+    return Difference(mean(ours.values()) - mean(theirs.values()), None, f"{len(ours)} and {len(theirs)} runs")
+
+
+def _interval(middle: float, error: float, freedom: float) -> tuple[float, float] | None:
+    if error <= 1e-12 * max(1, abs(middle)):  # equal differences: no noise was seen, which is not to say there is none
+        return None
+    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    return middle - reach, middle + reach

@@ -1,0 +1,188 @@
+"""One table in four forms: for the terminal, as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import StringIO
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from ..summary import ROWS, si
+from .rows import Row, Section
+from .statistics import CONFIDENCE
+
+NOTES = {
+    "settings": "those that most rows do not share.",
+    "top-1": "test accuracy in percent, mean ± standard deviation over seeds.",
+    "to dense": f"difference in points with its {CONFIDENCE:.0%} t interval over seeds: of pairs of one seed where "
+    "there are two or more, else by Welch. One seed, or runs without any spread, give no interval. Bold: the interval "
+    "leaves out zero; with no effect anywhere this still happens by chance in one row of twenty. It says nothing of "
+    "other test images.",
+    "paper": "top-1 of the authors of Sparse-IFT and, in brackets, its distance to their dense network.",
+    "of the budget": "FLOPs of a sample, as a share of those of the dense network that is replaced.",
+}
+"""What the columns mean, as far as their titles don't say it."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """text: the cell of a row; where all are empty, the column is left out. strong: whether it is set in bold."""
+
+    title: str
+    text: Callable[[Row], str]
+    number: bool = True
+    strong: Callable[[Row], bool] = lambda row: False
+
+
+def fact(name: str) -> Callable[[Row], str]:
+    """What the summary of a run says; the same for all runs of a row."""
+    return lambda row: ROWS[name](row.runs[0].results)
+
+
+def plus_minus(row: Row) -> str:
+    return f"{row.mean:.2f}" if row.std is None else f"{row.mean:.2f} ± {row.std:.2f}"
+
+
+def gain(row: Row) -> str:
+    if row.difference is None:
+        return ""
+    interval = row.difference.interval
+    return f"{row.difference.mean:+.2f}" + (f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else "")
+
+
+def paper(row: Row) -> str:
+    if row.published is None:
+        return ""
+    gain = row.published.gain
+    return f"{row.published.top1:.1f}" + ("" if gain is None else f" ({gain:+.1f})")
+
+
+COLUMNS = (
+    Column("member", lambda row: row.member, number=False),
+    Column("sparsity", fact("sparsity"), number=False),
+    Column("sparsifier", lambda row: row.sparsifier, number=False),
+    Column("settings", lambda row: row.variant, number=False),
+    Column("seeds", lambda row: str(len(row.accuracy))),
+    Column("top-1", plus_minus),
+    Column("to dense", gain, strong=lambda row: row.difference is not None and row.difference.significant),
+    Column("over", lambda row: row.difference.how if row.difference else "", number=False),
+    Column("paper", paper),
+    Column("of the budget", fact("of the budget")),
+    Column("training FLOPs", lambda row: si(row.train_flops)),
+    Column("stored", fact("stored parameters")),
+    Column("active", fact("active parameters")),
+)
+
+
+def columns(section: Section) -> list[Column]:
+    """Those with something to say."""
+    return [column for column in COLUMNS if any(column.text(row) for row in section.rows)]
+
+
+def terminal(section: Section, console: Console) -> Table:
+    """As many columns as fit, from the left; all of them where the output is not a terminal."""
+    shown = columns(section)
+    table = _rich(section, shown)
+    while console.is_terminal and len(shown) > 1 and _width(table, console) > console.width:
+        shown = shown[:-1]
+        table = _rich(section, shown)
+    return table
+
+
+def _rich(section: Section, shown: list[Column]) -> Table:
+    table = Table(title=section.title, box=box.SIMPLE_HEAD)
+    for column in shown:
+        table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
+    for row in section.rows:
+        table.add_row(*(Text(column.text(row), "bold" if column.strong(row) else "") for column in shown))
+    return table
+
+
+def _width(table: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+
+
+def markdown(section: Section) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    shown = columns(section)
+    lines = [line(c.title for c in shown), line("---:" if c.number else "---" for c in shown)]
+    for row in section.rows:
+        texts = ((column.text(row).replace("|", r"\|"), column.strong(row)) for column in shown)
+        lines.append(line(f"**{text}**" if strong else text for text, strong in texts))
+    return "\n".join(lines) + "\n"
+
+
+def latex(section: Section) -> str:
+    """A table environment for the package booktabs."""
+    shown = columns(section)
+    notes = " ".join(f"{column.title}: {NOTES[column.title]}" for column in shown if column.title in NOTES)
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        r"  \small",
+        rf"  \caption{{{_latex(section.title)}. {_latex(notes)}}}",
+        rf"  \begin{{tabular}}{{{''.join('r' if column.number else 'l' for column in shown)}}}",
+        r"    \toprule",
+        "    " + " & ".join(_latex(column.title) for column in shown) + r" \\",
+        r"    \midrule",
+    ]
+    for row in section.rows:
+        texts = ((_latex(column.text(row)), column.strong(row)) for column in shown)
+        lines.append("    " + " & ".join(rf"\textbf{{{text}}}" if strong else text for text, strong in texts) + r" \\")
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]) + "\n"
+
+
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+
+
+def _latex(text: str) -> str:
+    text = re.sub(r"[\\{}$&#%_~^]", lambda found: LATEX.get(found[0], "\\" + found[0]), text)
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text).replace("±", r"$\pm$")
+
+
+def csv_text(sections: Iterable[Section]) -> str:
+    """All rows of all sections as plain numbers."""
+    records = [_record(row) for section in sections for row in section.rows]
+    out = StringIO(newline="")
+    if records:
+        writer = csv.DictWriter(out, records[0])
+        writer.writeheader()
+        writer.writerows(records)
+    return out.getvalue()
+
+
+def _record(row: Row) -> dict[str, object]:
+    results = row.runs[0].results
+    difference, interval = row.difference, (row.difference and row.difference.interval) or (None, None)
+    return {
+        "dataset": row.dataset,
+        "model": row.model,
+        "member": row.member,
+        "sparsity": row.sparsity,
+        "distribution": row.distribution,
+        "sparsifier": row.sparsifier,
+        "settings": row.variant,
+        "seeds": " ".join(map(str, row.accuracy)),
+        "top1_mean": row.mean,
+        "top1_std": row.std,
+        "to_dense": difference and difference.mean,
+        "to_dense_low": interval[0],
+        "to_dense_high": interval[1],
+        "to_dense_over": difference and difference.how,
+        "flops": results["flops"].get("forward"),
+        "flops_ratio": results["flops"]["ratio"],
+        "train_flops": row.train_flops,
+        "params_stored": results["params"]["stored"],
+        "params_active": results["params"]["active"],
+        "paper_top1": row.published and row.published.top1,
+        "paper_gain": row.published and row.published.gain,
+    }

@@ -1,0 +1,125 @@
+"""What is drawn is what was measured; what can't be drawn says why."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from sparseift.report.figures import draw
+from sparseift.report.rows import sections
+from sparseift.report.runs import find_runs
+from sparseift.report.style import inline, looks, save
+
+from .conftest import WIDE
+from .folders import write_metrics, write_run
+
+OKABE_ITO = {"#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"}
+
+
+@pytest.fixture
+def drawn(runs):
+    (section,) = sections(runs)
+    return {figure.name.removeprefix("digits_resnet18_cifar_"): figure for figure in draw(section)}
+
+
+def test_what_there_is_data_for(drawn) -> None:
+    assert {name for name, figure in drawn.items() if figure.figure} == {
+        "accuracy_flops",
+        "accuracy_sparsity",
+        "density_depth",
+        "exploration",
+    }
+    assert "spectral gap" in drawn["spectral_gap"].reason
+
+
+def test_left_out_where_nothing_is_sparse(tmp_path) -> None:
+    write_run(tmp_path / "dense")
+    (section,) = sections(find_runs([tmp_path]))
+    reasons = {figure.title: figure.reason for figure in draw(section) if not figure.figure}
+    assert len(reasons) == 4 and all(reasons.values())
+
+
+def test_accuracy_against_flops(drawn) -> None:
+    way, end = drawn["accuracy_flops"].figure.axes
+    mean = 100 * sum(WIDE.values()) / 3
+    expected = np.array([(61e6 * share, mean * share) for share in (0.25, 0.5, 0.75, 1)])
+    assert any(np.allclose(line.get_xydata(), expected) for line in way.lines)
+    points = [line.get_xydata()[0] for line in end.lines if line.get_marker() in "os^D"]
+    assert any(y == pytest.approx(mean) for _, y in points)
+    assert all(abs(x / 61e6 - 1) <= 0.05 + 1e-9 for x, _ in points)
+
+
+def test_the_dense_band_and_error_bars(drawn) -> None:
+    (axes,) = drawn["accuracy_sparsity"].figure.axes
+    (band,) = axes.patches
+    (_, low), (_, high) = band.get_extents().transformed(axes.transData.inverted()).get_points()
+    assert (low, high) == pytest.approx((90, 92))  # 91 with a deviation of 1
+    stems = [segment[:, 1] for bars in axes.collections for segment in bars.get_segments()]
+    assert any(list(stem) == pytest.approx([93.8333 - 0.7638, 93.8333 + 0.7638], abs=1e-3) for stem in stems)
+
+
+def test_density_by_depth(drawn) -> None:
+    (axes,) = drawn["density_depth"].figure.axes
+    assert len(axes.lines) == 2  # the dense rows mask nothing
+    for line in axes.lines:
+        assert list(line.get_ydata()) == [1, 0.25, 1]
+        assert list(line.get_xdata()) == pytest.approx([1 / 6, 3 / 6, 5 / 6])
+
+
+def test_exploration(drawn) -> None:
+    (axes,) = drawn["exploration"].figure.axes
+    assert axes.get_title() == "share of the mask replaced at an update"
+    (line,) = axes.lines
+    assert list(line.get_xdata()) == pytest.approx([0.25, 0.5, 0.75, 1]) and set(line.get_ydata()) == {0.1}
+
+
+def test_every_topology_series_of_the_whole_network_is_a_panel(tmp_path) -> None:
+    columns = {"masks/replaced": 0.2, "masks/itop": 0.5, "masks/hamming": 0.3, "masks/itop/layer1": 0.1}
+    columns |= {"masks/spectral_gap": 2.5, "masks/drop_fraction": 0.3}
+    for seed in (0, 1):
+        write_run(tmp_path / str(seed), "x", 0.9, seed, sparsity=0.5, sparsifier="set", columns=columns)
+    (section,) = sections(find_runs([tmp_path]))
+    figures = {figure.title: figure.figure for figure in draw(section)}
+    titles = [axes.get_title() for axes in figures["Exploration"].axes]
+    assert titles == ["share of weights ever active (ITOP)", "share of the mask replaced at an update", "hamming"]
+    (axes,) = figures["Spectral gap and accuracy"].axes
+    assert [line.get_xydata().tolist() for line in axes.lines] == [[[2.5, 90], [2.5, 90]]]
+
+
+def test_the_spectral_gap_is_the_last_one_measured(tmp_path) -> None:
+    folder = write_run(tmp_path / "a", "x", 0.9, sparsity=0.5, sparsifier="set")
+    write_metrics(folder, [{"step": step, "masks/spectral_gap": gap} for step, gap in ((9, 3.0), (29, 2.0), (19, 1.0))])
+    (section,) = sections(find_runs([tmp_path]))
+    (axes,) = draw(section)[-1].figure.axes
+    assert axes.lines[0].get_xydata().tolist() == [[2, 90]]
+
+
+def test_looks_differ_in_more_than_colour(runs) -> None:
+    (section,) = sections(runs)
+    styles = list(looks(section.rows).values())
+    assert {to_hex(look.colour) for look in styles[1:]} <= OKABE_ITO
+    assert styles[1].colour == styles[2].colour
+    assert styles[1].marker != styles[2].marker and styles[1].line != styles[2].line
+
+
+def test_files(drawn, tmp_path) -> None:
+    for name in ("accuracy_flops", "exploration"):
+        save(drawn[name].figure, tmp_path / name)
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert ET.parse(tmp_path / f"{name}.svg").getroot().tag.endswith("svg")
+
+
+def test_inline_svg(drawn, tmp_path) -> None:
+    save(drawn["accuracy_flops"].figure, tmp_path / "figure")
+    text = inline((tmp_path / "figure.svg").read_text(), 'An "apt" <title>')
+    root = ET.fromstring(text)
+    assert root.get("role") == "img" and root.get("aria-label") == 'An "apt" <title>'
+    assert "viewBox" in root.attrib and "width" not in root.attrib and "height" not in root.attrib
+    parts = {element.get("data-row") for element in root.iter()} - {None}
+    assert parts == {"0", "1", "2"}
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
+    assert "currentColor" in text and "#1c2126" not in text and "#ffffff" not in text
+    assert not re.search(r"<metadata|<image|<script", text)

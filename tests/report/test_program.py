@@ -1,0 +1,136 @@
+"""The programs as they are typed."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+import sparseift
+from sparseift.cli import config_folder
+
+from .folders import write_run
+
+SOURCE = Path(sparseift.__file__).parents[1]
+
+
+def program(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", f"sparseift.{name}", *map(str, arguments)]
+    environment = {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "PATH": "", "HOME": str(cwd)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def test_report(sweep, tmp_path) -> None:
+    write_run(sweep / "late", finished=False, epochs=1)
+    run = program("report", "sweep", "--out", "here", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "10 run folders: 9 finished, 1 half-done" in run.stdout
+    assert "sweep/late: half-done, 1 of 4 epochs trained" in run.stdout
+    assert run.stdout.rstrip().endswith("open here/report.html")
+    found = {path.relative_to(tmp_path / "here").as_posix() for path in (tmp_path / "here").rglob("*")}
+    assert {"report.html", "report.md", "table.csv", "table.tex"} <= found
+    assert {Path(name).suffix for name in found if name.startswith("figures/")} == {".png", ".svg"}
+
+
+def test_the_same_runs_give_the_same_files(sweep, tmp_path) -> None:
+    for name in ("one", "two"):
+        assert program("report", "sweep", "--out", name, cwd=tmp_path).returncode == 0
+    for path in (tmp_path / "one").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("report",), "the following arguments are required: runs; see --help"),
+        (("compare", "sweep/dense0"), "arguments are required: B"),
+        (("report", "nowhere"), "nowhere is not a folder"),
+        (("report", "empty"), "no runs in empty"),
+        (("report", "sweep", "--out", "file/x"), "can't write to file/x"),
+        (("compare", "sweep/dense0", "empty"), "empty is not a run folder"),
+        (("compare", "sweep/dense0", "nowhere"), "nowhere is not a run folder"),
+    ],
+)
+def test_mistakes_in_one_line(sweep, tmp_path, arguments, told) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    run = program(*arguments, cwd=tmp_path)
+    assert run.returncode == 2 and run.stdout == ""
+    assert run.stderr.startswith("sparseift: ") and run.stderr.count("\n") == 1 and told in run.stderr
+
+
+def test_compare(sweep, tmp_path) -> None:
+    run = program("compare", "sweep/dense0", "sweep/wide1", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    lines = {line.split("│")[1].strip(): line.split("│")[2:4] for line in run.stdout.splitlines() if "│" in line}
+    assert [cell.strip() for cell in lines["member._target_"]] == [
+        "sparseift.members.dense",
+        "sparseift.members.sparse_wide",
+    ]
+    assert [cell.strip() for cell in lines["layer1.0.conv1"]] == [
+        "400 of 400 (1.0000), 3 k",
+        "100 of 400 (0.2500), 3 k",
+    ]
+    assert "conv1" not in lines and "recipe.epochs" not in lines
+    assert [cell.strip() for cell in lines["test top-1"]] == ["90.00 %", "94.00 %"]
+    assert "B - A: +4.00 points" in run.stdout
+
+
+def test_compare_with_a_run_that_is_not_finished(sweep, tmp_path) -> None:
+    write_run(sweep / "late", seed=5, finished=False, epochs=1)
+    run = program("compare", "sweep/dense0", "sweep/late", cwd=tmp_path)
+    assert run.returncode == 0
+    assert "B: sweep/late, half-done, 1 of 4 epochs trained" in run.stdout
+    assert "seed" in run.stdout and "top-1" not in run.stdout
+
+
+def test_compare_shows_brackets_as_they_are(sweep, tmp_path) -> None:
+    write_run(sweep / "odd [red]", config={"sparsity": {"include": "[bold]", "level": 0.75}})
+    run = program("compare", "sweep/dense0", "sweep/odd [red]", cwd=tmp_path)
+    assert "B: sweep/odd [red], finished" in run.stdout and "[bold]" in run.stdout
+
+
+def test_compare_a_run_with_itself(sweep, tmp_path) -> None:
+    run = program("compare", "sweep/wide0", "sweep/wide0", cwd=tmp_path)
+    assert run.stdout.count("no difference") == 2 and "+0.00 points" in run.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A sweep of two real runs, and a job that fails."""
+    folder = tmp_path_factory.mktemp("real")
+    quick = ["dataset=digits", "trainer=cpu", "model.base_width=4", "dataset.batch_size=256", "recipe.epochs=1"]
+    quick += ["export=false", "sparsifier.update_interval=2", "hydra.sweep.dir=sweep"]
+    run = program("train", "-m", *quick, "member=dense,sparse_wide", "sparsifier=rigl", "sparsity=0.75,2", cwd=folder)
+    assert run.returncode == 1, run.stderr
+    return folder
+
+
+def test_real_runs(trained) -> None:
+    run = program("report", "sweep", cwd=trained)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "4 run folders: 2 finished, 2 failed" in run.stdout
+    results = [json.loads(path.read_text()) for path in sorted((trained / "sweep").glob("*/results.json"))]
+    table = (trained / "report/table.csv").read_text().splitlines()
+    assert len(table) == 3
+    for result, line in zip(results, table[1:], strict=True):
+        assert result["member"] in line and str(100 * result["test"]["acc1"]) in line
+    page = (trained / "report/report.html").read_text()
+    assert "Density by depth" in page and "share of the mask replaced at an update" in page
+
+
+def test_the_command_composes_the_very_config(trained) -> None:
+    """By Hydra itself: the arguments of a row's command give the config that the run was made with."""
+    from sparseift.report.runs import find_runs
+
+    for run in find_runs([trained / "sweep"]):
+        python, module, program, *overrides = shlex.split(run.command)
+        assert (python, module, program) == ("python", "-m", "sparseift.train")
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            again = OmegaConf.to_container(compose("train", overrides))
+        assert again == yaml.safe_load((run.folder / ".hydra/config.yaml").read_text())
