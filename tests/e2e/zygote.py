@@ -6,7 +6,7 @@ Reads jobs from standard input, one JSON object a line, and answers each with it
 
 import atexit
 import gc
-import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -39,7 +39,8 @@ def become(job: dict) -> int:
     os.environ.update(job["env"])
     sys.argv = [job["module"], *job["arguments"]]
     try:
-        importlib.import_module(job["module"]).main()
+        package = importlib.util.find_spec(job["module"]).submodule_search_locations
+        importlib.import_module(job["module"] + (".__main__" if package else "")).main()
     except SystemExit as end:
         return end.code or 0
     except BaseException:
