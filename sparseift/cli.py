@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
+from .sweep import resumed
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException, OSError)
 """What a person can put right: the input, or the machine's files."""
@@ -68,7 +69,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
     """Compose the config from the command line and call `task` with it, once or once a job of a sweep.
 
     What a user can put right is told in one line, with exit code 2. A job of a sweep that fails does not stop the
-    others; the exit code is then 1.
+    others, unless `sweep.stop_on_failure`; the exit code is then 1.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions come through to here
     failed: list[str] = []
@@ -85,17 +86,26 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
                 traceback.print_exc()
             failed.append(f"job {HydraConfig.get().job.num} ({_overrides()}): {one_line(error)}")
             print(f"sparseift: {failed[-1]}", file=sys.stderr)
+            if config.sweep.stop_on_failure:
+                sys.exit(1)
+            raise  # to Hydra, which runs the other jobs and then raises it again here
 
+    arguments = sys.argv[1:]
+    sweep = bool({"-m", "--multirun"} & set(arguments))
     with one_line_errors():
-        if {"-h", "--help"} & set(sys.argv[1:]):
+        if {"-h", "--help"} & set(arguments):
             print(help_page(description))
             return
-        if {"-m", "--multirun"} & set(sys.argv) and {"-c", "--cfg"} & set(sys.argv):
+        if sweep and {"-c", "--cfg"} & set(arguments):
             raise UserError("--cfg shows the config of one run: leave out -m")
-        overrides = [argument for argument in sys.argv[1:] if _is_override(argument)]
-        options = [argument for argument in sys.argv[1:] if not _is_override(argument)]
-        sys.argv[1:] = options + [plain_choice(override) for override in overrides]  # Hydra takes them in one piece
-        hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
+        overrides = [plain_choice(argument) for argument in arguments if _is_override(argument)]
+        options = [argument for argument in arguments if not _is_override(argument)]
+        sys.argv[1:] = options + (resumed(overrides) if sweep else overrides)  # Hydra takes overrides in one piece
+        try:
+            hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
+        except Exception:
+            if not failed:
+                raise
     if failed:
         print(f"sparseift: {len(failed)} of the jobs failed:", *failed, sep="\n  ", file=sys.stderr)
         sys.exit(1)

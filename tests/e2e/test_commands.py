@@ -122,6 +122,38 @@ def test_a_job_that_fails_does_not_stop_the_sweep(program, tmp_path) -> None:
     assert "1 of the jobs failed" in outcome.err and "Traceback" not in outcome.err
 
 
+def test_a_sweep_ends_with_the_first_failure_if_asked(program, tmp_path) -> None:
+    arguments = ["-m", *quick(*FEW, "sparsity=0.5,1.5,0.75", "sweep.stop_on_failure=true", "hydra.sweep.dir=sweep")]
+    outcome = program("sparseift.train", arguments, tmp_path)
+    assert outcome.code == 1 and "Traceback" not in outcome.err, outcome
+    done, failed = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert (done / "results.json").exists() and (failed / "error.txt").exists()
+
+
+def test_a_sweep_that_is_said_again_does_what_is_missing(program, tmp_path) -> None:
+    """One job is finished, one was stopped after an epoch, one has failed."""
+    said = ["-m", *quick(TINY, "recipe.epochs=2", "seed=0,1,2")]
+    assert program("sparseift.train", said, tmp_path).code == 0
+    assert program("sparseift.train", [*said, "sparsifier=set"], tmp_path).code == 0  # newer, and another one
+    [first, _] = sorted((tmp_path / "multirun").iterdir())
+    jobs = sorted(path for path in first.iterdir() if path.is_dir())
+    whole = [lasting(job) for job in jobs]
+    when = (jobs[0] / "results.json").stat().st_mtime_ns
+    (jobs[1] / "results.json").unlink()
+    (jobs[1] / "checkpoints/previous.ckpt").replace(jobs[1] / "checkpoints/last.ckpt")
+    for path in sorted(jobs[2].rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (jobs[2] / "error.txt").write_text("no reason\n")
+
+    outcome = program("sparseift.train", [*said, "sweep.resume=true"], tmp_path)
+    assert outcome.code == 0, outcome
+    assert len(list((tmp_path / "multirun").iterdir())) == 2
+    assert [lasting(job) for job in jobs] == whole
+    assert (jobs[0] / "results.json").stat().st_mtime_ns == when
+    assert outcome.out.count("epoch 1/2") == 1 and outcome.out.count("epoch 2/2") == 2
+    assert not (jobs[2] / "error.txt").exists()
+
+
 def test_the_error_of_a_job_is_gone_when_it_succeeds(program, tmp_path) -> None:
     """A sweep is repeated in its folder with resume=auto until nothing is missing."""
     job = [*FEW, "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${seed}", "resume=auto", "seed=0,1"]

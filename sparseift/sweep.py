@@ -1,0 +1,33 @@
+"""The folder of a sweep that is said again: the one of the newest sweep with the same overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+RESUME = "sweep.resume=true"
+ROOT = Path("multirun")
+"""Where sweeps are, as conf/train.yaml says."""
+
+
+def resumed(overrides: Sequence[str]) -> list[str]:
+    """The overrides of a sweep, with what makes it go on if RESUME is among them: its folder, and resume=auto."""
+    overrides = list(overrides)
+    if RESUME not in [override.lower() for override in overrides]:
+        return overrides
+    added = ["resume=auto"]
+    if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
+        earlier = [file.parent for file in ROOT.glob("*/multirun.yaml") if _overrides_in(file) == _said(overrides)]
+        added += [f"hydra.sweep.dir={max(earlier)}"] if earlier else []
+    return [*overrides, *added]
+
+
+def _overrides_in(file: Path) -> list[str]:
+    return _said(OmegaConf.load(file).hydra.overrides.task)
+
+
+def _said(overrides: Sequence[str]) -> list[str]:
+    """What decides which jobs there are."""
+    return sorted(override for override in overrides if not override.startswith(("sweep.", "hydra.", "resume=")))
