@@ -21,8 +21,8 @@ class MaskCallback(pl.Callback):
     where an update is due.
 
     It acts where Lightning has the gradients final: summed over micro-batches, averaged over ranks, unscaled, not yet
-    clipped. So every rank sees the same growth scores and moves its masks alike. A step whose gradients are not
-    finite moves nothing by them.
+    clipped. So every rank sees the same growth scores and moves its masks alike, which is verified. A step whose
+    gradients are not finite moves nothing by them.
 
     probed: samples of all ranks that the masks at the start were computed from, forward and backward.
     """
@@ -45,6 +45,7 @@ class MaskCallback(pl.Callback):
             self.sparsifier.start(self.masks, self.plan, self.seed, probe)
             self.probed = probe.samples * trainer.world_size if probe else 0
         self.masks.apply()
+        self._verify(trainer)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
@@ -52,6 +53,7 @@ class MaskCallback(pl.Callback):
         step = trainer.global_step + 1
         if self.sparsifier.due(step, self._total):
             moved = self.sparsifier.update(self.masks, trainer.optimizers, step, self._total, self.seed)
+            self._verify(trainer)
             self._news = {
                 "masks/drop_fraction": self.sparsifier.fraction(step, self._total),
                 "masks/replaced": moved / sum(self.masks.active.values()),
@@ -88,6 +90,18 @@ class MaskCallback(pl.Callback):
         if self.state_key not in checkpoint.get("callbacks", {}):
             raise UserError(
                 "the checkpoint has no masks: it is not of a sparse run, and a sparse run can't go on from it"
+            )
+
+    def _verify(self, trainer: pl.Trainer) -> None:
+        """Masks that differ between ranks would train a network that no rank has: end the run before they do."""
+        if trainer.world_size == 1:
+            return
+        own = self.masks.checksums()
+        of_all = trainer.strategy.all_gather(torch.tensor(list(own.values()), device=trainer.strategy.root_device))
+        different = [name for name, sums in zip(own, of_all.T, strict=True) if sums.unique().numel() > 1]
+        if different:
+            raise RuntimeError(
+                f"ranks have different masks of {', '.join(different)} in step {trainer.global_step + 1}"
             )
 
     def _probe(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Probe:

@@ -1,4 +1,7 @@
-"""sparseift.train on two ranks, each of which notes its masks and the images it trained on in rank_N.json."""
+"""sparseift.train on two ranks, each of which notes its masks and the images it trained on in rank_N.json.
+
+With CORRUPT=LAYER in the environment, the mask of that layer is another one on rank 1 from the third step on.
+"""
 
 import json
 import os
@@ -19,6 +22,15 @@ def main() -> None:
         with open(os.path.join(trainer.default_root_dir, f"rank_{trainer.global_rank}.json"), "w") as file:
             json.dump(seen, file)
 
+    def on_train_batch_start(self, trainer, *_) -> None:
+        if trainer.global_rank == 1 and trainer.global_step == 2:
+            for callback in trainer.callbacks:
+                if isinstance(callback, MaskCallback):
+                    mask = callback.masks[os.environ["CORRUPT"]]
+                    callback.masks[os.environ["CORRUPT"]] = mask.flip(0)
+
+    if "CORRUPT" in os.environ:
+        RngState.on_train_batch_start = on_train_batch_start
     RngState.on_train_batch_end = on_train_batch_end
     MaskCallback.on_train_end = on_train_end
     train.main()

@@ -67,6 +67,29 @@ def test_growth_is_by_the_gradients_of_all_ranks(two_ranks, trained) -> None:
     assert results(two_ranks / "run")["flops"] == results(one)["flops"]
 
 
+@pytest.mark.parametrize("how", ["sparsifier=set", "sparsifier=static", "trainer.accumulate_grad_batches=2"])
+def test_masks_are_those_of_one_process(trained, tmp_path, how: str) -> None:
+    options = [option for option in NET if how != "sparsifier=static" or "sparsifier" not in option]
+    devices = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
+    command = [sys.executable, "-m", "sparseift.train", *quick(*options, *devices, how), "hydra.run.dir=run"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, Outcome(done.returncode, done.stdout, done.stderr)
+    one = trained(*options, "dataset.batch_size=128", how)
+    assert results(tmp_path / "run")["masks_sha256"] == results(one)["masks_sha256"]
+    assert results(tmp_path / "run")["val"] == pytest.approx(results(one)["val"], abs=1e-3)
+
+
+def test_a_mask_that_differs_between_ranks_ends_the_run(tmp_path) -> None:
+    """It is the very next update that tells, in step 4."""
+    overrides = quick(*NET, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
+    command = [sys.executable, str(HERE / "ranks_run.py"), *overrides, "hydra.run.dir=run"]
+    env = environment(CORRUPT="3")
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "ranks have different masks of 3 in step 4" in (tmp_path / "run/error.txt").read_text()
+    assert not (tmp_path / "run/results.json").exists()
+
+
 def sweep_on_two_ranks(*overrides: str) -> list[str]:
     devices = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
     return [sys.executable, "-m", "sparseift.train", "-m", *quick(*NET, *devices, *overrides), "hydra.sweep.dir=sweep"]
