@@ -126,8 +126,9 @@ class Trace:
         return self._sole_successor(name, _is_norm)
 
     def activation_after(self, name: str) -> tuple[nn.Module | None, str | None]:
-        """The non-linearity that the output of a layer meets before the next layer, and its module's name if that
-        module directly follows the layer (or its norm), runs once and is read by nothing else.
+        """The non-linearity that the output of a layer meets before the next layer, and the name of the module that
+        applies it, if that is the layer's norm or within it, or if it directly follows the layer (or its norm), runs
+        once and is read by nothing else.
 
         Sums, norms, dropout and reshaping are looked through: the second convolution of a residual block ends in the
         activation after the addition.
@@ -138,7 +139,8 @@ class Trace:
             value = frontier.pop(0)
             for call in self.consumers[value]:
                 if call.func in ACTIVATIONS:
-                    return self._activation_module(call), self._direct_activation(name)
+                    within = f"{call.module}.".startswith(f"{self.norm_after(name)}.")
+                    return self._activation_module(call), call.module if within else self._direct_activation(name)
                 if not self.is_layer(call):
                     frontier += [v for v in call.outputs if v not in seen]
                     seen.update(call.outputs)
