@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, combinations
+from itertools import accumulate, chain, combinations
+from operator import mul
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ from .resize import channels_of, resize_layer_, resize_norm_
 FAILURES = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 MOST_CHANGES = 3  # arguments of one call that change together
 MOST_RUNS = 400
+RESHAPES = {"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"}
 GROUPS = 6  # place of the groups among the arguments of a convolution
 
 
@@ -88,8 +90,10 @@ class Following(Watching):
     ):
         runner = meta_copy(net).eval()
         reference = _Reference(runner)
-        with torch.no_grad(), reference:
-            runner(*args, **kwargs)
+        with torch.no_grad():
+            runner(*args, **kwargs)  # what the code computes once and keeps is then there in every run that follows
+            with reference:
+                runner(*args, **kwargs)
         reference.close()
         super().__init__(runner)
         self.net = runner
@@ -99,7 +103,6 @@ class Following(Watching):
         self.reference = reference.steps
         self.layers = layers_by_weight(runner)
         self.done: set[nn.Module] = set()
-        self.strict: set[nn.Module] = set()  # modules where what a reshape leaves open (-1) is not a width
         self.scaled: set[tuple] = set()  # once each: code may go on with what it read before the change
         self.initial = Initializer(())
         mark(runner)
@@ -138,7 +141,7 @@ class Following(Watching):
         except FAILURES as error:
             result = self._changed(func, args, kwargs, error)
         else:
-            if tensor_leaves(result) and self._left_behind(args, kwargs, result):
+            if tensor_leaves(result) and self._left_behind(func, args, kwargs, result):
                 result = self._changed(func, args, kwargs, None, result)
         if results := tensor_leaves(result):
             self._note(func, args, kwargs, results)
@@ -162,17 +165,13 @@ class Following(Watching):
     def _note(self, func, args: tuple, kwargs: dict, results: list[Tensor]) -> None:
         if func.__name__ != self._step().name:
             raise UserError(f"sparse_wide: {self._where()} takes another path through its code when its width changes")
-        for shape, before in zip(_shapes(results), self._step().results, strict=False):
-            if shape.numel() > before.numel() * self.factor:
-                if self.stack and self.stack[-1] not in self.strict:
-                    self.strict.add(self.stack[-1])
-                    raise _Again  # with its reshapes read in another way
-                raise UserError(
-                    f"sparse_wide: {self._where()} makes {tuple(shape)} of what was {tuple(before)}: a width has gone "
-                    "into another dimension"
-                )
-        self.position += 1
         inputs = tensor_leaves((args, kwargs))
+        if not self._keeps_places(func, inputs, results):
+            raise UserError(
+                f"sparse_wide: {self._where()} makes {tuple(results[0].shape)} of what was "
+                f"{tuple(self._step().results[0])}: a width has gone into another dimension"
+            )
+        self.position += 1
         self.keep.append(results)
         for result in results:
             if any(id(tensor) in self.active for tensor in inputs):
@@ -240,21 +239,28 @@ class Following(Watching):
 
     # Everything else -------------------------------------------------------------------------------------------------
 
-    def _left_behind(self, args: tuple, kwargs: dict, result: Any) -> bool:
-        """Whether a number of the code kept results at old shapes although an argument has changed: x[:, :width]."""
-        if not any(isinstance(leaf, Marked) for leaf in leaves_in((args, kwargs))):
+    def _left_behind(self, func, args: tuple, kwargs: dict, result: Any) -> bool:
+        """Whether a number of the code kept results at old shapes although an argument has changed, x[:, :width], or
+        a reshape put a width into a dimension that was none, which it left open."""
+        inputs = tensor_leaves((args, kwargs))
+        if _shapes(inputs) == self._step().arguments:
             return False
-        step = self._step()
-        changed = _shapes(tensor_leaves((args, kwargs))) != step.arguments
-        return changed and not (self._scaled(result) and self._left_open_alone(args, result))
-
-    def _left_open_alone(self, args: tuple, result: Any) -> bool:
-        """Whether a dimension that a reshape leaves open is what it was; asked only in `strict` modules."""
-        sizes = list(args[1]) if len(args) == 2 and isinstance(args[1], tuple | list) else list(args[1:])
-        if not self.stack or self.stack[-1] not in self.strict or not isinstance(result, Tensor) or -1 not in sizes:
+        if not self._keeps_places(func, inputs, tensor_leaves(result)):
             return True
-        place = sizes.index(-1)
-        return result.dim() != len(sizes) or result.shape[place] == self._step().results[0][place]
+        return any(isinstance(leaf, Marked) for leaf in leaves_in((args, kwargs))) and not self._scaled(result)
+
+    def _keeps_places(self, func, inputs: list[Tensor], results: list[Tensor]) -> bool:
+        """Whether a reshape merges and splits the dimensions that it did: where its first dimensions held as many
+        elements before as after, they still do. True of all other calls."""
+        step = self._step()
+        if func.__name__ not in RESHAPES or not step.arguments:
+            return True
+        old, new = (list(accumulate(shape, mul)) for shape in (step.arguments[0], step.results[0]))
+        old_now, new_now = (list(accumulate(shape, mul)) for shape in _shapes([inputs[0], results[0]]))
+        if (len(old), len(new)) != (len(old_now), len(new_now)):
+            return False
+        ends = ((i, j) for i, count in enumerate(old) for j, other in enumerate(new) if count == other > 1)
+        return all(old_now[i] == new_now[j] for i, j in ends)
 
     def _scaled(self, result: Any, at_all: bool = True) -> bool:
         """Whether every result has the dimensions of the reference or `factor` times these, and some have changed, if
@@ -283,7 +289,9 @@ class Following(Watching):
                 result = func(*new_args, **new_kwargs)
             except FAILURES:
                 continue
-            if self._scaled(result, at_all=error is None) and self._left_open_alone(new_args, result):
+            if self._scaled(result, at_all=error is None) and self._keeps_places(
+                func, tensor_leaves((new_args, new_kwargs)), tensor_leaves(result)
+            ):
                 self._commit(chosen)
                 return result
         if error is None:
