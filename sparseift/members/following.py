@@ -28,7 +28,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ..errors import UserError
 from ..meta import first_line, meta_copy, tensor_leaves
-from ..trace import LAYER_FUNCTIONS, LAYERS, NORMS, Watching, layers_by_weight
+from ..trace import LAYER_FUNCTIONS, LAYERS, NORMS, Trace, Watching, layers_by_weight
 from .adopt import own_tensors
 from .initial import Initializer, stretched
 from .marks import Knob, Marked, leaves_in, mark, unmark
@@ -80,15 +80,9 @@ class Following(Watching):
     """The second run. outputs: the new number of output channels of a layer, given its name and whether what arrives
     at it has changed, or comes straight from the network's inputs."""
 
-    def __init__(
-        self,
-        net: nn.Module,
-        args: tuple,
-        kwargs: dict,
-        factor: Fraction,
-        outputs: Callable[[str, bool, bool], int],
-    ):
-        runner = meta_copy(net).eval()
+    def __init__(self, record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool], int]):
+        runner = meta_copy(record.net).train(record.training)
+        args, kwargs = record.example
         reference = _Reference(runner)
         with torch.no_grad():
             runner(*args, **kwargs)  # what the code computes once and keeps is then there in every run that follows
