@@ -71,8 +71,8 @@ class Layer:
     """A convolution or linear module whose weight was used.
 
     positions: how often each weight is used for one sample. functional: the network's own code takes the weight, to
-    compute with it or to see its type. derived: what was used was computed from the weight (weight standardisation), so zeros in it do not
-    stay zero.
+    compute with it or to see its type. derived: what was used was computed from the weight (weight standardisation),
+    so zeros in it do not stay zero.
     """
 
     name: str
