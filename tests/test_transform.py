@@ -142,6 +142,7 @@ NETWORKS = {
         Net(_several_outputs, stem=conv(3, 8), a=conv(8, 8), map=conv(8, 2), head=nn.Linear(8, 5)),
         X,
     ),
+    "the type of a weight": (Net(lambda m, x: m.head(F.relu(m.a(m.stem(x).to(m.a.weight.dtype)))), **SMALL), X),
     "a module called twice": (Net(_called_twice, **SMALL), X),
     "recurrent": (Net(_recurrent, **CELLS), torch.randn(2, 4, 6)),
     "tied to an embedding": (_tied(), torch.zeros(2, 5, dtype=torch.long)),
