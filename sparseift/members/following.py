@@ -131,7 +131,7 @@ class Following(Watching):
         elif func is F.layer_norm:
             args, kwargs = self._layer_norm(args, kwargs)
         try:
-            result = func(*args, **kwargs)
+            result = _called(func, args, kwargs)
         except FAILURES as error:
             result = self._changed(func, args, kwargs, error)
         else:
@@ -280,7 +280,7 @@ class Following(Watching):
                 changed[knob.index] = knob.apply(changed[knob.index], self.factor)
             new_args, new_kwargs = tree_unflatten(changed, structure)
             try:
-                result = func(*new_args, **new_kwargs)
+                result = _called(func, new_args, new_kwargs)
             except FAILURES:
                 continue
             if self._scaled(result, at_all=error is None) and self._keeps_places(
@@ -355,6 +355,16 @@ class Following(Watching):
 
     def _where(self) -> str:
         return self.here() or type(self.net).__name__
+
+
+def _called(func, args: tuple, kwargs: dict) -> Any:
+    """The result of a call. The meta device alone would take filters that do not divide into the groups."""
+    if func in LAYER_FUNCTIONS and ("groups" in kwargs or len(args) > GROUPS):
+        weight = args[1] if len(args) > 1 else kwargs["weight"]
+        groups = kwargs["groups"] if "groups" in kwargs else args[GROUPS]
+        if weight.shape[0] % groups:
+            raise RuntimeError(f"{weight.shape[0]} filters do not divide into {groups} groups")
+    return func(*args, **kwargs)
 
 
 def _storage(tensor: Tensor) -> int:

@@ -84,6 +84,17 @@ class Cached(HeadsFirst):
         return super().middle(x) + self.cache["bias"].sum()
 
 
+class Blurred(Wrapped):
+    """A fixed filter for each of so many channels (BlurPool)."""
+
+    def build(self, width: int) -> None:
+        self.channels, self.end = width, nn.Conv2d(width, width, 3, padding=1)
+        self.register_buffer("filters", torch.full((width, 1, 2, 2), 0.25))
+
+    def middle(self, x: Tensor) -> Tensor:
+        return self.end(F.conv2d(x, self.filters, stride=2, groups=self.channels))
+
+
 class Auxiliary(Wrapped):
     """A second head that runs in training alone (GoogLeNet)."""
 
@@ -100,7 +111,7 @@ class Auxiliary(Wrapped):
         return super().forward(x), self.aux(F.relu(self.aux_norm(self.aux_body(self.stem(x)))).flatten(1))
 
 
-PATTERNS = [HeadsFirst, CrossCovariance, Reduced, Cached, Auxiliary]
+PATTERNS = [HeadsFirst, CrossCovariance, Reduced, Cached, Blurred, Auxiliary]
 
 
 @pytest.mark.parametrize("training", [False, True])
