@@ -11,6 +11,7 @@ from sparseift.sparsity import BudgetError
 
 X = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 HEADS = 2
+LAYERS = (nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class Wrapped(nn.Module):
@@ -84,6 +85,32 @@ class Cached(HeadsFirst):
         return super().middle(x) + self.cache["bias"].sum()
 
 
+class OneAndTwoWidths(Wrapped):
+    """A layer whose outputs are no multiple of a width (MobileViTv2)."""
+
+    def build(self, width: int) -> None:
+        self.width = width
+        self.scores, self.proj = nn.Conv2d(width, 1 + 2 * width, 1), nn.Conv2d(width, width, 1)
+
+    def middle(self, x: Tensor) -> Tensor:
+        score, key, value = self.scores(x).split([1, self.width, self.width], dim=1)
+        return self.proj(value * (key * score.flatten(2).softmax(-1).view_as(score)).sum((2, 3), keepdim=True))
+
+
+class WideFromOne(Wrapped):
+    """A convolution over positions, from the one channel that a map of channels is put in (LambdaNetworks)."""
+
+    def build(self, width: int) -> None:
+        self.width, self.value, self.proj = width, nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
+        self.positions = nn.Conv3d(1, width, (3, 3, 1), padding=(1, 1, 0))
+
+    def middle(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        value = self.value(x).reshape(n, self.width, h * w).transpose(1, 2)
+        kernels = self.positions(value.reshape(n, 1, h, w, self.width)).reshape(n, self.width, h * w, self.width)
+        return self.proj(torch.einsum("nkpv,nkp->nvp", kernels, x.flatten(2)).view_as(x))
+
+
 class Blurred(Wrapped):
     """A fixed filter for each of so many channels (BlurPool)."""
 
@@ -111,7 +138,7 @@ class Auxiliary(Wrapped):
         return super().forward(x), self.aux(F.relu(self.aux_norm(self.aux_body(self.stem(x)))).flatten(1))
 
 
-PATTERNS = [HeadsFirst, CrossCovariance, Reduced, Cached, Blurred, Auxiliary]
+PATTERNS = [HeadsFirst, CrossCovariance, Reduced, Cached, OneAndTwoWidths, WideFromOne, Blurred, Auxiliary]
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -137,7 +164,7 @@ def test_its_layers_cost_what_the_dense_ones_cost(pattern: type[Wrapped]) -> Non
     names = {layer.name: f"{pattern.__name__}.{layer.name}" for layer in plan.layers}
     budget = sum(dense[name] for name in names.values())
     cost = sum(wide[names[layer.name]] * layer.density for layer in plan.layers)
-    assert len(names) == sum(isinstance(m, nn.Conv2d | nn.Linear) for n, m in net.named_modules() if "aux" not in n)
+    assert len(names) == sum(isinstance(m, LAYERS) for n, m in net.named_modules() if "aux" not in n)
     assert abs(cost - budget) <= max(layer.flops_per_weight for layer in plan.layers)
 
 
