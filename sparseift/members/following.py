@@ -76,6 +76,7 @@ class Following(Watching):
         self.scaled: set[tuple] = set()  # once each: code may go on with what it read before the change
         self.wanted: dict[nn.Module, int] = {}  # outputs of layers, by the sizes that their readers name
         self.initial = Initializer(())
+        self.owned: list[Tensor] = []  # all that ever were the network's: none may leave its id() or storage to another
         mark(runner)
 
     def widen(self) -> nn.Module:
@@ -127,9 +128,9 @@ class Following(Watching):
         self.layered: set[int] = set()
         self.makers: dict[int, nn.Module] = {}
         self.derived: dict[int, set[int]] = {}
-        self.bases = {
-            storage(tensor): (module, key) for module in self.net.modules() for key, tensor in own_tensors(module)
-        }
+        own = [(module, key, tensor) for module in self.net.modules() for key, tensor in own_tensors(module)]
+        self.owned += [tensor for _, _, tensor in own]
+        self.bases = {storage(tensor): (module, key) for module, key, tensor in own}
 
     def _step(self) -> Step:
         return self.reference[self.position] if self.position < len(self.reference) else Step("", [], [])
@@ -326,8 +327,10 @@ class Following(Watching):
             for module, key, dim in set(knob.targets) - self.scaled:
                 self.scaled.add((module, key, dim))
                 tensor = getattr(module, key)
-                setattr(module, key, stretched(tensor, int(tensor.shape[dim] * self.factor), dim))
-                self.bases[storage(getattr(module, key))] = (module, key)
+                new = stretched(tensor, int(tensor.shape[dim] * self.factor), dim)
+                setattr(module, key, new)
+                self.owned.append(new)
+                self.bases[storage(new)] = (module, key)
             again |= bool(knob.targets) and not knob.direct
         if again:
             raise _Again

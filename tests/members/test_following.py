@@ -216,3 +216,17 @@ class Scrambled(Wrapped):
 def test_a_width_that_would_go_among_the_pixels_is_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"Scrambled makes .* a width has gone into another dimension"):
         transform(Scrambled(8), "sparse_wide", 0.75, X)
+
+
+def test_a_network_with_values_is_widened_like_one_without() -> None:
+    """The first is copied to the meta device, where tensors that are replaced there are freed."""
+    timm = pytest.importorskip("timm")
+    x, options = torch.empty(1, 3, 64, 64), {"depth": 1, "embed_dim": 32, "num_heads": 2, "img_size": 64}
+    with torch.device("meta"):
+        bare = timm.create_model("xcit_nano_12_p16_224", **options)
+    valued = timm.create_model("xcit_nano_12_p16_224", **options)
+    shapes = [
+        {name: tensor.shape for name, tensor in transform(net, "sparse_wide", 0.75, x).state_dict().items()}
+        for net in (bare, valued)
+    ]
+    assert shapes[0] == shapes[1]
