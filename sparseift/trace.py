@@ -70,9 +70,9 @@ class Function(nn.Module):
 class Layer:
     """A convolution or linear module whose weight was used.
 
-    positions: how often each weight is used for one sample. functional: the network took the weight without calling
-    the module. derived: what was used was computed from the weight (weight standardisation), so zeros in it do not
-    stay zero.
+    positions: how often each weight is used for one sample. functional: the network's own code takes the weight, to
+    compute with it or to see its type. derived: what was used was computed from the weight (weight standardisation),
+    so zeros in it do not stay zero.
     """
 
     name: str
@@ -94,11 +94,12 @@ class Layer:
 
 
 class Trace:
-    """The record of one forward pass of `net` on `example`."""
+    """The record of one forward pass of `net` on `example`. training: in that mode."""
 
-    def __init__(self, net: nn.Module, example: tuple[tuple, dict]):
+    def __init__(self, net: nn.Module, example: tuple[tuple, dict], training: bool = False):
         self.net = net
         self.example = example
+        self.training = training
         self.calls: list[Call] = []
         self.layers: dict[str, Layer] = {}
         self.ran: dict[str, int] = defaultdict(int)
@@ -126,8 +127,9 @@ class Trace:
         return self._sole_successor(name, _is_norm)
 
     def activation_after(self, name: str) -> tuple[nn.Module | None, str | None]:
-        """The non-linearity that the output of a layer meets before the next layer, and its module's name if that
-        module directly follows the layer (or its norm), runs once and is read by nothing else.
+        """The non-linearity that the output of a layer meets before the next layer, and the name of the module that
+        applies it, if that is the layer's norm or within it, or if it directly follows the layer (or its norm), runs
+        once and is read by nothing else.
 
         Sums, norms, dropout and reshaping are looked through: the second convolution of a residual block ends in the
         activation after the addition.
@@ -138,7 +140,8 @@ class Trace:
             value = frontier.pop(0)
             for call in self.consumers[value]:
                 if call.func in ACTIVATIONS:
-                    return self._activation_module(call), self._direct_activation(name)
+                    within = f"{call.module}.".startswith(f"{self.norm_after(name)}.")
+                    return self._activation_module(call), call.module if within else self._direct_activation(name)
                 if not self.is_layer(call):
                     frontier += [v for v in call.outputs if v not in seen]
                     seen.update(call.outputs)
@@ -270,6 +273,7 @@ class _Recorder(Watching):
         super().__init__(runner)
         self.record = record
         self.owner = layers_by_weight(runner)
+        self.taken: set[str] = set()
         self._alive: list[Tensor] = []  # keeps id() of every tensor unique while tracing
         self._value: dict[int, int] = {}
         self._count = 0
@@ -287,6 +291,7 @@ class _Recorder(Watching):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         inputs = self.values((args, kwargs))
+        self._note_taken((args, kwargs))
         result = func(*args, **kwargs)
         written = tensor_leaves(args[0] if func is Tensor.__setitem__ else result)
         if written and (inputs or func in LAYER_FUNCTIONS):
@@ -296,6 +301,12 @@ class _Recorder(Watching):
             self.record.calls.append(Call(func, owner or self.here(), inputs, outputs, options))
         return result
 
+    def _note_taken(self, arguments: Any) -> None:
+        for leaf in tensor_leaves(arguments):
+            layer = self.owner.get(id(leaf))
+            if layer is not None and self.stack[-1:] != [layer]:
+                self.taken.add(self.names[layer])
+
     def _layer(self, output: Tensor, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> str | None:
         """Note the use of a layer's weight; its name, or None for a filter of the network's own, such as a blur."""
         inside = isinstance(self.stack[-1], LAYERS)
@@ -304,7 +315,6 @@ class _Recorder(Watching):
             return None
         name = self.names[module]
         layer = self.record.layers.setdefault(name, Layer(name, module))
-        layer.functional |= not inside
         layer.derived |= id(weight) not in self.owner
         with torch._C.DisableTorchFunction():
             used = input if isinstance(layer.module, TRANSPOSED) else output
@@ -324,10 +334,11 @@ class _Recorder(Watching):
         self.record.module_outputs[self.names[module]] += self.values(output)
 
 
-def trace(net: nn.Module, example: Tensor | tuple | dict) -> Trace:
+def trace(net: nn.Module, example: Tensor | tuple | dict, training: bool = False) -> Trace:
     """Run a meta copy of `net` once in evaluation mode and record what happens.
 
-    `example` is a batch of any size; counts are for one sample. Raises UserError where the network does not take it.
+    `example` is a batch of any size; counts are for one sample. training: in training mode, where auxiliary heads run,
+    and with two samples, as norms need. Raises UserError where the network does not take it.
     """
     args, kwargs = on_meta(inputs_of(example))
     tensors = tensors_in((args, kwargs))
@@ -336,11 +347,12 @@ def trace(net: nn.Module, example: Tensor | tuple | dict) -> Trace:
             "the example holds no sample: a tensor, or a tuple of tensors, that begins with a batch is meant"
         )
     batch = len(tensors[0])
-    one = partial(tree_map_only, Tensor, lambda tensor: tensor[:1] if tensor.shape[:1] == (batch,) else tensor)
-    args, kwargs = one(args), one(kwargs)
+    taken = [0, 0] if training else [0]
+    sized = partial(tree_map_only, Tensor, lambda tensor: tensor[taken] if tensor.shape[:1] == (batch,) else tensor)
+    args, kwargs = sized(args), sized(kwargs)
     tensors = tensors_in((args, kwargs))
-    record = Trace(net, (args, kwargs))
-    runner = meta_copy(net).eval()
+    record = Trace(net, (args, kwargs), training)
+    runner = meta_copy(net).train(training)
     recorder = _Recorder(record, runner)
     for tensor in tensors:
         recorder.new_value(tensor)
@@ -356,6 +368,7 @@ def trace(net: nn.Module, example: Tensor | tuple | dict) -> Trace:
     outputs = tensors_in(output)
     record.network_outputs = set(recorder.values(outputs))
     record.output_shapes = [tensor.shape for tensor in outputs]
-    for layer in record.layers.values():  # hand out the caller's modules, not the meta twins
-        layer.module = net.get_submodule(layer.name)
+    for layer in record.layers.values():
+        layer.functional = layer.name in recorder.taken
+        layer.module = net.get_submodule(layer.name)  # the caller's, not the meta twin
     return record

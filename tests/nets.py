@@ -1,6 +1,7 @@
 """What networks of the tests are made of."""
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, **options) -> nn.Conv2d:
@@ -18,6 +19,18 @@ class Net(nn.Module):
 
     def forward(self, *args, **kwargs):
         return self.run(self, *args, **kwargs)
+
+
+class NormAct(nn.BatchNorm2d):
+    """A norm that applies an activation itself, by a module if it is given one and else by a function (timm)."""
+
+    def __init__(self, channels: int, act: nn.Module | None = None):
+        super().__init__(channels)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        return self.act(x) if self.act else F.gelu(x)
 
 
 LAYERS = {

@@ -120,6 +120,10 @@ def _called_twice(m, x):
     return m.head(F.relu(m.a(F.relu(m.a(m.stem(x))))))
 
 
+def _typed(m, x):
+    return m.head(F.relu(m.b(F.relu(m.a(m.stem(x).to(m.a.weight.dtype))))))
+
+
 def _old_weight_norm(layer: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -143,6 +147,7 @@ NETWORKS = {
         Net(_several_outputs, stem=conv(3, 8), a=conv(8, 8), map=conv(8, 2), head=nn.Linear(8, 5)),
         X,
     ),
+    "the type of a weight": (Net(_typed, stem=conv(3, 8), a=conv(8, 8), b=conv(8, 8), head=conv(8, 2)), X),
     "a module called twice": (Net(_called_twice, **SMALL), X),
     "recurrent": (Net(_recurrent, **CELLS), torch.randn(2, 4, 6)),
     "tied to an embedding": (_tied(), torch.zeros(2, 5, dtype=torch.long)),

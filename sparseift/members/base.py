@@ -44,15 +44,16 @@ def exact(sparsity: float) -> Fraction:
 class Site:
     """A layer that a local member replaces, with what follows it in the network.
 
-    norm: the norm that alone reads the layer. activation: a copy of the non-linearity that the output meets; None
-    where there is none before the next layer, or where the norm carries it. activation_name: its module, if it
-    directly follows.
+    norm: the norm that alone reads the layer. carried: whether the norm applies the non-linearity itself. activation:
+    a copy of the non-linearity that the output meets; None where there is none before the next layer, or where the
+    norm carries it. activation_name: its module, if it directly follows.
     """
 
     name: str
     layer: nn.Module
     norm_name: str | None
     norm: nn.Module | None
+    carried: bool
     activation_name: str | None
     activation: nn.Module | None
 
@@ -64,13 +65,15 @@ class Site:
 def site_of(net: nn.Module, record: Trace, name: str) -> Site:
     norm_name = record.norm_after(name)
     activation, activation_name = record.activation_after(name)
-    if norm_name and activation_name and activation_name.startswith(f"{norm_name}."):
+    carried = activation_name is not None and f"{activation_name}.".startswith(f"{norm_name}.")
+    if carried:
         activation, activation_name = None, None
     return Site(
         name=name,
         layer=net.get_submodule(name),
         norm_name=norm_name,
         norm=net.get_submodule(norm_name) if norm_name else None,
+        carried=carried,
         activation_name=activation_name,
         activation=activation,
     )

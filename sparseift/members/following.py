@@ -7,7 +7,8 @@ changed as it is reached. In the second run
 - a parameter or buffer that no longer fits the tensor it meets (a layer scale, a positional embedding) is changed in
   the fewest dimensions with which the call works;
 - so is a number that the code takes from an attribute of a module (a head width, the sizes of a split): such attributes
-  are marked before the run, so a call shows which attribute an argument came from.
+  are marked before the run, so a call shows which attribute an argument came from;
+- a layer whose outputs still do not fit the sizes that its reader names (a split into 1 + 2 widths) gets as many.
 
 `adopt` then makes the same changes to the real network.
 """
@@ -15,9 +16,9 @@ changed as it is reached. In the second run
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, combinations
+from math import prod
 from typing import Any
 
 import torch
@@ -27,25 +28,16 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ..errors import UserError
 from ..meta import first_line, meta_copy, tensor_leaves
-from ..trace import LAYER_FUNCTIONS, LAYERS, NORMS, Watching, layers_by_weight
+from ..trace import LAYER_FUNCTIONS, LAYERS, NORMS, Trace, Watching, layers_by_weight
 from .adopt import own_tensors
 from .initial import Initializer, stretched
 from .marks import Knob, Marked, leaves_in, mark, unmark
+from .reference import GROUPS, Reference, Step, called, shapes, storage
 from .resize import channels_of, resize_layer_, resize_norm_
 
 FAILURES = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 MOST_CHANGES = 3  # arguments of one call that change together
 MOST_RUNS = 400
-GROUPS = 6  # place of the groups among the arguments of a convolution
-
-
-@dataclass
-class Step:
-    """A call of the reference run: its name and the shapes of its tensor arguments and results."""
-
-    name: str
-    arguments: list[torch.Size]
-    results: list[torch.Size]
 
 
 class NotWhole(Exception):
@@ -60,36 +52,18 @@ class _Again(Exception):
     """A tensor was changed that had already been used: run from the start."""
 
 
-class _Reference(Watching):
-    """The first run."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__(net)
-        self.steps: list[Step] = []
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        if results := tensor_leaves(result):
-            self.steps.append(Step(func.__name__, _shapes(tensor_leaves((args, kwargs))), _shapes(results)))
-        return result
-
-
 class Following(Watching):
     """The second run. outputs: the new number of output channels of a layer, given its name and whether what arrives
     at it has changed, or comes straight from the network's inputs."""
 
-    def __init__(
-        self,
-        net: nn.Module,
-        args: tuple,
-        kwargs: dict,
-        factor: Fraction,
-        outputs: Callable[[str, bool, bool], int],
-    ):
-        runner = meta_copy(net).eval()
-        reference = _Reference(runner)
-        with torch.no_grad(), reference:
-            runner(*args, **kwargs)
+    def __init__(self, record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool], int]):
+        runner = meta_copy(record.net).train(record.training)
+        args, kwargs = record.example
+        reference = Reference(runner)
+        with torch.no_grad():
+            runner(*args, **kwargs)  # what the code computes once and keeps is then there in every run that follows
+            with reference:
+                runner(*args, **kwargs)
         reference.close()
         super().__init__(runner)
         self.net = runner
@@ -99,9 +73,10 @@ class Following(Watching):
         self.reference = reference.steps
         self.layers = layers_by_weight(runner)
         self.done: set[nn.Module] = set()
-        self.strict: set[nn.Module] = set()  # modules where what a reshape leaves open (-1) is not a width
         self.scaled: set[tuple] = set()  # once each: code may go on with what it read before the change
+        self.wanted: dict[nn.Module, int] = {}  # outputs of layers, by the sizes that their readers name
         self.initial = Initializer(())
+        self.owned: list[Tensor] = []  # all that ever were the network's: none may leave its id() or storage to another
         mark(runner)
 
     def widen(self) -> nn.Module:
@@ -134,7 +109,7 @@ class Following(Watching):
         elif func is F.layer_norm:
             args, kwargs = self._layer_norm(args, kwargs)
         try:
-            result = func(*args, **kwargs)
+            result = called(func, args, kwargs)
         except FAILURES as error:
             result = self._changed(func, args, kwargs, error)
         else:
@@ -151,10 +126,11 @@ class Following(Watching):
         inputs = tensor_leaves((self.args, self.kwargs))
         self.active = {id(tensor) for tensor in inputs}
         self.layered: set[int] = set()
+        self.makers: dict[int, nn.Module] = {}
         self.derived: dict[int, set[int]] = {}
-        self.bases = {
-            _storage(tensor): (module, key) for module in self.net.modules() for key, tensor in own_tensors(module)
-        }
+        own = [(module, key, tensor) for module in self.net.modules() for key, tensor in own_tensors(module)]
+        self.owned += [tensor for _, _, tensor in own]
+        self.bases = {storage(tensor): (module, key) for module, key, tensor in own}
 
     def _step(self) -> Step:
         return self.reference[self.position] if self.position < len(self.reference) else Step("", [], [])
@@ -162,17 +138,15 @@ class Following(Watching):
     def _note(self, func, args: tuple, kwargs: dict, results: list[Tensor]) -> None:
         if func.__name__ != self._step().name:
             raise UserError(f"sparse_wide: {self._where()} takes another path through its code when its width changes")
-        for shape, before in zip(_shapes(results), self._step().results, strict=False):
-            if shape.numel() > before.numel() * self.factor:
-                if self.stack and self.stack[-1] not in self.strict:
-                    self.strict.add(self.stack[-1])
-                    raise _Again  # with its reshapes read in another way
-                raise UserError(
-                    f"sparse_wide: {self._where()} makes {tuple(shape)} of what was {tuple(before)}: a width has gone "
-                    "into another dimension"
-                )
-        self.position += 1
         inputs = tensor_leaves((args, kwargs))
+        if not self._step().keeps_places(inputs, results):
+            raise UserError(
+                f"sparse_wide: {self._where()} makes {tuple(results[0].shape)} of what was "
+                f"{tuple(self._step().results[0])}: a width has gone into another dimension"
+            )
+        if func in LAYER_FUNCTIONS and self.stack and isinstance(self.stack[-1], LAYERS):
+            self.makers[id(results[0])] = self.stack[-1]
+        self.position += 1
         self.keep.append(results)
         for result in results:
             if any(id(tensor) in self.active for tensor in inputs):
@@ -182,8 +156,8 @@ class Following(Watching):
             self.derived[id(result)] = set().union(*(self._made_of(tensor) for tensor in inputs))
 
     def _made_of(self, tensor: Tensor) -> set[int]:
-        storage = _storage(tensor)
-        return {storage} if storage in self.bases else self.derived.get(id(tensor), set())
+        base = storage(tensor)
+        return {base} if base in self.bases else self.derived.get(id(tensor), set())
 
     # Layers and norms ------------------------------------------------------------------------------------------------
 
@@ -222,7 +196,7 @@ class Following(Watching):
         if groups > 1 and groups == inputs:
             new_outputs, groups = channels * (outputs // inputs), channels
         else:
-            new_outputs = self.outputs(self.names[layer], channels != before, fresh)
+            new_outputs = self.wanted.get(layer) or self.outputs(self.names[layer], channels != before, fresh)
         resize_layer_(layer, channels, new_outputs, groups, self.initial)
 
     def _layer_norm(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
@@ -241,28 +215,22 @@ class Following(Watching):
     # Everything else -------------------------------------------------------------------------------------------------
 
     def _left_behind(self, args: tuple, kwargs: dict, result: Any) -> bool:
-        """Whether a number of the code kept results at old shapes although an argument has changed: x[:, :width]."""
-        if not any(isinstance(leaf, Marked) for leaf in leaves_in((args, kwargs))):
+        """Whether a number of the code kept results at old shapes although an argument has changed, x[:, :width], or
+        a reshape put a width into a dimension that was none, which it left open."""
+        inputs = tensor_leaves((args, kwargs))
+        if shapes(inputs) == self._step().arguments:
             return False
-        step = self._step()
-        changed = _shapes(tensor_leaves((args, kwargs))) != step.arguments
-        return changed and not (self._scaled(result) and self._left_open_alone(args, result))
-
-    def _left_open_alone(self, args: tuple, result: Any) -> bool:
-        """Whether a dimension that a reshape leaves open is what it was; asked only in `strict` modules."""
-        sizes = list(args[1]) if len(args) == 2 and isinstance(args[1], tuple | list) else list(args[1:])
-        if not self.stack or self.stack[-1] not in self.strict or not isinstance(result, Tensor) or -1 not in sizes:
+        if not self._step().keeps_places(inputs, tensor_leaves(result)):
             return True
-        place = sizes.index(-1)
-        return result.dim() != len(sizes) or result.shape[place] == self._step().results[0][place]
+        return any(isinstance(leaf, Marked) for leaf in leaves_in((args, kwargs))) and not self._scaled(result)
 
     def _scaled(self, result: Any, at_all: bool = True) -> bool:
         """Whether every result has the dimensions of the reference or `factor` times these, and some have changed, if
         any must: a call that failed may be one that sums over a width."""
-        shapes, before = _shapes(tensor_leaves(result)), self._step().results
-        if len(shapes) != len(before) or any(len(new) != len(old) for new, old in zip(shapes, before, strict=True)):
+        now, before = shapes(tensor_leaves(result)), self._step().results
+        if len(now) != len(before) or any(len(new) != len(old) for new, old in zip(now, before, strict=True)):
             return False
-        pairs = [pair for new, old in zip(shapes, before, strict=True) for pair in zip(new, old, strict=True)]
+        pairs = [pair for new, old in zip(now, before, strict=True) for pair in zip(new, old, strict=True)]
         fitting = all(new in (old, old * self.factor) for new, old in pairs)
         return fitting and (not at_all or any(new != old for new, old in pairs))
 
@@ -280,10 +248,11 @@ class Following(Watching):
                 changed[knob.index] = knob.apply(changed[knob.index], self.factor)
             new_args, new_kwargs = tree_unflatten(changed, structure)
             try:
-                result = func(*new_args, **new_kwargs)
+                result = called(func, new_args, new_kwargs)
             except FAILURES:
                 continue
-            if self._scaled(result, at_all=error is None) and self._left_open_alone(new_args, result):
+            inputs, results = tensor_leaves((new_args, new_kwargs)), tensor_leaves(result)
+            if self._scaled(result, at_all=error is None) and self._step().keeps_places(inputs, results):
                 self._commit(chosen)
                 return result
         if error is None:
@@ -291,7 +260,33 @@ class Following(Watching):
         odd = [size for knob in knobs if (size := knob.size(leaves[knob.index])) * self.factor % 1]
         if odd:
             raise NotWhole(odd[-1])
+        self._fit_maker(func, args)
         raise error
+
+    def _fit_maker(self, func, args: tuple) -> None:
+        """Give the layer that made a tensor as many outputs as its reader names, and run again."""
+        layer = self.makers.get(id(args[0])) if args else None
+        sizes = args[1] if len(args) > 1 and isinstance(args[1], list | tuple) else args[1:]
+        if layer is None or layer in self.wanted or not all(isinstance(size, int) and size > 0 for size in sizes):
+            return
+        if not any(isinstance(size, Marked) for size in sizes):
+            return  # constants of the code: the layer would lose its width
+        outputs, named = channels_of(layer)[1], [self._scaled_once(size) for size in sizes]
+        if func.__name__ in ("split", "split_with_sizes"):
+            wanted = sum(named)
+        elif func.__name__ in ("view", "reshape"):
+            wanted = Fraction(outputs * prod(named), args[0].numel())
+        else:
+            return
+        if wanted not in (0, outputs) and wanted == int(wanted):
+            self.wanted[layer] = int(wanted)
+            self.done.discard(layer)
+            raise _Again
+
+    def _scaled_once(self, size: int) -> int:
+        """A size of the code as it is after the attributes that it comes from are scaled."""
+        pending = set(getattr(size, "origins", ())) - self.scaled
+        return int(size * self.factor) if pending else int(size)
 
     def _knobs(self, index: int, leaf: Any) -> Iterator[Knob]:
         if isinstance(leaf, slice):
@@ -309,7 +304,7 @@ class Following(Watching):
                     yield Knob(index, dim=dim, targets=tuple(targets), direct=self._is_base(leaf))
 
     def _is_base(self, leaf: Tensor) -> bool:
-        base = self.bases.get(_storage(leaf))
+        base = self.bases.get(storage(leaf))
         return base is not None and getattr(*base) is leaf
 
     def _base_dim(self, leaf: Tensor, dim: int, base: int) -> tuple[nn.Module, str, int] | None:
@@ -317,7 +312,7 @@ class Following(Watching):
         by size for a copy."""
         module, key = self.bases[base]
         tensor = getattr(module, key)
-        if _storage(leaf) == base:
+        if storage(leaf) == base:
             same = [d for d in range(tensor.dim()) if tensor.stride(d) == leaf.stride(dim) and tensor.shape[d] > 1]
         else:
             same = [d for d in range(tensor.dim()) if tensor.shape[d] == leaf.shape[dim] or tensor.dim() == 1]
@@ -332,8 +327,10 @@ class Following(Watching):
             for module, key, dim in set(knob.targets) - self.scaled:
                 self.scaled.add((module, key, dim))
                 tensor = getattr(module, key)
-                setattr(module, key, stretched(tensor, int(tensor.shape[dim] * self.factor), dim))
-                self.bases[_storage(getattr(module, key))] = (module, key)
+                new = stretched(tensor, int(tensor.shape[dim] * self.factor), dim)
+                setattr(module, key, new)
+                self.owned.append(new)
+                self.bases[storage(new)] = (module, key)
             again |= bool(knob.targets) and not knob.direct
         if again:
             raise _Again
@@ -353,13 +350,3 @@ class Following(Watching):
 
     def _where(self) -> str:
         return self.here() or type(self.net).__name__
-
-
-def _storage(tensor: Tensor) -> int:
-    with torch._C.DisableTorchFunction():
-        return tensor.untyped_storage()._cdata
-
-
-def _shapes(tensors: list[Tensor]) -> list[torch.Size]:
-    with torch._C.DisableTorchFunction():
-        return [tensor.shape for tensor in tensors]

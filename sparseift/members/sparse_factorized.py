@@ -60,7 +60,7 @@ class SparseFactorized:
             rank = factorized_rank(site.layer, sparsity)
             first, second = factors(site.layer, rank, initial)
             norm = fresh_norm(site.norm, rank) if self.norm and site.norm is not None else None
-            carried = norm is not None and any(True for _ in norm.children())
+            carried = norm is not None and site.carried
             activation = None if carried or not self.activation else site.activation or usual
             replace(net, name, Factorized(branch(first, norm, activation), second))
             masked += [f"{name}.first.layer", f"{name}.second"]

@@ -23,7 +23,7 @@ from torch import nn
 
 from ..errors import UserError
 from ..sparsity import BudgetError
-from ..trace import LAYERS, Trace
+from ..trace import LAYERS, Trace, trace
 from .adopt import adopt
 from .base import initializer
 from .following import Following, NotWhole
@@ -71,8 +71,9 @@ class SparseWide:
     iso_flop: ClassVar[bool] = True
 
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
-        unused = [name for name, module in net.named_modules() if isinstance(module, LAYERS) and not record.ran[name]]
-        if unused:
+        if _unused(record):
+            record = trace(record.net, record.example, training=True)  # auxiliary heads run in training alone
+        if unused := _unused(record):
             raise UserError(f"sparse_wide: {unused[0]} did not run with the example, so its width is unknown")
 
         denominator = width_denominator(record)
@@ -87,6 +88,11 @@ class SparseWide:
         return list(eligible)
 
 
+def _unused(record: Trace) -> list[str]:
+    layers = (name for name, module in record.net.named_modules() if isinstance(module, LAYERS))
+    return [name for name in layers if not record.ran[name]]
+
+
 def _widened(record: Trace, factor: Fraction) -> nn.Module:
     """The meta twin of the network, with its layers `factor` times as wide."""
 
@@ -95,5 +101,4 @@ def _widened(record: Trace, factor: Fraction) -> nn.Module:
         widened = (changed or fresh) and name not in record.output_layers
         return int(old * factor) if widened else old
 
-    args, kwargs = record.example
-    return Following(record.net, args, kwargs, factor, outputs).widen()
+    return Following(record, factor, outputs).widen()

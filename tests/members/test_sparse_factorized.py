@@ -12,7 +12,7 @@ from sparseift import sparsify, transform
 from sparseift.members import SparseFactorized
 from sparseift.models import resnet18_cifar
 
-from ..nets import LAYERS
+from ..nets import LAYERS, NormAct
 
 SPARSITIES = (0.5, 0.75, 0.9)
 
@@ -82,6 +82,13 @@ def test_options_take_the_norm_and_the_activation_away(tiny, with_norm: bool, wi
     z = z.relu() if with_activation else z
     z = F.conv2d(z, new.layer.second.weight, new.layer.second.bias)
     torch.testing.assert_close(new(x), new.head(new.norm(z).relu()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("act", "between"), [(None, []), (nn.GELU(), []), (nn.Identity(), ["activation"])])
+def test_a_norm_between_the_factors_brings_its_own_activation_if_it_has_one(tiny, act, between: list[str]) -> None:
+    net, x = tiny(nn.Conv2d(8, 8, 3), NormAct(8, act)), torch.randn(4, 3, 6, 6)
+    new = transform(net, "sparse_factorized", 0.5, x)
+    assert [name for name, _ in new.layer.first.named_children()] == ["layer", "norm", *between]
 
 
 def test_a_layer_without_an_activation_takes_the_one_the_network_uses_most() -> None:

@@ -10,7 +10,7 @@ from sparseift import UserError, sparsify, transform
 from sparseift.members import SparseParallel
 from sparseift.models import resnet18_cifar
 
-from ..nets import LAYERS
+from ..nets import LAYERS, NormAct
 
 
 def state(net: nn.Module) -> dict[str, torch.Tensor]:
@@ -82,6 +82,21 @@ def test_where_there_is_no_norm_the_activation_moves_into_the_branches_all_the_s
     new = transform(net, "sparse_parallel", 0.5, x)
     total = sum(branch.layer(new.before(x)).tanh() for branch in new.layer.branches)
     torch.testing.assert_close(new(x), new.head(total))
+
+
+@pytest.mark.parametrize("act", [None, nn.GELU()], ids=["function", "module"])
+def test_an_activation_that_the_norm_applies_is_applied_once(tiny, act: nn.Module | None) -> None:
+    torch.manual_seed(0)
+    net = tiny(nn.Conv2d(8, 8, 3), NormAct(8, act), nn.Identity())
+    x = torch.randn(4, 3, 6, 6)
+    new = transform(net, "sparse_parallel", 0.5, x).eval()
+    randomize_norms(new)
+    normed = (F.batch_norm(b.layer(new.before(x)), **_affine(b.norm)) for b in new.layer.branches)
+    torch.testing.assert_close(new(x), new.head(sum(F.gelu(z) for z in normed)))
+
+
+def _affine(norm: nn.BatchNorm2d) -> dict[str, torch.Tensor]:
+    return {key: getattr(norm, key) for key in ("running_mean", "running_var", "weight", "bias")}
 
 
 def test_norms_keep_their_options(tiny) -> None:
