@@ -118,12 +118,15 @@ def nearest_feasible(
 
 
 def _with_nearest(error: BudgetError, net: nn.Module, example: Example, *choices: Any) -> BudgetError:
-    layers = trace(net, example).layers.values()
+    record = trace(net, example)
+    layers = record.layers.values()
     if computed := [layer.name for layer in layers if layer.derived]:
         return BudgetError(
             f"{error}; {len(computed)} of its {len(layers)} layers, such as {computed[0]}, compute their weight before "
             "use, where zeros would not stay zero"
         )
+    if not eligible_layers(record, *choices[-2:]):
+        return error  # at any sparsity
     near = nearest_feasible(net, example, *choices)
     hint = f"the nearest sparsity that works is {near:g}" if near else "no sparsity can"
     return BudgetError(f"sparsity {choices[1]:g} can't meet the budget: {error}; {hint}")

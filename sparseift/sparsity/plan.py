@@ -93,12 +93,11 @@ def plan_for_budget(
 ) -> Plan:
     """Densities at which the forward FLOPs of `net` meet `budget`, to within one weight a layer (paper, section 3).
 
-    Raises BudgetError where the layers that stay dense already exceed it, or where nothing would have to be masked;
-    UserError where no layer is to be masked.
+    Raises BudgetError where the layers that stay dense already exceed it, or where nothing would have to be masked.
     """
     masked = [name for name in masked if name in costs]
     if not masked:
-        raise UserError("no layer is eligible for masking, so there is nothing to make sparse")
+        raise BudgetError("no layer is eligible for masking, so there is nothing to make sparse")
     fixed = sum(cost.flops for name, cost in costs.items() if name not in set(masked))
     if fixed >= budget:
         raise BudgetError(
@@ -123,7 +122,7 @@ def plan_for_sparsity(
     (RigL)."""
     masked = [name for name in masked if name in costs]
     if not masked:
-        raise UserError("no layer is eligible for masking, so there is nothing to make sparse")
+        raise BudgetError("no layer is eligible for masking, so there is nothing to make sparse")
     price = dict.fromkeys(masked, 1)
     target = (1 - sparsity) * sum(costs[name].numel for name in masked)
     return _assemble(net, costs, _active_counts(costs, price, distribution, target), budget)

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sparseift.errors import UserError
 from sparseift.flops import LayerCost
 from sparseift.sparsity import ER, ERK, BudgetError, Uniform, dense_plan, plan_for_budget, plan_for_sparsity
 
@@ -148,7 +147,7 @@ def test_a_budget_that_needs_no_zeros_is_refused(budget: int) -> None:
 
 
 def test_a_plan_for_no_layer_is_refused() -> None:
-    with pytest.raises(UserError, match="no layer"):
+    with pytest.raises(BudgetError, match="no layer"):
         plan_for_budget(NET, COSTS, [], Uniform(), 300)
-    with pytest.raises(UserError, match="no layer"):
+    with pytest.raises(BudgetError, match="no layer"):
         plan_for_sparsity(NET, COSTS, [], Uniform(), 0.5, 300)
