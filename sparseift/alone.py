@@ -24,8 +24,10 @@ def run_alone(overrides: Sequence[str], folder: Path) -> None:
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     command = [sys.executable, "-m", "sparseift.train", *overrides, f"hydra.run.dir='{quoted}'"]
     job = subprocess.Popen(command, env={**os.environ, SWEEP_JOB: "1"})
+    received: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         job.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -34,10 +36,10 @@ def run_alone(overrides: Sequence[str], folder: Path) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if code in (130, -signal.SIGINT):
-        raise KeyboardInterrupt
-    if code == -signal.SIGTERM:
+    if signal.SIGTERM in received:
         os.kill(os.getpid(), signal.SIGTERM)
+    if signal.SIGINT in received or code in (130, -signal.SIGINT):  # however the job ended, which its ranks race for
+        raise KeyboardInterrupt
     if code:
         told = folder / "error.txt"
         ended = f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
