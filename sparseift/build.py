@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from .errors import UserError
 from .masks import Masks
+from .report.runs import flat
 from .sparsifiers import Sparsifier
 from .sparsity import Plan
 from .transformation import sparsify
@@ -102,13 +103,28 @@ def check(config: DictConfig) -> None:
         raise UserError(f"recipe.scheduler_interval is '{config.recipe.scheduler_interval}'; it is 'epoch' or 'step'")
 
 
+def hyperparameters(config: DictConfig, identity: dict[str, Any]) -> dict[str, Any]:
+    """What runs are compared by: who they are, and what recipe and sparsifier they have."""
+    recipe, update = (OmegaConf.to_container(config[group], resolve=True) for group in ("recipe", "sparsifier"))
+    groups = flat({"recipe": recipe, "update": update})
+    return {**identity, "batch_size": config.dataset.batch_size, **groups}
+
+
 def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run:
     """All parts of a training run that writes into `folder`. identity: what a checkpoint must agree on to be
     resumed."""
     import pytorch_lightning as pl
-    from pytorch_lightning.loggers import TensorBoardLogger
 
-    from .callbacks import Accounting, AtomicCheckpointIO, Checkpoint, MetricsCsv, RngState, progress, quiet
+    from .callbacks import (
+        Accounting,
+        AtomicCheckpointIO,
+        Checkpoint,
+        Hyperparameters,
+        MetricsCsv,
+        RngState,
+        progress,
+        quiet,
+    )
     from .module import Classifier
     from .sparsifiers.callback import MaskCallback
 
@@ -125,7 +141,7 @@ def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run
     net, plan = build_network(config, on_meta=False)
     masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
     accounting = Accounting(plan, sparsifier, masks)
-    callbacks = [accounting, RngState(), progress(masks or plan)]
+    callbacks = [accounting, RngState(), progress(masks or plan), Hyperparameters(hyperparameters(config, identity))]
     if masks:
         callbacks.insert(0, MaskCallback(masks, plan, sparsifier, config.seed))
     callbacks += [make(callback) for callback in config.callbacks.values()]
@@ -142,7 +158,7 @@ def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run
     trainer = make(
         config.trainer,
         callbacks=callbacks,
-        logger=[TensorBoardLogger(folder, name="", version="tensorboard"), MetricsCsv(folder)],
+        logger=[*(make(logger, folder=folder) for logger in config.logger.values()), MetricsCsv(folder)],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(folder),
         enable_checkpointing=False,

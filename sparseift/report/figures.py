@@ -22,6 +22,13 @@ NOT_EXPLORATION = {"masks/density", "masks/drop_fraction"}
 SPOKEN = {
     "masks/replaced": "share of the mask replaced at an update",
     "masks/itop": "share of weights ever active (ITOP)",
+    "masks/constraint": "share of weights always active",
+    "masks/hamming": "share of weights not as in the first mask",
+    "masks/dead_channels": "share of output channels without weights",
+    "masks/ramanujan_gap": "Ramanujan gap",
+    "masks/ramanujan_gap_iterative": "Ramanujan gap, iterative",
+    "masks/spectral_gap": "weighted spectral gap",
+    "masks/spectral_gap_iterative": "weighted spectral gap, iterative",
 }
 
 ASIDE = 0.05

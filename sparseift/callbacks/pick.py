@@ -1,0 +1,29 @@
+"""What callbacks ask for on request: layers by globs, and a TensorBoard to write to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+import pytorch_lightning as pl
+from torch.utils.tensorboard import SummaryWriter
+
+from ..errors import UserError
+from .loggers import TensorBoard
+
+
+def pick(globs: Iterable[str], names: Iterable[str], key: str) -> list[str]:
+    """The names that a glob matches. Raises UserError for a glob that matches none; key: where it was given."""
+    names = list(names)
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            raise UserError(f"{key}: '{glob}' matches none of {', '.join(names)}")
+    return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]
+
+
+def tensorboard_of(trainer: pl.Trainer, needed_by: str) -> SummaryWriter:
+    """The writer of a run's TensorBoard, which on ranks but 0 does nothing. Raises UserError if it has none."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoard):
+            return logger.experiment
+    raise UserError(f"{needed_by} writes to TensorBoard, which is not among the loggers: logger=[tensorboard,...]")
