@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from ..sparsifiers.callback import mask_callback
-from .pick import pick, tensorboard_of
+from .on_request import at_least_one, pick, tensorboard_of
 
 
 class Histograms(pl.Callback):
@@ -20,7 +20,7 @@ class Histograms(pl.Callback):
 
     def __init__(self, layers: list[str], every_n_steps: int) -> None:
         self.layers = layers
-        self.every_n_steps = every_n_steps
+        self.every_n_steps = at_least_one(every_n_steps, "callbacks.histograms.every_n_steps")
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         tensorboard_of(trainer, "callbacks=histograms")

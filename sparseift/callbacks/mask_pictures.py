@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..sparsifiers.callback import mask_callback
-from .pick import pick, tensorboard_of
+from .on_request import at_least_one, pick, tensorboard_of
 
 
 class MaskPictures(pl.Callback):
@@ -20,8 +20,8 @@ class MaskPictures(pl.Callback):
 
     def __init__(self, layers: list[str], every_n_epochs: int, side: int) -> None:
         self.layers = layers
-        self.every_n_epochs = every_n_epochs
-        self.side = side
+        self.every_n_epochs = at_least_one(every_n_epochs, "callbacks.mask_pictures.every_n_epochs")
+        self.side = at_least_one(side, "callbacks.mask_pictures.side")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:

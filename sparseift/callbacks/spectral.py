@@ -8,10 +8,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from ..errors import UserError
 from ..sparsifiers.callback import mask_callback
 from ..spectral import MEASURES, spectral_gaps
 from .log import log
+from .on_request import at_least_one
 
 
 class Spectral(pl.Callback):
@@ -19,9 +19,7 @@ class Spectral(pl.Callback):
     layers/LAYER/GAP, and masks/GAP, the plain mean of the layers in which the gap is defined."""
 
     def __init__(self, every_n_steps: int) -> None:
-        if not isinstance(every_n_steps, int) or every_n_steps < 1:
-            raise UserError(f"every_n_steps of the spectral gaps is {every_n_steps}; 1 or more is meant")
-        self.every_n_steps = every_n_steps
+        self.every_n_steps = at_least_one(every_n_steps, "callbacks.spectral.every_n_steps")
         self._measured_at = 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:

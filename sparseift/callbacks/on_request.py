@@ -1,4 +1,4 @@
-"""What callbacks ask for on request: layers by globs, and a TensorBoard to write to."""
+"""What callbacks on request have in common: how often, which layers, and a TensorBoard to write to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import UserError
 from .loggers import TensorBoard
+
+
+def at_least_one(value: int, key: str) -> int:
+    """The value. Raises UserError unless it is a whole number, 1 or more; key: where it was given."""
+    if not isinstance(value, int) or value < 1:
+        raise UserError(f"{key} is {value}; a whole number, 1 or more, is meant")
+    return value
 
 
 def pick(globs: Iterable[str], names: Iterable[str], key: str) -> list[str]:
