@@ -19,6 +19,7 @@ from .report.runs import flat
 from .sparsifiers import Sparsifier
 from .sparsity import Plan
 from .transformation import sparsify
+from .waiting import waiting
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -138,8 +139,9 @@ def build_run(config: DictConfig, folder: Path, identity: dict[str, Any]) -> Run
     sparsifier = make_sparsifier(config)
     data = make(config.dataset)
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    net, plan = build_network(config, on_meta=False)
-    masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
+    with waiting("network and masks"):
+        net, plan = build_network(config, on_meta=False)
+        masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
     accounting = Accounting(plan, sparsifier, masks)
     callbacks = [accounting, RngState(), progress(masks or plan), Hyperparameters(hyperparameters(config, identity))]
     if masks:

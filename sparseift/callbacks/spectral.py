@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 
 from ..sparsifiers.callback import mask_callback
 from ..spectral import MEASURES, spectral_gaps
+from ..waiting import one_by_one
 from .log import log
 from .on_request import at_least_one
 
@@ -27,7 +28,8 @@ class Spectral(pl.Callback):
         if not mover or not trainer.is_global_zero or step % self.every_n_steps or step == self._measured_at:
             return
         self._measured_at = step
-        layers = {name: spectral_gaps(mover.masks[name], weight) for name, weight in mover.masks.weights.items()}
+        weights = one_by_one(mover.masks.weights.items(), "spectral gaps")
+        layers = {name: spectral_gaps(mover.masks[name], weight) for name, weight in weights}
         gaps = {f"layers/{layer}/{name}": gap for layer, all in layers.items() for name, gap in all.items()}
         for name in MEASURES:
             defined = [layer[name] for layer in layers.values() if not isnan(layer[name])]

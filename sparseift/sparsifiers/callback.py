@@ -12,6 +12,7 @@ import torch
 from ..errors import UserError
 from ..masks import Masks
 from ..sparsity.plan import Plan
+from ..waiting import waiting
 from .base import Sparsifier
 from .probe import Probe
 
@@ -43,8 +44,9 @@ class MaskCallback(pl.Callback):
         self.masks.to_weights()
         self._total = int(trainer.estimated_stepping_batches)
         if not self._resumed:
-            probe = self._probe(trainer, pl_module) if self.sparsifier.batches else None
-            self.sparsifier.start(self.masks, self.plan, self.seed, probe)
+            with waiting("first masks"):
+                probe = self._probe(trainer, pl_module) if self.sparsifier.batches else None
+                self.sparsifier.start(self.masks, self.plan, self.seed, probe)
             self.probed = probe.samples * trainer.world_size if probe else 0
         self.masks.apply()
 
