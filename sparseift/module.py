@@ -57,7 +57,6 @@ class Classifier(pl.LightningModule):
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         self.train_acc1(logits, labels)
         self.log("train/loss", loss, prog_bar=True)
-        self.log("train/loss_epoch", loss.detach(), on_step=False, on_epoch=True)
         self.log("train/acc1", self.train_acc1, on_step=False, on_epoch=True)
         return loss
 

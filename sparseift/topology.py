@@ -13,10 +13,13 @@ from torch import Tensor
 from .masks import Masks, pack
 
 MEASURES = ("density", "replaced", "itop", "constraint", "hamming", "dead_channels")
-"""Shares, of a layer or of all: active weights; of these, what was not active before (the last update of) this
-observation; weights that were ever active (In-Time Over-Parameterization, Liu et al., ICML 2021); weights that were
-always active ("degrees of constraint"); weights that are not as in the first mask; output channels without an active
-weight."""
+"""Shares, of a layer or of all layers:
+
+density: weights that are active. replaced: active weights that were not when masks were last observed. itop: weights
+that were ever active (In-Time Over-Parameterization, Liu et al., ICML 2021). constraint: weights that were always
+active ("degrees of constraint" in the authors' code). hamming: weights that are not as in the first mask.
+dead_channels: output channels without an active weight.
+"""
 
 
 def ones(packed: Tensor) -> Tensor:

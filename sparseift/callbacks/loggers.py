@@ -19,8 +19,9 @@ FINAL = ("val/acc1", "test/acc1")
 
 
 class TensorBoard(TensorBoardLogger):
-    """TensorBoard has one horizontal axis, optimizer steps. So losses and accuracies are there twice more:
-    by_epoch/NAME (but for losses of single steps) and by_mflops/NAME, at the training FLOPs in millions."""
+    """TensorBoard has one horizontal axis, optimizer steps. So losses and accuracies are there twice more, as
+    by_mflops/NAME, at the training FLOPs in millions, and as by_epoch/NAME, but for the training loss of single
+    steps."""
 
     def __init__(self, folder: Path):
         super().__init__(folder, name="", version="tensorboard")

@@ -14,7 +14,7 @@ from .loggers import TensorBoard
 
 def at_least_one(value: int, key: str) -> int:
     """The value. Raises UserError unless it is a whole number, 1 or more; key: where it was given."""
-    if not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise UserError(f"{key} is {value}; a whole number, 1 or more, is meant")
     return value
 

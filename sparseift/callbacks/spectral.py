@@ -30,7 +30,7 @@ class Spectral(pl.Callback):
         self._measured_at = step
         weights = one_by_one(mover.masks.weights.items(), "spectral gaps")
         layers = {name: spectral_gaps(mover.masks[name], weight) for name, weight in weights}
-        gaps = {f"layers/{layer}/{name}": gap for layer, all in layers.items() for name, gap in all.items()}
+        gaps = {f"layers/{layer}/{name}": gap for layer, found in layers.items() for name, gap in found.items()}
         for name in MEASURES:
             defined = [layer[name] for layer in layers.values() if not isnan(layer[name])]
             gaps[f"masks/{name}"] = mean(defined) if defined else nan

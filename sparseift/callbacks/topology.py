@@ -15,7 +15,8 @@ class Topology(pl.Callback):
     """Logs `topology.MEASURES` and the drop fraction as masks/MEASURE of the network at the start and at every update,
     and as layers/LAYER/MEASURE at the end of every epoch in which the masks moved.
 
-    Works in updates alone, on rank 0, where checkpoints are made: all ranks have the same masks.
+    It looks at masks when they have moved and at no other step, and on rank 0, which makes the checkpoints: all ranks
+    have the same masks.
     """
 
     def __init__(self) -> None:
@@ -41,8 +42,8 @@ class Topology(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         layers, self._layers = self._layers, {}
         if layers:
-            by_name = {f"layers/{layer}/{name}": share for layer, all in layers.items() for name, share in all.items()}
-            log(trainer, by_name, trainer.global_step)
+            flat = {f"layers/{layer}/{name}": one for layer, shares in layers.items() for name, one in shares.items()}
+            log(trainer, flat, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history.state_dict(), "layers": self._layers}

@@ -122,7 +122,7 @@ def test_masks_that_stay(build: Build) -> None:
 def test_nothing_masked_nothing_logged(build: Build) -> None:
     run = build("member=dense", "callbacks=[spectral]", "callbacks.spectral.every_n_steps=1")
     run.trainer.fit(run.module, run.data)
-    assert rows(run, "train/loss_epoch") and not rows(run, "masks/", "layers/")
+    assert rows(run, "val/loss") and not rows(run, "masks/", "layers/")
 
 
 def test_accumulated_steps_are_logged_once(build: Build) -> None:
