@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from .errors import UserError
 from .masks import Masks
 from .meta import first_line
+from .report.runs import flat
 from .sparsifiers import Sparsifier
 from .sparsity import Plan
 from .transformation import sparsify
+from .waiting import waiting
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -139,12 +141,26 @@ def check_run(config: DictConfig) -> None:
         raise UserError(f"recipe.scheduler_interval is '{config.recipe.scheduler_interval}'; it is 'epoch' or 'step'")
 
 
+def hyperparameters(config: DictConfig, settings: dict[str, Any]) -> dict[str, Any]:
+    """What runs are compared by: what they are, and how they are trained."""
+    recipe = flat({"recipe": OmegaConf.to_container(config.recipe, resolve=True)})
+    return {**settings, "batch_size": config.dataset.batch_size, **recipe}
+
+
 def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run:
     """All parts of a training run that writes into `folder`. settings: kept in its checkpoints."""
     import pytorch_lightning as pl
-    from pytorch_lightning.loggers import TensorBoardLogger
 
-    from .callbacks import Accounting, AtomicCheckpointIO, Checkpoint, MetricsCsv, RngState, progress, quiet
+    from .callbacks import (
+        Accounting,
+        AtomicCheckpointIO,
+        Checkpoint,
+        Hyperparameters,
+        MetricsCsv,
+        RngState,
+        progress,
+        quiet,
+    )
     from .module import Classifier
     from .sparsifiers.callback import MaskCallback
 
@@ -154,10 +170,11 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run
     sparsifier = make_sparsifier(config)
     data = make(config.dataset)
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    net, plan = build_network(config, on_meta=False)
-    masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
+    with waiting("network and masks"):
+        net, plan = build_network(config, on_meta=False)
+        masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
     accounting = Accounting(plan, sparsifier, masks)
-    callbacks = [accounting, RngState(), progress(masks or plan)]
+    callbacks = [accounting, RngState(), progress(masks or plan), Hyperparameters(hyperparameters(config, settings))]
     if masks:
         callbacks.insert(0, MaskCallback(masks, plan, sparsifier, config.seed))
     callbacks += [make(callback) for callback in config.callbacks.values()]
@@ -178,7 +195,7 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run
     trainer = make(
         config.trainer,
         callbacks=callbacks,
-        logger=[TensorBoardLogger(folder, name="", version="tensorboard"), MetricsCsv(folder)],
+        logger=[*(make(logger, folder=folder) for logger in config.logger.values()), MetricsCsv(folder)],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(folder),
         enable_checkpointing=False,

@@ -13,6 +13,7 @@ from .build import build_network
 from .cli import run
 from .errors import UserError
 from .sparsity import Plan
+from .waiting import waiting
 
 DESCRIPTION = (
     "python -m sparseift.profile [OVERRIDES]: FLOPs and parameters of a run, layer by layer; format=json for JSON"
@@ -29,7 +30,8 @@ def main() -> None:
 def profile(config: DictConfig) -> None:
     if config.format not in ("table", "json"):
         raise UserError(f"format is '{config.format}'; it is 'table' or 'json'")
-    _, plan = build_network(config, on_meta=True)
+    with waiting("network and plan"):
+        _, plan = build_network(config, on_meta=True)
     if config.format == "json":
         print(json.dumps(as_dict(plan), indent=2))
     else:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .files import replacing
 from .sparsity import Plan
+from .waiting import waiting
 
 
 def weights_sha256(net: nn.Module) -> str:
@@ -65,7 +66,7 @@ def export(net: nn.Module, example: Tensor, path: Path) -> None:
     """
     net = net.eval()
     batch = torch.export.Dim("batch")
-    with torch.no_grad():
+    with waiting(path.name), torch.no_grad():
         program = torch.export.export(net, (example,), dynamic_shapes=({0: batch},))
     with replacing(path, suffix=".partial.pt2") as partial:  # which torch wants at the end
         torch.export.save(program, partial)

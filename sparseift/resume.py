@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from .errors import UserError
+from .report.runs import flat
 
 LASTING = ("model", "member", "sparsity", "sparsifier", "callbacks")
 """Groups whose every setting a resumed run shares with the one before it."""
@@ -34,7 +34,7 @@ def identity_of(config: DictConfig) -> dict[str, Any]:
 def settings_of(config: DictConfig) -> dict[str, Any]:
     """Its identity and every setting of the LASTING groups, by dotted name."""
     groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in LASTING}
-    return {**identity_of(config), **dict(_leaves(groups))}
+    return {**identity_of(config), **flat(groups)}
 
 
 def already_finished(config: DictConfig, folder: Path) -> bool:
@@ -73,11 +73,3 @@ def _must_agree(saved: dict[str, Any], wanted: dict[str, Any], path: Path) -> No
             raise UserError(
                 f"resume: {path} is of a run with {key}={saved.get(key)}, this one has {key}={wanted.get(key)}"
             )
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -20,6 +20,8 @@ CORE = {
     "meta",
     "sparsifiers",
     "sparsity",
+    "spectral",
+    "topology",
     "trace",
     "transformation",
 }

@@ -1,22 +1,35 @@
-"""What a run keeps and shows while Lightning trains: checkpoints, generators, expenses, progress."""
+"""What a run keeps and shows while Lightning trains: checkpoints, generators, expenses, progress, masks, loggers."""
 
 from .accounting import Accounting
 from .checkpoint import AtomicCheckpointIO, Checkpoint, find_checkpoint, has_checkpoint, settings_in
 from .ema import EMA
+from .histograms import Histograms
+from .loggers import Hyperparameters, TensorBoard, mlflow, wandb
+from .mask_pictures import MaskPictures
 from .metrics_csv import MetricsCsv
 from .progress import progress, quiet
 from .rng import RngState
+from .spectral import Spectral
+from .topology import Topology
 
 __all__ = [
     "EMA",
     "Accounting",
     "AtomicCheckpointIO",
     "Checkpoint",
+    "Histograms",
+    "Hyperparameters",
+    "MaskPictures",
     "MetricsCsv",
     "RngState",
+    "Spectral",
+    "TensorBoard",
+    "Topology",
     "find_checkpoint",
     "has_checkpoint",
+    "mlflow",
     "progress",
     "quiet",
     "settings_in",
+    "wandb",
 ]

@@ -11,8 +11,9 @@ import torch
 from ..flops import training_flops
 from ..masks import Masks
 from ..sparsifiers import Sparsifier
-from ..sparsifiers.callback import MaskCallback
+from ..sparsifiers.callback import mask_callback
 from ..sparsity import Plan
+from .log import log
 
 
 class Accounting(pl.Callback):
@@ -26,6 +27,7 @@ class Accounting(pl.Callback):
         self.masks = masks
         self.spent: dict[str, Any] = {"samples": 0, "flops": 0, "seconds": 0.0}
         self._since = 0.0
+        self._logged_at = 0
         self._counts: dict[str, int] = {}
         self._now = plan
 
@@ -41,9 +43,8 @@ class Accounting(pl.Callback):
         self._since = time.monotonic()
         self._total = int(trainer.estimated_stepping_batches)
         stored = self.plan.forward_stored
-        for callback in trainer.callbacks:
-            if isinstance(callback, MaskCallback):
-                self.spent["flops"] += training_flops(stored, stored, callback.probed)
+        if mover := mask_callback(trainer):
+            self.spent["flops"] += training_flops(stored, stored, mover.probed)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -58,9 +59,16 @@ class Accounting(pl.Callback):
             self._now.forward, self._now.forward_stored, samples, samples if grows else 0
         )
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
+            self._log(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            self._log(trainer)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for logger in trainer.loggers:
-            logger.log_metrics({"train/flops": float(self.train_flops)}, step=trainer.global_step - 1)
+        self._log(trainer)
         self._tick()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -72,6 +80,12 @@ class Accounting(pl.Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.spent = dict(state)
+
+    def _log(self, trainer: pl.Trainer) -> None:
+        """Once a step, and before the losses and accuracies of that step."""
+        if self._logged_at != trainer.global_step:
+            self._logged_at = trainer.global_step
+            log(trainer, {"train/flops": float(self.train_flops)}, trainer.global_step)
 
     def _tick(self) -> None:
         now = time.monotonic()

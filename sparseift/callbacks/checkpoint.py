@@ -14,7 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from ..errors import UserError
 from ..files import replacing
 from ..meta import first_line
-from ..sparsifiers.callback import MaskCallback
+from ..sparsifiers.callback import mask_callback
 from .metrics_csv import MetricsCsv
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
@@ -101,11 +101,8 @@ class Checkpoint(pl.Callback):
 
 def _as_sparse_as_planned(trainer: pl.Trainer) -> bool:
     """Not while a sparsifier that prunes step by step is on its way: the best is to cost what the run will cost."""
-    return all(
-        callback.masks.active == callback.masks.planned
-        for callback in trainer.callbacks
-        if isinstance(callback, MaskCallback)
-    )
+    mover = mask_callback(trainer)
+    return mover is None or mover.masks.active == mover.masks.planned
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
 
 from ..masks import Masks
-from ..sparsifiers.callback import MaskCallback
+from ..sparsifiers.callback import mask_callback
 
 
 class EMA(EMAWeightAveraging):
@@ -28,9 +28,8 @@ class EMA(EMAWeightAveraging):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         super().on_train_batch_end(trainer, pl_module, *args)
-        for callback in trainer.callbacks:
-            if isinstance(callback, MaskCallback):
-                self._apply(callback.masks)
+        if mover := mask_callback(trainer):
+            self._apply(mover.masks)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The network is the average, also after resuming a fit that had nothing left to do. From here on a checkpoint

@@ -65,6 +65,7 @@ class MetricsCsv(Logger):
             return
         self._unsaved = 0
         columns = ["step", *sorted({key for row in self.rows for key in row} - {"step"})]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()

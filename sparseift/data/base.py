@@ -15,6 +15,7 @@ from sparseift.data.sampler import EpochBatches, EvalShard
 from sparseift.data.split import stratified_split
 from sparseift.data.views import Collate, EvalView, LabelledImages, TrainView, Transform
 from sparseift.errors import UserError
+from sparseift.waiting import waiting
 
 
 class ImageData(pl.LightningDataModule, ABC):
@@ -80,7 +81,8 @@ class ImageData(pl.LightningDataModule, ABC):
     @cached_property
     def _training(self) -> tuple[LabelledImages, Tensor, Tensor]:
         """Images that are not test images; indices to train on; indices to validate on."""
-        images = self.load(train=True)
+        with waiting("training images"):
+            images = self.load(train=True)
         if len(images.classes) != self.num_classes:
             raise UserError(
                 f"dataset.num_classes={self.num_classes} does not fit the data: "
@@ -117,7 +119,8 @@ class ImageData(pl.LightningDataModule, ABC):
 
     def test_dataloader(self) -> DataLoader:
         """The test images as they are; nothing else reads them."""
-        images = self.load(train=False)
+        with waiting("test images"):
+            images = self.load(train=False)
         return self._eval_loader(images, torch.arange(len(images)))
 
     def _eval_loader(self, images: LabelledImages, indices: Tensor, **options: Any) -> DataLoader:

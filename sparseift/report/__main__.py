@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 
 from ..cli import Arguments, one_line_errors
 from ..errors import UserError
+from ..waiting import one_by_one
 from . import page, tables
 from .figures import draw
 from .rows import sections
@@ -39,7 +39,7 @@ def report(paths: list[Path], out: Path) -> None:
         raise UserError(f"can't write to {out}: {error.strerror}") from error
     console = Console(width=None if sys.stdout.isatty() else 200)
     drawn = [one for _, figures in found for one in figures if one.figure]
-    for one in track(drawn, "figures", transient=True, disable=not sys.stdout.isatty()):
+    for one in one_by_one(drawn, "figures"):
         save(one.figure, out / "figures" / one.name)
     texts = {
         "report.html": page.html(runs, found, out),

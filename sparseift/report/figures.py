@@ -22,6 +22,13 @@ NOT_EXPLORATION = {"masks/density", "masks/drop_fraction"}
 SPOKEN = {
     "masks/replaced": "share of the mask replaced at an update",
     "masks/itop": "share of weights ever active (ITOP)",
+    "masks/constraint": "share of weights always active",
+    "masks/hamming": "share of weights not as in the first mask",
+    "masks/dead_channels": "share of output channels without weights",
+    "masks/ramanujan_gap": "Ramanujan gap",
+    "masks/ramanujan_gap_iterative": "Ramanujan gap, iterative",
+    "masks/spectral_gap": "weighted spectral gap",
+    "masks/spectral_gap_iterative": "weighted spectral gap, iterative",
 }
 
 ASIDE = 0.05
@@ -163,7 +170,7 @@ def spectral_gap_against_accuracy(rows: list[Row]) -> Figure:
             measured = [(run.series(column), run) for run in row.runs if run.series(column)]
             gaps = [series[max(series)] for series, _ in measured]
             style[row].tag(*axes.plot(gaps, [run.accuracy for _, run in measured], **style[row].points))
-        axes.set(xlabel=f"{_spoken(column)}, at its last measurement", ylabel="test top-1 (%)")
+        axes.set(xlabel=_spoken(column), ylabel="test top-1 (%)")
     legend(figure, (style[row] for row in shown))
     return figure
 
@@ -194,7 +201,7 @@ FIGURES: dict[str, tuple[str, str, Callable[[list[Row]], Figure]]] = {
     ),
     "spectral_gap": (
         "Spectral gap and accuracy",
-        "Test top-1 of each run against the spectral gap of its masks.",
+        "Test top-1 of each run against the spectral gaps of its masked layers, in their mean, when last measured.",
         spectral_gap_against_accuracy,
     ),
 }

@@ -12,6 +12,7 @@ import torch
 from ..errors import UserError
 from ..masks import Masks
 from ..sparsity.plan import Plan
+from ..waiting import waiting
 from .base import Sparsifier
 from .probe import Probe
 
@@ -25,6 +26,7 @@ class MaskCallback(pl.Callback):
     gradients are not finite moves nothing by them.
 
     probed: samples of all ranks that the masks at the start were computed from, forward and backward.
+    updated_at: the optimizer step (1, 2, ...) of the last update in this process, 0 before. drop_fraction: in it.
     """
 
     def __init__(self, masks: Masks, plan: Plan, sparsifier: Sparsifier, seed: int):
@@ -33,16 +35,18 @@ class MaskCallback(pl.Callback):
         self.sparsifier = sparsifier
         self.seed = seed
         self.probed = 0
+        self.updated_at = 0
+        self.drop_fraction = 0.0
         self._resumed = False
         self._total = 0
-        self._news: dict[str, float] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.masks.to_weights()
         self._total = int(trainer.estimated_stepping_batches)
         if not self._resumed:
-            probe = self._probe(trainer, pl_module) if self.sparsifier.batches else None
-            self.sparsifier.start(self.masks, self.plan, self.seed, probe)
+            with waiting("first masks"):
+                probe = self._probe(trainer, pl_module) if self.sparsifier.batches else None
+                self.sparsifier.start(self.masks, self.plan, self.seed, probe)
             self.probed = probe.samples * trainer.world_size if probe else 0
         self.masks.apply()
         self._verify(trainer)
@@ -52,20 +56,10 @@ class MaskCallback(pl.Callback):
     ) -> None:
         step = trainer.global_step + 1
         if self.sparsifier.due(step, self._total):
-            moved = self.sparsifier.update(self.masks, trainer.optimizers, step, self._total, self.seed)
+            self.sparsifier.update(self.masks, trainer.optimizers, step, self._total, self.seed)
             self._verify(trainer)
-            self._news = {
-                "masks/drop_fraction": self.sparsifier.fraction(step, self._total),
-                "masks/replaced": moved / sum(self.masks.active.values()),
-                "masks/density": self.masks.density,
-            }
+            self.updated_at, self.drop_fraction = step, self.sparsifier.fraction(step, self._total)
         self.masks.mask_gradients()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        if self._news:
-            for logger in trainer.loggers:
-                logger.log_metrics(self._news, step=trainer.global_step - 1)
-            self._news = {}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -113,3 +107,8 @@ class MaskCallback(pl.Callback):
         on_device = [strategy.batch_to_device(strategy.precision_plugin.convert_input(batch)) for batch in batches]
         mean = partial(strategy.reduce, reduce_op="mean")
         return Probe(pl_module, self.masks.weights, on_device, mean)
+
+
+def mask_callback(trainer: pl.Trainer) -> MaskCallback | None:
+    """The one that moves the masks of a run, if it has any."""
+    return next((callback for callback in trainer.callbacks if isinstance(callback, MaskCallback)), None)

@@ -27,6 +27,6 @@ def build(tmp_path: Path) -> Callable[..., Run]:
         defaults = [default for default in SMALL if default.partition("=")[0] not in changed]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("train", [*defaults, *overrides])
-        return build_run(config, tmp_path / folder, settings={})
+        return build_run(config, tmp_path / folder, settings={"seed": config.seed})
 
     return make

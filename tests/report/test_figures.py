@@ -83,7 +83,8 @@ def test_every_topology_series_of_the_whole_network_is_a_panel(tmp_path) -> None
     (section,) = sections(find_runs([tmp_path]))
     figures = {figure.title: figure.figure for figure in draw(section)}
     titles = [axes.get_title() for axes in figures["Exploration"].axes]
-    assert titles == ["share of weights ever active (ITOP)", "share of the mask replaced at an update", "hamming"]
+    replaced = "share of the mask replaced at an update"
+    assert titles == ["share of weights not as in the first mask", "share of weights ever active (ITOP)", replaced]
     (axes,) = figures["Spectral gap and accuracy"].axes
     assert [line.get_xydata().tolist() for line in axes.lines] == [[[2.5, 90], [2.5, 90]]]
 

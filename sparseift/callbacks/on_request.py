@@ -1,0 +1,36 @@
+"""What callbacks on request have in common: how often, which layers, and a TensorBoard to write to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+import pytorch_lightning as pl
+from torch.utils.tensorboard import SummaryWriter
+
+from ..errors import UserError
+from .loggers import TensorBoard
+
+
+def at_least_one(value: int, key: str) -> int:
+    """The value. Raises UserError unless it is a whole number, 1 or more; key: where it was given."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"{key} is {value}; a whole number, 1 or more, is meant")
+    return value
+
+
+def pick(globs: Iterable[str], names: Iterable[str], key: str) -> list[str]:
+    """The names that a glob matches. Raises UserError for a glob that matches none; key: where it was given."""
+    names = list(names)
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            raise UserError(f"{key}: '{glob}' matches none of {', '.join(names)}")
+    return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]
+
+
+def tensorboard_of(trainer: pl.Trainer, needed_by: str) -> SummaryWriter:
+    """The writer of a run's TensorBoard, which on ranks but 0 does nothing. Raises UserError if it has none."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoard):
+            return logger.experiment
+    raise UserError(f"{needed_by} writes to TensorBoard, which is not among the loggers: logger=[tensorboard,...]")

@@ -1,0 +1,105 @@
+"""How well connected a layer is: the spectral gaps of its bipartite graph, from the two largest singular values alone.
+
+A layer is a graph of its inputs (left) and outputs (right), one edge an active weight; its adjacency matrix has the
+singular values of the biadjacency matrix as eigenvalues, with both signs. Definitions are those of Hoang et al. (ICLR
+2023, NeurIPS 2023), which the paper plots.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from math import nan, sqrt
+
+import torch
+from torch import Tensor
+
+MEASURES = ("ramanujan_gap", "ramanujan_gap_iterative", "spectral_gap", "spectral_gap_iterative")
+
+STEPS = 48
+"""Largest dimension of the space that singular values are sought in."""
+
+
+def spectral_gaps(mask: Tensor, weight: Tensor) -> dict[str, float]:
+    """MEASURES of a layer; a gap that is defined nowhere is nan.
+
+    mask, weight: (out, in, *kernel); the groups of a grouped convolution share their inputs.
+    The iterative ones are means over the subgraphs of inputs of equal degree, at least two inputs each.
+    """
+    edges = mask.flatten(1).T.float()
+    both = torch.stack([edges, edges * weight.detach().flatten(1).T.abs().float()])  # (2, in * kernel, out)
+    gap, weighted = _gaps(both[None])[0]
+    parts = [gaps for batch in _of_equal_degree(both) for gaps in _gaps(batch)]
+    return {
+        "ramanujan_gap": gap,
+        "ramanujan_gap_iterative": _mean(gap for gap, _ in parts),
+        "spectral_gap": weighted,
+        "spectral_gap_iterative": _mean(weighted for _, weighted in parts),
+    }
+
+
+def top_two(matrices: Tensor) -> Tensor:
+    """The two largest singular values of each matrix: (..., rows, columns) -> (..., 2), the larger one first.
+
+    Lanczos on the shorter side with full orthogonalisation, so no more than two products with a matrix a step; exact
+    where that side is no longer than STEPS. A trace of noise, always the same, carries on where the space is exhausted
+    before it is full, as with singular values that occur more than once.
+    """
+    if matrices.shape[-1] > matrices.shape[-2]:
+        matrices = matrices.mT
+    *batch, rows, size = matrices.shape
+    matrices = matrices.reshape(-1, rows, size)
+    steps = min(STEPS, size)
+    noise = torch.randn(steps + 1, size, 1, generator=torch.Generator().manual_seed(0)).to(matrices)
+    basis = matrices.new_zeros(len(matrices), size, steps)
+    images = matrices.new_zeros(len(matrices), rows, steps)
+    vector = noise[0].expand(len(matrices), -1, -1)
+    for step in range(steps):
+        known = basis[..., :step]
+        for _ in range(2):  # once leaves rounding errors behind
+            vector = torch.nn.functional.normalize(vector - known @ (known.mT @ vector), dim=1)
+        image = matrices @ vector
+        basis[..., step], images[..., step] = vector[..., 0], image[..., 0]
+        vector = torch.nn.functional.normalize(matrices.mT @ image, dim=1) + 1e-6 * noise[step + 1]
+    squares = torch.linalg.eigvalsh((images.mT @ images).cpu()).clamp(min=0)  # ascending
+    values = torch.nn.functional.pad(squares.sqrt().flip(-1), (0, 1))  # the second of a single row is zero
+    return values[:, :2].view(*batch, 2)
+
+
+def ramanujan_gap(edges: int, left: int, right: int, second: float) -> float:
+    """sqrt(dL - 1) + sqrt(dR - 1) - sigma_2, with the mean degrees of the nodes that have any; nan unless dL >= 3 and
+    dR > 1. left, right: how many nodes these are. second: the second singular value of the edges."""
+    if not edges or edges / left < 3 or edges / right <= 1:
+        return nan
+    return sqrt(edges / left - 1) + sqrt(edges / right - 1) - second
+
+
+def _gaps(graphs: Tensor) -> list[tuple[float, float]]:
+    """Ramanujan gap and weighted spectral gap of graphs (n, 2, left, right): edges, and their weights."""
+    values = top_two(graphs)
+    edges = graphs[:, 0]
+    counts = torch.stack([edges.sum((1, 2)), edges.any(2).sum(1), edges.any(1).sum(1)], 1)
+    return [
+        (ramanujan_gap(*sizes, second), first_weight - second_weight)
+        for sizes, ((_, second), (first_weight, second_weight)) in zip(counts.tolist(), values.tolist(), strict=True)
+    ]
+
+
+def _of_equal_degree(both: Tensor) -> Iterator[Tensor]:
+    """The subgraphs of two or more left nodes of equal degree, in batches (n, 2, left, right) of similar size, filled
+    up with nodes without edges."""
+    degrees = both[0].sum(1).long()
+    order = degrees.argsort(stable=True)
+    found, counts = degrees[order].unique_consecutive(return_counts=True)
+    batches: dict[int, list[Tensor]] = defaultdict(list)
+    for degree, nodes in zip(found.tolist(), order.split(counts.tolist()), strict=True):
+        if degree and len(nodes) >= 2:
+            batches[len(nodes).bit_length()].append(nodes)
+    for groups in batches.values():
+        filled = torch.nn.utils.rnn.pad_sequence(groups, batch_first=True, padding_value=-1)
+        yield both[:, filled].mul((filled >= 0)[..., None]).transpose(0, 1)
+
+
+def _mean(values: Iterator[float]) -> float:
+    defined = [value for value in values if value == value]
+    return sum(defined) / len(defined) if defined else nan
