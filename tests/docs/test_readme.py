@@ -135,7 +135,7 @@ def test_the_groups_have_these_choices():
 def test_the_options_exist(program, tmp_path):
     configs = [
         OmegaConf.create(succeeded(program("sparseift.train", [*choices, "--cfg", "job"], tmp_path)).out)
-        for choices in (["dataset=imagenet"], ["member=sparse_doped", "model=timm"])
+        for choices in (["dataset=imagenet", "callbacks=[spectral]"], ["member=sparse_doped", "model=timm"])
     ]
     groups = set(configs[0])
     options = {word.partition("=")[0] for word in inline_code() if word.split(".")[0] in groups and "." in word}
