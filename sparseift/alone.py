@@ -30,7 +30,8 @@ def run_alone(overrides: Sequence[str], folder: Path) -> None:
         received.append(number)
         job.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    heeded = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in heeded}
     try:
         code = job.wait()
     finally:

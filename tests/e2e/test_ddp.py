@@ -122,12 +122,17 @@ def test_a_sweep_in_which_jobs_fail(two_ranks, tmp_path) -> None:
     assert not running(f"+mark={tmp_path.name}")
 
 
+def heed_ctrl_c() -> None:
+    """As on a terminal. Processes of a shell's background jobs, which these tests may be, ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_a_sweep_that_is_interrupted(tmp_path) -> None:
     """Ctrl-C, which a terminal sends to all processes of the command."""
     command = sweep_on_two_ranks("seed=0,1", "recipe.epochs=500", f"+mark={tmp_path.name}")
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=heed_ctrl_c,
     ) as sweep:  # fmt: skip
         assert any(line.startswith("epoch 2/500") for line in sweep.stdout)
         os.killpg(sweep.pid, signal.SIGINT)
