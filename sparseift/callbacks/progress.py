@@ -54,4 +54,5 @@ def quiet() -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # data sets in memory are faster without
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # on every log-in node, also where it is meant
     warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # torch to Lightning, about Lightning's own code
