@@ -31,7 +31,7 @@ class ImageNet(ImageData):
     """Folders root/train/CLASS and root/val/CLASS of image files; root/val is the test set.
 
     Validation images are held out of root/train, as for every set here: the images that papers report on are
-    read in the end only. Transforms (REFERENCE 5.2) at 224 pixels: a random resized crop and a flip; else the
+    read in the end only. Transforms at 224 pixels: a random resized crop and a flip; else the
     centre of an image whose shorter side is 256, and in that ratio at other sizes. They work on uint8 tensors.
 
     Args:

@@ -1,4 +1,4 @@
-"""The recipes as published (REFERENCE 5; RigL, section 4.1), from the configs: rates, decay, images and steps."""
+"""The recipes as published (the authors' code; RigL, section 4.1), from the configs: rates, decay, images and steps."""
 
 from collections.abc import Callable
 from math import ceil, cos, pi

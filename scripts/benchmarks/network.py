@@ -1,0 +1,64 @@
+"""The network that is measured: ResNet-18 for small images, by default the result of Sparse Wide at 0.75."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparseift import Masks, sparsify
+from sparseift.models import resnet18_cifar
+
+from .harness import Scale
+
+CLASSES = 100
+
+
+@dataclass
+class Training:
+    """A network with masks, an optimizer and one batch of noise, which it trains on. The steps of training are methods
+    of their own, so that each can be timed alone."""
+
+    net: nn.Module
+    masks: Masks
+    optimizer: torch.optim.Optimizer
+    images: Tensor
+    labels: Tensor
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+
+    def backward(self) -> None:
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.net(self.images), self.labels).backward()
+
+    def step(self) -> None:
+        """Without masks."""
+        self.backward()
+        self.optimizer.step()
+
+    def masked_step(self) -> None:
+        self.backward()
+        self.masks.mask_gradients()
+        self.optimizer.step()
+
+    def keep_gradients(self) -> None:
+        self.gradients = {name: weight.grad.clone() for name, weight in self.masks.weights.items()}
+
+    def put_gradients_back(self) -> None:
+        for name, weight in self.masks.weights.items():
+            weight.grad.copy_(self.gradients[name])
+
+
+def training(scale: Scale, width: int = 64, batch: int = 64, sparsity: float = 0.75, **sgd: object) -> Training:
+    """Sparse Wide of a ResNet-18 that is `width` wide: of twice the width at sparsity 0.75."""
+    width, batch, image = scale(width, 8), scale(batch, 4), scale(32, 8)
+    torch.manual_seed(0)
+    dense = resnet18_cifar(CLASSES, 3, width, False)
+    example = torch.randn(batch, 3, image, image)
+    net, plan = sparsify(dense, "sparse_wide", sparsity, example)
+    masks = Masks.random(net, plan, seed=0)
+    masks.apply()
+    options = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, **sgd}
+    optimizer = torch.optim.SGD(net.parameters(), **options)
+    return Training(net.train(), masks, optimizer, example, torch.randint(CLASSES, (batch,)))
