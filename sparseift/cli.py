@@ -131,11 +131,12 @@ def one_line_errors() -> Iterator[None]:
     """Ends the program with one line and exit code 2 where the user can put things right."""
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except EXPECTED as error:
         print(f"sparseift: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # whoever read the output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the same one may come twice: from the terminal and a parent
         print("sparseift: interrupted", file=sys.stderr)

@@ -8,12 +8,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, default_collate
 
+from sparseift.data.augment import Normalize
 from sparseift.data.loader import ResumableLoader, ignore_signals
 from sparseift.data.sampler import EpochBatches, EvalShard
 from sparseift.data.split import stratified_split
-from sparseift.data.views import Collate, EvalView, LabelledImages, TrainView, Transform
+from sparseift.data.views import LabelledImages
 from sparseift.errors import UserError
 from sparseift.waiting import waiting
 
@@ -22,9 +23,9 @@ class ImageData(pl.LightningDataModule, ABC):
     """Labelled images: a training set, a validation set held out of it, and a test set that is read in the
     end.
 
-    A data set says how to `load` its images and which transforms make uint8 tensors (C, H, W) of them.
-    Batches are (float32 (B, C, H, W) normalised, int64 (B,)). Images are loaded when a loader is first asked
-    for.
+    A data set says how to `load` its images, and by which views the loaders see them. Loaders give uint8 images
+    (B, C, H, W) and int64 classes (B,); `on_after_batch_transfer`, which a Trainer calls by itself, makes normalised
+    float32 images of them, on the device that trains. Images are loaded when a loader is first asked for.
 
     Args:
         batch_size: images of one device in one batch.
@@ -63,7 +64,7 @@ class ImageData(pl.LightningDataModule, ABC):
         self.num_classes = num_classes
         self.channels = channels
         self.image_size = image_size
-        self.collate = Collate(mean, std)
+        self.normalize = Normalize(mean, std)
         self._restored: dict[str, int] | None = None
 
     @abstractmethod
@@ -71,12 +72,25 @@ class ImageData(pl.LightningDataModule, ABC):
         """The whole training set, or the test set. UserError where it is missing or not as configured."""
 
     @abstractmethod
-    def train_transform(self) -> Transform:
-        """Image of `load` -> uint8 (C, H, W), at random."""
+    def train_view(self, images: LabelledImages, indices: Tensor) -> Dataset:
+        """The images at `indices`, asked for as (epoch, position in `indices`)."""
 
     @abstractmethod
-    def eval_transform(self) -> Transform:
-        """Image of `load` -> uint8 (C, H, W)."""
+    def eval_view(self, images: LabelledImages, indices: Tensor) -> Dataset:
+        """The images at `indices`, asked for as positions in them."""
+
+    collate = staticmethod(default_collate)
+    """From what a view gives for the places of a batch to the batch."""
+
+    def finish(self, images: Tensor) -> Tensor:
+        """Images of a batch as the loader gave it -> float32 (B, C, H, W), on the device that the batch is on."""
+        return self.normalize(images)
+
+    def on_after_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int = 0) -> tuple[Tensor, Tensor]:
+        """A batch of any loader of this -> (images as the network takes them, classes)."""
+        images, targets, *more = batch
+        images = self.finish(images, *more)
+        return self.trainer.precision_plugin.convert_input(images) if self.trainer else images, targets
 
     @cached_property
     def _training(self) -> tuple[LabelledImages, Tensor, Tensor]:
@@ -101,7 +115,7 @@ class ImageData(pl.LightningDataModule, ABC):
         trainer = self.trainer
         epoch = trainer.fit_loop.epoch_progress.current.processed if trainer else 0
         loader = ResumableLoader(
-            TrainView(images, indices, self.train_transform(), self.seed),
+            self.train_view(images, indices),
             EpochBatches(len(indices), self.batch_size, self.seed),
             epoch=epoch,
             limit=trainer.limit_train_batches if trainer else 1.0,
@@ -125,7 +139,7 @@ class ImageData(pl.LightningDataModule, ABC):
 
     def _eval_loader(self, images: LabelledImages, indices: Tensor, **options: Any) -> DataLoader:
         return DataLoader(
-            EvalView(images, indices, self.eval_transform()),
+            self.eval_view(images, indices),
             batch_size=self.batch_size,
             sampler=EvalShard(len(indices)),
             generator=torch.Generator(),
@@ -138,7 +152,7 @@ class ImageData(pl.LightningDataModule, ABC):
         return {
             "num_workers": self.num_workers,
             "collate_fn": self.collate,
-            "pin_memory": torch.cuda.is_available(),
+            "pin_memory": bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda",
         }
 
     def state_dict(self) -> dict[str, int]:

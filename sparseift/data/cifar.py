@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, in the python format of https://www.cs.toronto.edu/~kriz/cifar.html."""
+"""CIFAR-10 and CIFAR-100, in the python or the binary format of https://www.cs.toronto.edu/~kriz/cifar.html."""
 
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
+from sparseift.data import cifar_binary
 from sparseift.data.download import download_into
 from sparseift.data.tensors import TensorImageData
 from sparseift.errors import UserError
@@ -17,28 +18,35 @@ class Cifar10(TensorImageData):
     """50,000 + 10,000 colour images of 32 x 32 pixels in 10 classes.
 
     Args:
-        root: folder that holds (or will hold) torchvision's folder of the set.
+        root: folder that holds (or will hold) torchvision's folder of the set, or that of its binary format.
         download: fetch the set if it is not there.
         common: the arguments of `TensorImageData`.
     """
 
     source: ClassVar[type[CIFAR10]] = CIFAR10
+    binary: ClassVar[cifar_binary.BinaryFiles] = cifar_binary.CIFAR10
 
     def __init__(self, *, root: str, download: bool, **common: Any) -> None:
         super().__init__(**common)
         self.root = Path(root).expanduser().resolve()
         self.download = download
 
+    @property
+    def _is_binary(self) -> bool:
+        return self.binary.found_in(self.root) and not (self.root / self.source.base_folder).is_dir()
+
     def _by_hand(self) -> str:
         return f"unpack {self.source.filename} from https://www.cs.toronto.edu/~kriz/cifar.html there"
 
     def prepare_data(self) -> None:
         """Download the set where that is asked for and needed. UserError if it can't be had."""
-        if self.download:
+        if self.download and not self._is_binary:
             fetch = partial(self.source, self.root, download=True)
             download_into(self.root, self.source.__name__, fetch, self._by_hand())
 
     def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
+        if self._is_binary:
+            return self.binary.read(self.root, train)
         try:
             data = self.source(self.root, train=train)
         except RuntimeError as error:
@@ -53,3 +61,4 @@ class Cifar100(Cifar10):
     """50,000 + 10,000 colour images of 32 x 32 pixels in 100 classes; arguments of `Cifar10`."""
 
     source = CIFAR100
+    binary = cifar_binary.CIFAR100

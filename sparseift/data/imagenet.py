@@ -13,7 +13,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes
 from torchvision.transforms import v2
 
 from sparseift.data.base import ImageData
-from sparseift.data.views import Transform
+from sparseift.data.views import EvalView, TrainView, Transform
 from sparseift.errors import UserError
 
 END_OF_JPEG = b"\xff\xd9"
@@ -31,7 +31,7 @@ class ImageNet(ImageData):
     """Folders root/train/CLASS and root/val/CLASS of image files; root/val is the test set.
 
     Validation images are held out of root/train, as for every set here: the images that papers report on are
-    read in the end only. Transforms (REFERENCE 5.2) at 224 pixels: a random resized crop and a flip; else the
+    read in the end only. Transforms at 224 pixels: a random resized crop and a flip; else the
     centre of an image whose shorter side is 256, and in that ratio at other sizes. They work on uint8 tensors.
 
     Args:
@@ -77,10 +77,18 @@ class ImageNet(ImageData):
             raise UserError(f"no folder {folder}: dataset.root must hold train and val, each with one folder per class")
         return folder
 
+    def train_view(self, images: ImageFolder, indices: Tensor) -> TrainView:
+        return TrainView(images, indices, self.train_transform(), self.seed)
+
+    def eval_view(self, images: ImageFolder, indices: Tensor) -> EvalView:
+        return EvalView(images, indices, self.eval_transform())
+
     def train_transform(self) -> Transform:
+        """Image of `load` -> uint8 (C, H, W), at random."""
         return v2.Compose([v2.RandomResizedCrop(self.image_size), v2.RandomHorizontalFlip()])
 
     def eval_transform(self) -> Transform:
+        """Image of `load` -> uint8 (C, H, W)."""
         return v2.Compose([v2.Resize(self.image_size * 256 // 224), v2.CenterCrop(self.image_size)])
 
 

@@ -10,6 +10,7 @@ from math import ceil
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.utils.data import Sampler
 
 
@@ -25,9 +26,8 @@ def rank_and_world() -> tuple[int, int]:
     return 0, 1
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Shuffled batches of (epoch, position), positions in [0, images); `epoch` and `start` say where to
-    begin.
+class EpochBatches(Sampler[tuple[int, Tensor]]):
+    """Shuffled batches: (epoch, int64 (B,) positions in [0, images)); `epoch` and `start` say where to begin.
 
     The order of an epoch is a permutation seeded by (seed, epoch). W ranks with batches of B cut it into
     global batches of W*B images, of which rank r takes the r-th slice: together they see what one rank with
@@ -51,7 +51,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         """Batches of a whole epoch, the ones before `start` included."""
         return ceil(self.images / self.global_batch)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         rank, world = rank_and_world()
         epoch, step = self.epoch, self.global_batch
         generator = torch.Generator().manual_seed(stable_seed(self.seed, "order", epoch))
@@ -59,7 +59,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         for first in range(self.start * step, self.images, step):
             share = ceil(min(step, self.images - first) / world)
             places = torch.arange(first + rank * share, first + (rank + 1) * share) % self.images
-            yield [(epoch, position) for position in order[places].tolist()]
+            yield epoch, order[places]
 
 
 class EvalShard(Sampler[int]):

@@ -1,19 +1,19 @@
-"""Small sets that live in memory as one uint8 tensor."""
+"""Small sets that live in memory as one uint8 tensor, of which batches are taken and augmented whole."""
 
 from abc import abstractmethod
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 
+from sparseift.data.augment import Augment, keys_of
 from sparseift.data.base import ImageData
-from sparseift.data.views import Transform
 from sparseift.errors import UserError
 
 
-class TensorImages(Dataset):
-    """(uint8 (C, H, W), class) by index, of uint8 (N, C, H, W) and int64 (N,)."""
+class TensorImages:
+    """uint8 images (N, C, H, W) with their classes, int64 (N,)."""
 
     def __init__(self, images: Tensor, targets: Tensor) -> None:
         self.images = images
@@ -23,8 +23,40 @@ class TensorImages(Dataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.images[index], int(self.targets[index])
+
+class EvalBatches(Dataset):
+    """Batches of the images at `indices`: (uint8 (B, C, H, W), classes (B,)) by positions."""
+
+    def __init__(self, images: TensorImages, indices: Tensor) -> None:
+        self.images = images
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor, ...]:
+        return self._batch(self.indices[torch.tensor(positions)])
+
+    def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self.images.images.index_select(0, indices), self.images.targets[indices]
+
+
+class TrainBatches(EvalBatches):
+    """The same by (epoch, positions), and with the keys (B,) to augment them by, which depend on (seed, epoch, index of
+    the image) alone."""
+
+    def __init__(self, images: TensorImages, indices: Tensor, seed: int) -> None:
+        super().__init__(images, indices)
+        self.seed = seed
+
+    def __getitems__(self, places: tuple[int, Tensor]) -> tuple[Tensor, ...]:
+        epoch, positions = places
+        indices = self.indices[positions]
+        return *self._batch(indices), keys_of(indices, self.seed, epoch)
+
+
+def as_it_is(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return batch
 
 
 class TensorImageData(ImageData):
@@ -33,13 +65,18 @@ class TensorImageData(ImageData):
     Args:
         crop_padding: zeros around a training image, of which an image of the old size is cropped at random.
         flip: mirror every other training image.
+        cutout: side of a square of every training image that is set to the mean; 0 for none.
         common: the arguments of `ImageData`. `channels=3` repeats a grey image three times.
     """
 
-    def __init__(self, *, crop_padding: int, flip: bool, **common: Any) -> None:
+    collate = staticmethod(as_it_is)
+
+    def __init__(self, *, crop_padding: int, flip: bool, cutout: int, **common: Any) -> None:
         super().__init__(**common)
-        self.crop_padding = crop_padding
-        self.flip = flip
+        for name, value, most in ("crop_padding", crop_padding, self.image_size), ("cutout", cutout, self.image_size):
+            if not 0 <= value <= most:
+                raise UserError(f"dataset.{name}={value}: must be from 0 to {most}")
+        self.augment = Augment(self.normalize, crop_padding, flip, cutout)
 
     @abstractmethod
     def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
@@ -54,13 +91,11 @@ class TensorImageData(ImageData):
             raise UserError(f"dataset.channels={self.channels} does not fit the data: dataset.channels={channels}")
         return TensorImages(images.expand(-1, self.channels, -1, -1), targets)
 
-    def train_transform(self) -> Transform:
-        return v2.Compose(
-            [
-                v2.RandomCrop(self.image_size, padding=self.crop_padding),
-                v2.RandomHorizontalFlip(0.5 if self.flip else 0.0),
-            ]
-        )
+    def train_view(self, images: TensorImages, indices: Tensor) -> TrainBatches:
+        return TrainBatches(images, indices, self.seed)
 
-    def eval_transform(self) -> Transform:
-        return nn.Identity()
+    def eval_view(self, images: TensorImages, indices: Tensor) -> EvalBatches:
+        return EvalBatches(images, indices)
+
+    def finish(self, images: Tensor, keys: Tensor | None = None) -> Tensor:
+        return self.normalize(images) if keys is None else self.augment(images, keys)

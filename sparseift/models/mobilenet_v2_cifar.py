@@ -1,4 +1,4 @@
-"""MobileNetV2 for small images, as the authors' FLOP count of it pins it down (REFERENCE 3.2).
+"""MobileNetV2 for small images, as the authors' FLOP count of it pins it down.
 
 Sandler et al. 2018, section 3 and Table 2, with fewer halvings of the resolution. What is unusual is the authors':
 every convolution has a bias, the stem is a 1x1 convolution that pads its input by one pixel, the first block expands

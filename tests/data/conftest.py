@@ -37,6 +37,7 @@ def options(**changes: Any) -> dict[str, Any]:
         "std": [1.0],
         "crop_padding": 0,
         "flip": False,
+        "cutout": 0,
     } | changes
 
 
@@ -56,9 +57,15 @@ def settings() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
+def finished() -> Callable[[TensorImageData, Iterable[Any]], list[tuple[Tensor, Tensor]]]:
+    """The batches of a loader as the network sees them."""
+    return lambda data, loader: [data.on_after_batch_transfer(batch) for batch in loader]
+
+
+@pytest.fixture
 def numbers() -> Callable[[Iterable[tuple[Tensor, Tensor]]], list[list[int]]]:
     """The numbers of the images of each batch."""
-    return lambda batches: [images[:, 0, 1, 1].mul(255).round().int().tolist() for images, _ in batches]
+    return lambda batches: [images[:, 0, 1, 1].tolist() for images, *_ in batches]
 
 
 @pytest.fixture

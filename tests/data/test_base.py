@@ -3,6 +3,7 @@
 from itertools import chain
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from sparseift.errors import UserError
@@ -22,10 +23,11 @@ def test_seeds_share_the_split_and_not_the_order(numbered, numbers) -> None:
     assert numbers(numbered(split_seed=1).val_dataloader()) != numbers(a.val_dataloader())
 
 
-def test_only_training_images_are_augmented(numbered) -> None:
+def test_only_training_images_are_augmented(numbered, finished) -> None:
     data = numbered(crop_padding=3, mean=[0.5], std=[0.25])
     loaders = data.val_dataloader(), data.test_dataloader(), data.train_dataloader()
-    uniform = [all(image.min() == image.max() for images, _ in loader for image in images) for loader in loaders]
+    batches = [finished(data, loader) for loader in loaders]
+    uniform = [all(image.min() == image.max() for images, _ in part for image in images) for part in batches]
     assert uniform == [True, True, False]
 
 
@@ -44,12 +46,26 @@ def test_ranks_share_the_evaluation_without_overlap(numbered, numbers, as_rank) 
     assert len(seen) == len(set(seen)) == 6
 
 
-def test_batches_are_normalised_floats_with_integer_classes(numbered) -> None:
-    images, targets = next(iter(numbered(mean=[0.25], std=[0.5]).val_dataloader()))
+def test_batches_are_normalised_floats_with_integer_classes(numbered, finished) -> None:
+    data = numbered(mean=[0.25], std=[0.5])
+    assert next(iter(data.val_dataloader()))[0].dtype == torch.uint8
+    images, targets = finished(data, data.val_dataloader())[0]
     assert (images.dtype, targets.dtype) == (torch.float32, torch.int64)
     assert images.shape == (4, 1, 3, 3)
     pixels = (images[:, 0, 0, 0] * 0.5 + 0.25) * 255
     assert torch.equal(pixels.round().long() % 3, targets)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("precision", "dtype"), [("64-true", torch.float64), ("bf16-mixed", torch.float32)])
+def test_images_have_the_precision_of_the_trainer(numbered, precision: str, dtype: torch.dtype) -> None:
+    class Net(pl.LightningModule):
+        def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+            assert batch[0].dtype == dtype
+
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = pl.Trainer(accelerator="cpu", precision=precision, enable_checkpointing=False, **quiet)
+    trainer.validate(Net(), numbered(), verbose=False)
 
 
 def test_the_test_set_is_read_for_testing_alone(numbered) -> None:
@@ -67,8 +83,9 @@ def test_no_validation_images_no_validation_loader(numbered, numbers) -> None:
     assert len(list(chain(*numbers(data.train_dataloader())))) == 24
 
 
-def test_grey_images_become_three_equal_channels(numbered) -> None:
-    images, _ = next(iter(numbered(channels=3, crop_padding=1).train_dataloader()))
+def test_grey_images_become_three_equal_channels(numbered, finished) -> None:
+    data = numbered(channels=3, crop_padding=1, mean=[0.0] * 3, std=[1.0] * 3)
+    images, _ = finished(data, data.train_dataloader())[0]
     assert images.shape == (4, 3, 3, 3)
     assert torch.equal(images[:, 0], images[:, 2])
 
@@ -82,6 +99,8 @@ def test_grey_images_become_three_equal_channels(numbered) -> None:
         ({"image_size": 32}, "dataset.image_size=32 does not fit the data: dataset.image_size=3"),
         ({"batch_size": 0}, "dataset.batch_size=0: must be at least 1"),
         ({"num_workers": -1}, "dataset.num_workers=-1: must be at least 0"),
+        ({"crop_padding": -1}, "dataset.crop_padding=-1: must be from 0 to 3"),
+        ({"cutout": 4}, "dataset.cutout=4: must be from 0 to 3"),
     ],
     ids=str,
 )

@@ -1,7 +1,8 @@
-"""CIFAR from files in its python format, and what is said where they are missing."""
+"""CIFAR from files in its python and its binary format, and what is said where they are missing."""
 
 import hashlib
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -51,9 +52,54 @@ def test_reads_files_in_the_python_format(kind, make, tmp_path: Path, monkeypatc
     write(kind, tmp_path, monkeypatch)
     data = make(kind)
     [(images, targets)] = data.test_dataloader()
-    assert torch.equal(images.mul(255).round().byte(), torch.from_numpy(PIXELS[20:]).view(6, 3, 32, 32))
+    assert torch.equal(images, torch.from_numpy(PIXELS[20:]).view(6, 3, 32, 32))
     assert targets.tolist() == LABELS[20:]
     assert [len(data.train_dataloader().dataset), len(data.val_dataloader().dataset)] == [16, 4]
+
+
+def write_binary(kind: type[Cifar10], root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same images in the binary format: two training files for CIFAR-10, one for CIFAR-100, which also has a
+    superclass before the class."""
+    (root / kind.binary.folder).mkdir()
+
+    def dump(name: str, part: slice) -> dict[str, str]:
+        coarse = b"" if kind is Cifar10 else b"\x13"
+        labelled = zip(LABELS[part], PIXELS[part], strict=True)
+        data = b"".join(coarse + bytes([label]) + pixels.tobytes() for label, pixels in labelled)
+        (root / kind.binary.folder / name).write_bytes(data)
+        return {name: hashlib.md5(data).hexdigest()}
+
+    parts = (slice(0, 10), slice(10, 20)) if kind is Cifar10 else (slice(0, 20),)
+    train = {}
+    for name, part in zip(kind.binary.train, parts, strict=False):
+        train |= dump(name, part)
+    [test] = kind.binary.test
+    monkeypatch.setattr(kind, "binary", replace(kind.binary, train=train, test=dump(test, slice(20, 26))))
+
+
+@CIFARS
+def test_reads_files_in_the_binary_format(kind, make, tmp_path: Path, monkeypatch) -> None:
+    write_binary(kind, tmp_path, monkeypatch)
+    data = make(kind, download=True)  # of which there is no need
+    data.prepare_data()
+    [(images, targets)] = data.test_dataloader()
+    assert torch.equal(images.mul(255).round().byte(), torch.from_numpy(PIXELS[20:]).view(6, 3, 32, 32))
+    assert targets.tolist() == LABELS[20:]
+    held_out, trained_on = data.val_dataloader().dataset, data.train_dataloader().dataset
+    assert [len(trained_on), len(held_out)] == [16, 4]
+
+
+@CIFARS
+@pytest.mark.parametrize("harm", ["damaged", "missing"])
+def test_binary_files_are_checked(kind, make, tmp_path: Path, monkeypatch, harm: str) -> None:
+    write_binary(kind, tmp_path, monkeypatch)
+    file = tmp_path / kind.binary.folder / next(iter(kind.binary.train))
+    if harm == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(b"\0" + file.read_bytes()[1:-1] + b"\0")
+    with pytest.raises(UserError, match=rf"^{file} is {harm}: unpack {kind.binary.folder} anew$"):
+        make(kind).train_dataloader()
 
 
 @CIFARS

@@ -49,11 +49,11 @@ def test_says_what_it_is_and_brings_its_recipe(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
-def test_sets_that_need_no_files_fit_their_configuration(name: str) -> None:
+def test_sets_that_need_no_files_fit_their_configuration(name: str, finished) -> None:
     cfg = composed(f"dataset={name}").dataset
     data = instantiate(cfg)
     for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
-        images, targets = next(iter(loader))
+        images, targets = finished(data, loader)[0]
         assert images.shape == (cfg.batch_size, cfg.channels, cfg.image_size, cfg.image_size)
         assert set(targets.tolist()) <= set(range(cfg.num_classes))
     # Of test images, as padding darkens the training images.

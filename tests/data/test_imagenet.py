@@ -28,7 +28,7 @@ def write(folder: Path, classes: str) -> None:
 def make(settings, tmp_path: Path):
     def build(**changes) -> ImageNet:
         options = settings(root=str(tmp_path), num_classes=3, channels=3, image_size=28, val_size=3, skip_damaged=False)
-        del options["crop_padding"], options["flip"]
+        del options["crop_padding"], options["flip"], options["cutout"]
         return ImageNet(**options | changes)
 
     return build

@@ -68,14 +68,29 @@ def test_iterating_anew_before_a_batch_is_taken_starts_the_same_epoch(numbered, 
 
 
 @WORKERS
-def test_batches_do_not_depend_on_workers(numbered, settings, workers: int) -> None:
+def test_batches_do_not_depend_on_workers(numbered, settings, finished, workers: int) -> None:
     changes = settings(crop_padding=2, flip=True)
-    want = [list(loader) for loader in [numbered(**changes).train_dataloader()] for _ in range(2)]
+    data = numbered(**changes)
+    want = [finished(data, loader) for loader in [data.train_dataloader()] for _ in range(2)]
     loader = numbered(**changes | {"num_workers": workers}).train_dataloader()
     for batches in want:
-        for (images, targets), (want_images, want_targets) in zip(loader, batches, strict=True):
+        for (images, targets), (want_images, want_targets) in zip(finished(data, loader), batches, strict=True):
             assert torch.equal(images, want_images)
             assert torch.equal(targets, want_targets)
+
+
+def test_ranks_see_together_what_one_process_sees(numbered, finished, as_rank) -> None:
+    """The same images with the same looks."""
+    alone = numbered(crop_padding=2, flip=True, batch_size=6)
+    want = finished(alone, alone.train_dataloader())
+    parts = []
+    for rank in range(3):
+        as_rank(rank, 3)
+        data = numbered(crop_padding=2, flip=True, batch_size=2)
+        parts.append(finished(data, data.train_dataloader()))
+    for (images, targets), *shares in zip(want, *parts, strict=True):
+        assert torch.equal(torch.cat([share[0] for share in shares]), images)
+        assert torch.equal(torch.cat([share[1] for share in shares]), targets)
 
 
 def test_global_generator_is_left_alone(numbered) -> None:

@@ -50,8 +50,9 @@ def test_synthetic_images_are_drawn_by_the_split_seed(settings) -> None:
 
 def test_synthetic_classes_can_be_learned_but_not_without_looking(settings) -> None:
     data = synthetic(settings, val_size=0)
-    [(images, targets)] = data.train_dataloader()
+    [(images, targets, _)] = data.train_dataloader()
     [(test_images, test_targets)] = data.test_dataloader()
+    images, test_images = images.float(), test_images.float()
     means = torch.stack([images[targets == c].mean(0) for c in range(5)])
     nearest = torch.cdist(test_images.flatten(1), means.flatten(1)).argmin(1)
     assert (nearest == test_targets).float().mean() > 0.95

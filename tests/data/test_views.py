@@ -7,13 +7,10 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from sparseift.data.tensors import TensorImages
-from sparseift.data.views import Collate, EvalView, TrainView
+from sparseift.data.views import EvalView, TrainView
 
-IMAGES = TensorImages(
-    torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
-    torch.arange(12) % 3,
-)
+PIXELS = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+IMAGES = [(image, i % 3) for i, image in enumerate(PIXELS)]
 TRANSFORM = v2.Compose([v2.RandomCrop(8, padding=3), v2.RandomHorizontalFlip()])
 
 
@@ -38,7 +35,7 @@ def test_looks_differ_between_epochs_seeds_and_images() -> None:
     looks = {view(seed)[epoch, 4][0].numpy().tobytes() for seed in range(5) for epoch in range(5)}
     assert len(looks) > 15
 
-    marked = TensorImages(torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8).repeat(12, 1, 1, 1), IMAGES.targets)
+    marked = [(torch.arange(64, dtype=torch.uint8).view(1, 8, 8), 0)] * 12
     same = TrainView(marked, torch.arange(12), TRANSFORM, 0)
     assert len({same[0, i][0].numpy().tobytes() for i in range(12)}) > 6
 
@@ -71,14 +68,5 @@ def test_transforms_draw_from_torch_alone(transform: v2.Transform) -> None:
 
 def test_evaluation_shows_images_as_they_are() -> None:
     image, target = EvalView(IMAGES, torch.tensor([3, 5]), torch.nn.Identity())[1]
-    assert torch.equal(image, IMAGES.images[5])
+    assert torch.equal(image, PIXELS[5])
     assert target == 2
-
-
-def test_collate_normalises_by_channel() -> None:
-    mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
-    images, targets = Collate(mean, std)([IMAGES[i] for i in range(4)])
-    want = (IMAGES.images[:4].double() / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-    assert images.dtype == torch.float32
-    assert torch.allclose(images.double(), want, atol=1e-6)
-    assert targets.tolist() == [0, 1, 2, 0]

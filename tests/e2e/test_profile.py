@@ -1,7 +1,10 @@
 """python -m sparseift.profile: what it prints, that every choice meets the budget, and that it leaves no file."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -10,7 +13,7 @@ from sparseift.build import build_network
 from sparseift.cli import config_folder
 from sparseift.profile import as_dict
 
-from .programs import files, results
+from .programs import environment, files, results
 
 KEYS = ["budget", "forward", "forward_stored", "ratio", "params_stored", "params_active", "layers"]
 LAYER_KEYS = {"name", "shape", "density", "active", "numel", "flops", "masked"}
@@ -112,3 +115,13 @@ def test_a_sweep_writes_no_file_either(program, tmp_path) -> None:
         text = text[end:].strip()
     assert len(plans) == 2 and plans[0]["params_stored"] < plans[1]["params_stored"]
     assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("page", ["format=json", "--help"])
+def test_a_reader_that_has_had_enough_is_no_mistake(page: str, tmp_path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "sparseift.profile", "model.base_width=4", page]
+    profile = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, cwd=tmp_path, env=environment(), text=True)
+    os.close(write)
+    assert (profile.returncode, profile.stderr) == (0, "")

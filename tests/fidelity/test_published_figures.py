@@ -10,7 +10,7 @@ from .conftest import CONF
 DATA = json.loads(files("sparseift").joinpath("published.json").read_text())
 FIGURES = DATA["figures"]
 
-SEEN = {  # REFERENCE 6.1 to 6.5, without what is marked as recalled; in order
+SEEN = {  # the figures that were read in a source; in order
     ("cifar100", "resnet18_cifar"): [77.0, 80.1, 80.0],
     ("cifar100", "mobilenet_v2_cifar"): [72.4, 73.7],
     ("cifar100", "mobilevit_s"): [73.5, 74.8],

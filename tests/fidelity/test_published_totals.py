@@ -1,5 +1,5 @@
-"""The authors' FLOP totals of five networks (REFERENCE 3.2), exactly, by their way of counting (REFERENCE 3.1); and
-what part of them this project counts.
+"""The authors' FLOP totals of five networks, exactly, by their way of counting; and what part of them this project
+counts.
 
 They count additions, multiplications, comparisons and other operations of convolutions, linears, norms and of those
 activations and poolings that are modules in their code: everything but what the FLOPs of this project, 2 for a
@@ -129,7 +129,7 @@ def resnet_macs(name: str) -> int:
 
 
 def mobilenet_macs() -> int:
-    """The same of MobileNetV2 (Sandler et al. 2018, Table 2) as REFERENCE 3.2 describes it: 34 pixels after a stem of
+    """The same of MobileNetV2 (Sandler et al. 2018, Table 2) as the authors have it: 34 pixels after a stem of
     1x1 with padding 1."""
     side = 34
     macs, inputs = 3 * 32 * side**2, 32

@@ -1,4 +1,4 @@
-"""The recipes as published (REFERENCE 5; RigL, section 4.1), from the configs: rates, decay, images and steps."""
+"""The recipes as published (the authors' code; RigL, section 4.1), from the configs: rates, decay, images and steps."""
 
 from collections.abc import Callable
 from math import ceil, cos, pi
@@ -149,7 +149,7 @@ def test_the_rest_of_each_recipe(
 def test_images_are_normalised_as_published(composed: Compose, dataset: str, mean: tuple, std: tuple) -> None:
     data = make(composed(f"dataset={dataset}").dataset)
     images = torch.stack([torch.zeros(3, 2, 2), torch.full((3, 2, 2), 255)]).to(torch.uint8)
-    black, white = data.collate([(image, 0) for image in images])[0][:, :, 0, 0]
+    black, white = data.on_after_batch_transfer((images, torch.zeros(2)))[0][:, :, 0, 0]
     assert black.tolist() == pytest.approx([-m / s for m, s in zip(mean, std, strict=True)], rel=1e-6)
     assert white.tolist() == pytest.approx([(1 - m) / s for m, s in zip(mean, std, strict=True)], rel=1e-6)
 

@@ -1,5 +1,5 @@
 """What RigL's dense gradients add to the training of a Sparse Wide network, by our plan and schedule, beside the
-published overheads (REFERENCE 3.5); and what RigL's own sparse ResNet-50 costs."""
+published overheads; and what RigL's own sparse ResNet-50 costs."""
 
 from collections.abc import Callable
 

@@ -152,7 +152,7 @@ PAPER = {"dataset": "cifar100", "model": "resnet18_cifar"}
     ],
 )
 def test_the_papers_figure(tmp_path, run, expected) -> None:
-    """REFERENCE 6.1: ResNet-18 on CIFAR-100, 77.0 dense and 80.1 at 0.9 with RigL."""
+    """The paper: ResNet-18 on CIFAR-100, 77.0 dense and 80.1 at 0.9 with RigL."""
     (row,) = one_section(write_run(tmp_path / "a", **run))
     found = row.published and (row.published.top1, row.published.gain)
     assert found == expected

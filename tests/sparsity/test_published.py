@@ -1,4 +1,4 @@
-"""Sparse Wide against the published solutions of the budget equation (REFERENCE 3.3), from layer shapes alone."""
+"""Sparse Wide against the published solutions of the budget equation, from layer shapes alone."""
 
 from functools import cache
 
@@ -69,7 +69,7 @@ def our_sparsity(name: str, width: int) -> float:
 
 
 def their_sparsity(name: str, width: int) -> float:
-    """As the authors' profiler counts: P (2 |W| - 1) a convolution, 7 N - C a norm, pooling (REFERENCE 3.1)."""
+    """As the authors' profiler counts: P (2 |W| - 1) a convolution, 7 N - C a norm, pooling."""
 
     def parts(width: int) -> tuple[float, float]:
         layers, norms, other = resnet(name, width)
