@@ -16,25 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UserError
+from .selection import largest
 from .sparsity.plan import Plan
+
+CHUNK = 2**16
+"""Weights of each thread that `silence` multiplies at a time: their mask as numbers stays in the cache."""
+EIGHTH = 0x0102040810204080
+"""Times eight bytes that are 0 or 1, the first one lowest, has these as bits of its highest byte."""
 
 
 def generator_for(device: torch.device, *key: object) -> torch.Generator:
     """A random generator that depends on `key` alone: the same on every rank, in every process and after a resume."""
     digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "big") >> 1)
-
-
-def largest(values: Tensor, count: int) -> Tensor:
-    """A boolean tensor that marks exactly the `count` largest; of equal values the first. NaN is least."""
-    if count <= 0 or count >= values.numel():
-        return torch.full_like(values, count > 0, dtype=torch.bool)
-    flat = values.flatten().nan_to_num(-torch.inf, torch.inf, -torch.inf)
-    threshold = flat.kthvalue(flat.numel() - count + 1).values
-    chosen = flat > threshold
-    ties = (flat == threshold).nonzero().squeeze(1)
-    chosen[ties[: count - int(chosen.sum())]] = True
-    return chosen.view(values.shape)
 
 
 def random_scores(weight: Tensor, seed: int, name: str) -> Tensor:
@@ -46,14 +40,32 @@ def random_scores(weight: Tensor, seed: int, name: str) -> Tensor:
 def pack(mask: Tensor) -> Tensor:
     """The bits of a mask, 8 a byte, least significant first. uint8, ceil(numel / 8) long."""
     bits = mask.flatten().to(torch.uint8)
-    bits = nn.functional.pad(bits, (0, -bits.numel() % 8)).view(-1, 8)
-    return (bits << torch.arange(8, device=bits.device, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
+    bits = nn.functional.pad(bits, (0, -bits.numel() % 8))
+    return ((bits.view(torch.int64) * EIGHTH) >> 56).to(torch.uint8)
 
 
 def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The boolean mask of `shape` that `pack` packed."""
     bits = (packed[:, None] >> torch.arange(8, device=packed.device, dtype=torch.uint8)) & 1
     return bits.flatten()[: prod(shape)].view(shape).bool()
+
+
+@torch.no_grad()
+def silence(values: Tensor, mask: Tensor) -> None:
+    """Multiply by a boolean mask, in place: what is masked becomes zero, unless it is infinite or NaN.
+
+    Accelerators convert masks as they multiply. A CPU is fastest at multiplying numbers of one type, so there the mask
+    is made such numbers piece by piece.
+    """
+    bits = mask.view(torch.uint8)  # a bool is checked for values other than 0 and 1
+    if not values.is_cpu or values.stride() != bits.stride():
+        values.mul_(bits)
+        return
+    size = CHUNK * torch.get_num_threads()
+    numbers = torch.empty(min(size, values.numel()), dtype=values.dtype)
+    flat = (tensor.as_strided((tensor.numel(),), (1,)) for tensor in (values, bits))
+    for part, ones in zip(*(tensor.split(size) for tensor in flat), strict=True):
+        part.mul_(numbers[: ones.numel()].copy_(ones))
 
 
 class Masks:
@@ -65,11 +77,10 @@ class Masks:
 
     def __init__(self, net: nn.Module, masks: Mapping[str, Tensor]):
         self.weights: dict[str, nn.Parameter] = {name: net.get_submodule(name).weight for name in masks}
-        # of the type of the weights: that multiplies fastest
-        self._masks = {
-            name: torch.empty_like(self.weights[name], requires_grad=False).copy_(mask) for name, mask in masks.items()
-        }
-        self.active = {name: int(mask.bool().sum()) for name, mask in masks.items()}
+        self._masks: dict[str, Tensor] = {}
+        self.active: dict[str, int] = {}
+        for name, mask in masks.items():
+            self[name] = mask
         self.planned = dict(self.active)
 
     @classmethod
@@ -89,30 +100,31 @@ class Masks:
         return len(self._masks)
 
     def __getitem__(self, name: str) -> Tensor:
-        """The mask of a layer: boolean, of the shape of its weight."""
-        return self._masks[name].bool()
+        """The mask of a layer: boolean, of the shape of its weight. It is not copied, and stays as it is when the layer
+        gets another one."""
+        return self._masks[name]
 
     def __setitem__(self, name: str, mask: Tensor) -> None:
-        self._masks[name].copy_(mask)
-        self.active[name] = int(mask.bool().sum())
+        """A copy of `mask`, laid out in memory as the weight is."""
+        own = torch.empty_like(self.weights[name], dtype=torch.bool, requires_grad=False).copy_(mask)
+        self._masks[name] = own
+        self.active[name] = int(own.count_nonzero())
 
     def to_weights(self) -> None:
         """Move every mask to the device of its weight."""
         self._masks = {name: mask.to(self.weights[name].device) for name, mask in self._masks.items()}
 
-    @torch.no_grad()
     def apply(self) -> None:
         """Set the masked weights to zero."""
-        if self._masks:
-            torch._foreach_mul_(list(self.weights.values()), list(self._masks.values()))
+        for name, weight in self.weights.items():
+            silence(weight, self._masks[name])
 
-    @torch.no_grad()
     def mask_gradients(self) -> None:
         """Set the gradients of the masked weights to zero, as long as they are finite: steps with gradients that are
         not are skipped, as loss scalers do, or lost with or without masks."""
-        with_gradient = [name for name, weight in self.weights.items() if weight.grad is not None]
-        if with_gradient:
-            torch._foreach_mul_([self.weights[n].grad for n in with_gradient], [self._masks[n] for n in with_gradient])
+        for name, weight in self.weights.items():
+            if weight.grad is not None:
+                silence(weight.grad, self._masks[name])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Packed bits by layer name."""
@@ -131,7 +143,7 @@ class Masks:
             if packed.numel() != -(-prod(shape) // 8):
                 raise UserError(f"the saved mask of {name} does not fit a weight of shape {shape}")
             loaded[name] = unpack(packed.to(self.weights[name].device), shape)
-            count = int(loaded[name].sum())
+            count = int(loaded[name].count_nonzero())
             if count != active[name]:
                 raise UserError(
                     f"the saved mask of {name} has {count} active weights, not {active[name]}: sparsity differs"

@@ -18,6 +18,7 @@ CORE = {
     "masks",
     "members",
     "meta",
+    "selection",
     "sparsifiers",
     "sparsity",
     "spectral",

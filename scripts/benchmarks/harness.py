@@ -60,14 +60,38 @@ class Figure:
         return replace(self, base=base.name, ratio=ratio, at_most=at_most, at_least=at_least)
 
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
 @dataclass
 class Scale:
-    """How large and how often. quick: as small as makes every line of a row run; its times mean nothing."""
+    """How large, how often and by which clock. quick: as small as makes every line of a row run; its times mean
+    nothing. clock: 'wall', or 'cpu' for the time that all threads spend, which other programs disturb less."""
 
     quick: bool = False
+    clock: str = "wall"
 
     def __call__(self, full: int, quick: int) -> int:
         return quick if self.quick else full
+
+    def timed(self, phases: Iterable[Phase], rounds: int, warmup: int = 2, inner: int = 1) -> list[Figure]:
+        """Milliseconds of each phase. They take turns, so that what disturbs the machine disturbs all alike. inner:
+        runs that make one sample, for phases too short to be timed alone."""
+        phases = list(phases)
+        figures = [Figure(phase.name, "ms", faults=0) for phase in phases]
+        now = CLOCKS[self.clock]
+        for turn in range(-warmup, rounds):
+            for phase, figure in zip(phases, figures, strict=True):
+                phase.prepare()
+                faults = _minor_faults()
+                start = now()
+                for _ in range(inner):
+                    phase.run()
+                taken = now() - start
+                if turn >= 0:
+                    figure.samples.append(1e3 * taken / inner)
+                    figure.faults += (_minor_faults() - faults) / inner / rounds
+        return figures
 
 
 @dataclass
@@ -103,25 +127,6 @@ class Phase:
     name: str
     run: Callable[[], object]
     prepare: Callable[[], object] = lambda: None
-
-
-def timed(phases: Iterable[Phase], rounds: int, warmup: int = 2, inner: int = 1) -> dict[str, Figure]:
-    """Milliseconds of each phase, by name. They take turns, so that what disturbs the machine disturbs all alike.
-    inner: runs that make one sample, for phases too short to be timed alone."""
-    phases = list(phases)
-    figures = {phase.name: Figure(phase.name, "ms", faults=0) for phase in phases}
-    for turn in range(-warmup, rounds):
-        for phase in phases:
-            phase.prepare()
-            faults = _minor_faults()
-            start = time.perf_counter()
-            for _ in range(inner):
-                phase.run()
-            taken = time.perf_counter() - start
-            if turn >= 0:
-                figures[phase.name].samples.append(1e3 * taken / inner)
-                figures[phase.name].faults += (_minor_faults() - faults) / inner / rounds
-    return figures
 
 
 def _minor_faults() -> int:

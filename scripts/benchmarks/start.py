@@ -9,7 +9,7 @@ import torch
 from sparseift import Masks, sparsify
 from sparseift.models import resnet18_cifar
 
-from .harness import Figure, Phase, Scale, row, timed
+from .harness import Figure, Phase, Scale, row
 
 
 @row("transformation, plan and first masks")
@@ -22,7 +22,7 @@ def plan(scale: Scale) -> Iterable[Figure]:
         Phase("sparsify", lambda: sparsify(dense, "sparse_wide", 0.75, example)),
         Phase("first masks", lambda: Masks.random(net, planned, 0)),
     ]
-    return timed(phases, rounds=scale(5, 1), warmup=1).values()
+    return scale.timed(phases, rounds=scale(5, 1), warmup=1)
 
 
 @row("start-up of the programs, each in a process of its own")
@@ -35,4 +35,4 @@ def start(scale: Scale) -> Iterable[Figure]:
         Phase("sparseift.profile", lambda: program("-m", "sparseift.profile")),
         Phase("sparseift.train --help", lambda: program("-m", "sparseift.train", "--help")),
     ]
-    return timed(phases, rounds=scale(5, 1), warmup=scale(1, 0)).values()
+    return scale.timed(phases, rounds=scale(5, 1), warmup=scale(1, 0))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from .harness import Figure, Phase, Scale, row, timed
+from .harness import Figure, Phase, Scale, row
 from .network import training
 
 
@@ -11,6 +11,5 @@ def masking(scale: Scale) -> Iterable[Figure]:
     train = training(scale)
     train.step()
     phases = [Phase("step without masks", train.step), Phase("mask_gradients", train.masks.mask_gradients)]
-    found = timed(phases, rounds=scale(9, 2))
-    step, alone = found.values()
+    step, alone = scale.timed(phases, rounds=scale(9, 2))
     return [step, alone.over(step, at_most=0.005)]

@@ -31,7 +31,9 @@ def write(results: dict[str, Any], found: list[tuple[Row, list[Figure]]], folder
 
 def markdown(results: dict[str, Any], found: list[tuple[Row, list[Figure]]]) -> Iterator[str]:
     yield from ("# Benchmarks", "")
-    yield f"Written by `{results['command']}` on {results['date']}."
+    yield f"Written by `{results['command']}` on {results['date']}. Times are of the {results['clock']} clock."
+    if results["load"] > 0.5:
+        yield f"The machine was doing other work: a load of {results['load']:.1f} before the first row."
     if results["quick"]:
         yield "With --quick, sizes are so small and rounds so few that the times mean nothing."
     yield ""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sparseift.sparsifiers import SET, RigL
 
-from .harness import Figure, Phase, Scale, row, timed
+from .harness import Figure, Phase, Scale, row
 from .network import training
 
 SCHEDULE = {"update_interval": 100, "begin": 0.0, "end": 0.75, "drop_fraction": 0.3, "anneal": "constant"}
@@ -27,5 +27,5 @@ def update(scale: Scale) -> Iterable[Figure]:
     for kind in (RigL, SET):
         sparsifier = kind(**SCHEDULE)
         phases.append(Phase(kind.__name__, lambda own=sparsifier: move(own), train.put_gradients_back))
-    step, *updates = timed(phases, rounds=scale(7, 2)).values()
+    step, *updates = scale.timed(phases, rounds=scale(7, 2))
     return [step, *(figure.over(step, at_most=BARS[figure.name]) for figure in updates)]

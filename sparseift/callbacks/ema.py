@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
 
-from ..masks import Masks
+from ..masks import Masks, silence
 from ..sparsifiers.callback import mask_callback
 
 
@@ -43,8 +42,7 @@ class EMA(EMAWeightAveraging):
         if self._average_model is not None:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
-    @torch.no_grad()
     def _apply(self, masks: Masks) -> None:
         average = self._average_model.module.net
         for name in masks:
-            average.get_submodule(name).weight.mul_(masks[name])
+            silence(average.get_submodule(name).weight, masks[name])

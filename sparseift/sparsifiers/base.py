@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..masks import Masks, generator_for
+from ..masks import Masks, generator_for, silence
+from ..selection import largest
 from ..sparsity.plan import Plan
-from .drop_grow import drop
 from .patterns import Unstructured
 from .schedule import Schedule
 
@@ -97,12 +97,13 @@ class DropGrow(Sparsifier):
         for name, weight in masks.weights.items():
             if weight.grad is None:
                 continue
-            shape, pool = tuple(weight.shape), self.pattern.pool
-            old = pool(masks[name].to(weight.dtype)).bool()
-            kept = drop(pool(weight.abs()), old, int(fraction * int(old.sum())))
-            score = pool(self.grow_score(weight, generator_for(weight.device, seed, step, name)))
-            new = self.pattern.spread(self.pattern.refill(score, kept, old, shape), shape)
-            weight.grad.mul_(masks[name] & new)
+            shape, pattern = tuple(weight.shape), self.pattern
+            old = pattern.units(masks[name])
+            count = int(old.count_nonzero())
+            kept = largest(pattern.pool(weight.abs()), count - int(fraction * count), among=old)
+            score = pattern.pool(self.grow_score(weight, generator_for(weight.device, seed, step, name)))
+            new = pattern.spread(pattern.refill(score, kept, old, shape), shape)
+            silence(weight.grad, masks[name] & new)
             moved += replace(masks, name, new, optimizers)
         return moved
 
@@ -113,15 +114,16 @@ def replace(masks: Masks, name: str, new: Tensor, optimizers: Iterable[torch.opt
     Returns how many weights stopped being active."""
     weight, stay = masks.weights[name], masks[name] & new
     for tensor in (weight, *_optimizer_state(optimizers, weight)):
-        tensor.mul_(stay)
-    left = masks.active[name] - int(stay.sum())
+        silence(tensor, stay)
+    left = masks.active[name] - int(stay.count_nonzero())
     masks[name] = new
     return left
 
 
 def _finite(masks: Masks) -> bool:
     gradients = [weight.grad for weight in masks.weights.values() if weight.grad is not None]
-    return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    ends = [torch.stack(torch.aminmax(gradient)) for gradient in gradients]  # NaN is both; isfinite would copy
+    return all(bool(end.isfinite().all()) for end in ends)
 
 
 def _optimizer_state(optimizers: Iterable[torch.optim.Optimizer], weight: Tensor) -> list[Tensor]:

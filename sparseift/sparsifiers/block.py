@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
-from ..masks import largest
+from ..selection import largest
 from .drop_grow import grow
 from .patterns import Shape, Structured
 
@@ -54,6 +54,9 @@ class Block(Structured):
 
     def pool(self, values: Tensor) -> Tensor:
         return self._block_sums(values) / self._block_sums(torch.ones_like(values))
+
+    def units(self, mask: Tensor) -> Tensor:
+        return self.pool(mask.float()) > 0
 
     def spread(self, marks: Tensor, shape: Shape) -> Tensor:
         wide = marks.repeat_interleave(self.size, 0)[: shape[0]].repeat_interleave(self.size, 1)[:, : shape[1]]

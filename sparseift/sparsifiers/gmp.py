@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import UserError
-from ..masks import Masks, largest, random_scores
+from ..masks import Masks, random_scores
+from ..selection import largest
 from ..sparsity.plan import Plan
 from .base import Sparsifier, replace
 from .drop_grow import drop

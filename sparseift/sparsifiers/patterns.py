@@ -13,7 +13,7 @@ from math import ceil, floor, prod
 from torch import Tensor
 
 from ..errors import UserError
-from ..masks import largest
+from ..selection import largest
 from ..sparsity.plan import LayerPlan, Plan
 from .budget import nearest_sum, prices
 from .drop_grow import grow
@@ -39,13 +39,17 @@ class Unstructured:
         """The mean of `values` over each unit of a weight."""
         return values
 
+    def units(self, mask: Tensor) -> Tensor:
+        """Marks of weights as those of their units: what `spread` undoes."""
+        return mask
+
     def spread(self, marks: Tensor, shape: Shape) -> Tensor:
         """Marks of units as those of the weights in them. shape: of the weight."""
         return marks
 
     def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: Shape) -> Tensor:
         """The units `kept` of `old`, and those of largest score in place of the ones that are gone."""
-        return grow(score, kept, int(old.sum()) - int(kept.sum()))
+        return grow(score, kept, int(old.count_nonzero()) - int(kept.count_nonzero()))
 
 
 @dataclass(frozen=True, kw_only=True)
