@@ -28,12 +28,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def network_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     """The state dict of the network alone."""
-    state = checkpoint["state_dict"]
+    state = checkpoint.get("state_dict", {})
     return {name.removeprefix(NET): tensor for name, tensor in state.items() if name.startswith(NET)}
 
 
 def mask_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What the callback that has the masks saved: `masks`, packed, and `active`, their counts. Empty if there is none."""
+    """What the callback with the masks saved: `masks`, packed, and `active`, their counts. Empty if there is none."""
     return next((state for state in checkpoint.get("callbacks", {}).values() if "masks" in state), {})
 
 
@@ -47,9 +47,9 @@ def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
             return leaf
         masks = candidates.get(leaf.shape, ())
         for place, (name, mask) in enumerate(masks):
-            if not (leaf.bool() & ~mask).any():
+            if found := _pack(leaf, name, mask):
                 masks.rotate(-place - 1)  # the next tensor of this shape most likely belongs to the next layer
-                return _pack(leaf, name, mask)
+                return found
         return leaf
 
     return {key: part if key == "callbacks" else _mapped(part, pack_if_masked) for key, part in checkpoint.items()}
@@ -68,26 +68,32 @@ def unpacked(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def _masks_by_shape(checkpoint: dict[str, Any]) -> dict[torch.Size, deque[tuple[str, Tensor]]]:
     """Layer and boolean mask, in order of the layers; without masks that let everything through."""
     found: dict[torch.Size, deque[tuple[str, Tensor]]] = {}
-    for name, bits in mask_state(checkpoint).get("masks", {}).items():
+    state = mask_state(checkpoint)
+    for name, bits in state.get("masks", {}).items():
         weight = checkpoint["state_dict"][f"{NET}{name}.weight"]
-        mask = unpack(bits.to(weight.device), weight.shape)
-        if not mask.all():
-            found.setdefault(weight.shape, deque()).append((name, mask))
+        if state["active"][name] < weight.numel():
+            found.setdefault(weight.shape, deque()).append((name, unpack(bits.to(weight.device), weight.shape)))
     return found
 
 
-def _pack(tensor: Tensor, name: str, mask: Tensor) -> dict[str, Any]:
-    negative_zeros = tensor.signbit() & ~mask
-    signs = {NEGATIVE_ZEROS: pack(negative_zeros)} if negative_zeros.any() else {}
-    return {MASKED_BY: name, VALUES: tensor.detach()[mask], SHAPE: list(tensor.shape), **signs}
+def _pack(tensor: Tensor, name: str, mask: Tensor) -> dict[str, Any] | None:
+    """None where the tensor is not zero outside the mask."""
+    values = tensor.detach().flatten()[mask.flatten()]  # of one dimension, an index is smallest
+    if tensor.count_nonzero() != values.count_nonzero():
+        return None
+    content = {MASKED_BY: name, VALUES: values, SHAPE: list(tensor.shape)}
+    negative = tensor.signbit()
+    if negative.count_nonzero() != values.signbit().count_nonzero():
+        content[NEGATIVE_ZEROS] = pack(negative & ~mask)
+    return content
 
 
 def _unpack(content: dict[str, Any], bits: Tensor) -> Tensor:
     values, shape = content[VALUES], tuple(content[SHAPE])
     tensor = torch.zeros(shape, dtype=values.dtype, device=values.device)
-    tensor[unpack(bits.to(values.device), shape)] = values
+    tensor.masked_scatter_(unpack(bits.to(values.device), shape), values)
     if NEGATIVE_ZEROS in content:
-        tensor[unpack(content[NEGATIVE_ZEROS].to(values.device), shape)] = -0.0
+        tensor.masked_fill_(unpack(content[NEGATIVE_ZEROS].to(values.device), shape), -0.0)
     return tensor
 
 

@@ -122,15 +122,13 @@ def find_checkpoint(path: Path) -> Path:
     if folder:
         candidates = [folder / LAST, folder / PREVIOUS]
     if not candidates:
-        raise UserError(
-            f"resume: no checkpoint at {path}; give a .ckpt file or a run folder that holds checkpoints/{LAST}"
-        )
+        raise UserError(f"no checkpoint at {path}; give a .ckpt file or a run folder that holds checkpoints/{LAST}")
     for candidate in candidates:
         if candidate.exists() and _whole(candidate):
             if candidate != candidates[0]:
                 warnings.warn(f"{candidates[0]} is damaged; going on from {candidate}", stacklevel=2)
             return candidate
-    raise UserError(f"resume: {candidates[0]} is damaged, and there is no whole checkpoint beside it")
+    raise UserError(f"{candidates[0]} is damaged, and there is no whole checkpoint beside it")
 
 
 def has_checkpoint(folder: Path) -> bool:
