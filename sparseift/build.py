@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .errors import UserError
 from .masks import Masks
 from .meta import first_line
+from .packing import mask_state, read_checkpoint
 from .report.runs import flat
 from .sparsifiers import Sparsifier
 from .sparsity import Plan
@@ -60,10 +61,10 @@ class Run:
 
     def load(self, checkpoint: Path) -> None:
         """Take over the network and the masks of a checkpoint of this run, and nothing else of it."""
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        saved = read_checkpoint(checkpoint)
         self.module.load_state_dict(saved["state_dict"])
         if self.masks:
-            [masks] = [state for state in saved["callbacks"].values() if "masks" in state]
+            masks = mask_state(saved)
             self.masks.load_state_dict(masks["masks"], masks["active"])
 
     @property

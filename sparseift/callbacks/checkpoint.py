@@ -14,6 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from ..errors import UserError
 from ..files import replacing
 from ..meta import first_line
+from ..packing import packed, unpacked
 from ..sparsifiers.callback import mask_callback
 from .metrics_csv import MetricsCsv
 
@@ -23,7 +24,7 @@ SETTINGS = "settings"
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target and renames, so that a kill or a full disk leaves the old file as it was. The last
-    checkpoint but one stays as previous.ckpt."""
+    checkpoint but one stays as previous.ckpt. In the file, masked tensors are packed (see `packing`)."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
@@ -31,7 +32,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with replacing(target) as partial:
             try:
                 with partial.open("wb") as file:
-                    torch.save(checkpoint, file)
+                    torch.save(packed(checkpoint), file)
                     file.flush()
                     os.fsync(file.fileno())
             except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk
@@ -40,6 +41,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 ) from error
             if target.name == LAST and target.exists():
                 os.replace(target, target.with_name(PREVIOUS))
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return unpacked(super().load_checkpoint(path, *arguments, **options))
 
 
 class Checkpoint(pl.Callback):
@@ -118,15 +122,13 @@ def find_checkpoint(path: Path) -> Path:
     if folder:
         candidates = [folder / LAST, folder / PREVIOUS]
     if not candidates:
-        raise UserError(
-            f"resume: no checkpoint at {path}; give a .ckpt file or a run folder that holds checkpoints/{LAST}"
-        )
+        raise UserError(f"no checkpoint at {path}; give a .ckpt file or a run folder that holds checkpoints/{LAST}")
     for candidate in candidates:
         if candidate.exists() and _whole(candidate):
             if candidate != candidates[0]:
                 warnings.warn(f"{candidates[0]} is damaged; going on from {candidate}", stacklevel=2)
             return candidate
-    raise UserError(f"resume: {candidates[0]} is damaged, and there is no whole checkpoint beside it")
+    raise UserError(f"{candidates[0]} is damaged, and there is no whole checkpoint beside it")
 
 
 def has_checkpoint(folder: Path) -> bool:
