@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from . import slurm
 from .errors import UserError
 from .masks import Masks
 from .meta import first_line
@@ -135,6 +137,12 @@ def check_run(config: DictConfig) -> None:
         raise UserError(f"checkpoint.test is '{test}'; it is 'last' or 'best'")
     if test == "best" and not config.dataset.val_size:
         raise UserError("checkpoint.test=best needs images to choose by, and dataset.val_size is 0")
+    tasks, wanted = os.environ.get("SLURM_NTASKS"), (config.trainer.num_nodes, config.trainer.devices)
+    if slurm.in_task() and isinstance(wanted[1], int) and int(tasks or 1) != wanted[0] * wanted[1]:
+        raise UserError(
+            f"srun started {tasks} tasks for trainer.num_nodes={wanted[0]} and trainer.devices={wanted[1]}; one task a "
+            f"device is meant: srun --nodes={wanted[0]} --ntasks-per-node={wanted[1]}"
+        )
     if config.seed >= 2**32:
         raise UserError(f"seed is {config.seed}; a whole number below 2^32 is meant")
     if config.recipe.scheduler_interval not in ("epoch", "step"):
@@ -147,9 +155,11 @@ def hyperparameters(config: DictConfig, settings: dict[str, Any]) -> dict[str, A
     return {**settings, "batch_size": config.dataset.batch_size, **recipe}
 
 
-def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run:
-    """All parts of a training run that writes into `folder`. settings: kept in its checkpoints."""
+def build_run(config: DictConfig, folder: Path, settings: dict[str, Any], how_to_go_on: str) -> Run:
+    """All parts of a training run that writes into `folder`. settings: kept in its checkpoints. how_to_go_on: said if
+    the run is stopped."""
     import pytorch_lightning as pl
+    from pytorch_lightning.plugins.environments import SLURMEnvironment
 
     from .callbacks import (
         Accounting,
@@ -157,6 +167,7 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run
         Checkpoint,
         Hyperparameters,
         MetricsCsv,
+        Preemption,
         RngState,
         progress,
         quiet,
@@ -178,7 +189,8 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run
     if masks:
         callbacks.insert(0, MaskCallback(masks, plan, sparsifier, config.seed))
     callbacks += [make(callback) for callback in config.callbacks.values()]
-    callbacks.append(Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings))
+    checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings)
+    callbacks += [checkpoint, Preemption(checkpoint, how_to_go_on)]
     module = Classifier(
         net,
         num_classes=config.dataset.num_classes,
@@ -196,7 +208,7 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run
         config.trainer,
         callbacks=callbacks,
         logger=[*(make(logger, folder=folder) for logger in config.logger.values()), MetricsCsv(folder)],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm.in_task() else [])],
         default_root_dir=str(folder),
         enable_checkpointing=False,
         enable_model_summary=False,

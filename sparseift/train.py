@@ -15,9 +15,10 @@ from omegaconf import DictConfig
 from .alone import run_alone
 from .build import Run, build_run, example_of
 from .cli import run
-from .folder import RunFolder
+from .errors import Stopped
+from .folder import RunFolder, in_sweep
 from .meta import first_line
-from .resume import already_finished, checkpoint_of, identity_of, settings_of
+from .resume import already_finished, checkpoint_of, identity_of, settings_of, source_of
 
 DESCRIPTION = "python -m sparseift.train [OVERRIDES]: train a network at the FLOPs of its dense original"
 
@@ -29,6 +30,7 @@ def main() -> None:
 def train(config: DictConfig) -> None:
     """Train, test and write the results into Hydra's run folder."""
     with RunFolder(config) as folder:
+        config.resume = source_of(config, folder.path)
         if already_finished(config, folder.path):
             print(f"already finished: {folder.path / 'results.json'}")
         elif _starts_processes_in_a_sweep(config):
@@ -45,7 +47,7 @@ def _starts_processes_in_a_sweep(config: DictConfig) -> bool:
 
 def _train(config: DictConfig, folder: RunFolder) -> None:
     checkpoint = checkpoint_of(config, folder.path)
-    parts = build_run(config, folder.path, settings_of(config))
+    parts = build_run(config, folder.path, settings_of(config), _how_to_go_on(folder.path))
     parts.data.prepare_data()
     parts.data.val_dataloader()  # loads the images, or says what is missing, before anything is trained
     folder.begin(resumed=checkpoint is not None)
@@ -55,6 +57,12 @@ def _train(config: DictConfig, folder: RunFolder) -> None:
     validation, test = _evaluate(config, parts, folder.path)
     if parts.trainer.is_global_zero:
         _write_results(config, parts, folder.path, validation, test)
+
+
+def _how_to_go_on(folder: Path) -> str:
+    if in_sweep():
+        return "the same sweep with sweep.resume=true goes on"
+    return f"the same command with resume=auto hydra.run.dir={os.path.relpath(folder)} goes on"
 
 
 def _take_best_along(checkpoint: Path, folder: Path) -> None:
@@ -68,6 +76,8 @@ def _take_best_along(checkpoint: Path, folder: Path) -> None:
 def _fit(parts: Run, checkpoint: Path | None) -> None:
     try:
         parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
+    except Stopped:
+        raise
     except SystemExit:  # what Lightning makes of Ctrl-C
         if parts.trainer.interrupted:
             raise KeyboardInterrupt from None

@@ -7,6 +7,7 @@ from .histograms import Histograms
 from .loggers import Hyperparameters, TensorBoard, mlflow, wandb
 from .mask_pictures import MaskPictures
 from .metrics_csv import MetricsCsv
+from .preemption import Preemption
 from .progress import progress, quiet
 from .rng import RngState
 from .spectral import Spectral
@@ -21,6 +22,7 @@ __all__ = [
     "Hyperparameters",
     "MaskPictures",
     "MetricsCsv",
+    "Preemption",
     "RngState",
     "Spectral",
     "TensorBoard",

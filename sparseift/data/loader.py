@@ -1,6 +1,8 @@
 """A training loader that continues in the middle of an epoch, with the next batch."""
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +14,19 @@ from sparseift.errors import UserError
 
 
 def ignore_signals(worker_id: int) -> None:
-    """Leave Ctrl-C and pre-emption signals, which reach the whole process group, to the main process."""
+    """Leave Ctrl-C and what asks a run to leave, which reach all its processes, to the main process. SIGTERM counts
+    where it comes from there, which is how torch ends workers."""
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 class ResumableLoader(DataLoader):
