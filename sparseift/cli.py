@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 import hydra
@@ -105,6 +106,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
         overrides = [plain_choice(argument) for argument in arguments if _is_override(argument)]
         options = [argument for argument in arguments if not _is_override(argument)]
         launchers.check(overrides, sweep)
+        signal.signal(signal.SIGTERM, _leave)
         sys.argv[1:] = options + (resumed(overrides) if sweep else overrides)  # Hydra takes overrides in one piece
         try:
             hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
@@ -120,6 +122,10 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
     if failed:
         print(f"sparseift: {len(failed)} of the jobs failed:", *failed, sep="\n  ", file=sys.stderr)
         sys.exit(1)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(128 + number)
 
 
 def _is_override(argument: str) -> bool:
@@ -145,11 +151,6 @@ def one_line_errors() -> Iterator[None]:
     except EXPECTED as error:
         print(f"sparseift: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
-    except Stopped as stop:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if stop.line:
-            print(f"sparseift: {stop.line}", file=sys.stderr)
-        sys.exit(stop.code)
     except BrokenPipeError:  # whoever read the output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:

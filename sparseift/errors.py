@@ -9,8 +9,4 @@ class UserError(ValueError):
 
 
 class Stopped(SystemExit):
-    """A signal has asked a run to leave, and the run has saved itself. Its code is what a shell calls such an end."""
-
-    def __init__(self, number: int, line: str):
-        super().__init__(128 + number)
-        self.line = line
+    """The end of a process that a signal has asked to leave; its code is 128 and the signal's number, as in a shell."""

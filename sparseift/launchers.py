@@ -8,10 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from . import shares
 from .errors import UserError
 from .report.runs import FINISHED, read_run
 
@@ -45,6 +47,11 @@ def check(overrides: Sequence[str], sweep: bool) -> None:
             )
 
 
+def in_parallel() -> bool:
+    """Whether this process runs a job of a sweep beside others on the same machine."""
+    return HydraConfig.get().runtime.choices.get("hydra/launcher") == "parallel"
+
+
 def devices_per_node(devices: int | str | Sequence[int]) -> int:
     """Tasks that SLURM starts on a node. Raises UserError where the trainer does not say how many."""
     if not isinstance(devices, int) or devices < 1:
@@ -68,7 +75,7 @@ class SweepFolder(Callback):
 def failures(since: float) -> list[str]:
     """A line for each job of the sweep that has no results, once none is in the queue any more. since: when this
     process began, in seconds of the epoch."""
-    if SweepFolder.path is None:
+    if SweepFolder.path is None or not SweepFolder.path.exists():
         return []
     for job in queued(since):
         _wait(job)  # the launcher itself waits no longer than for the first one without a result
@@ -90,6 +97,7 @@ def _wait(job_id: str) -> None:
 
 
 OmegaConf.register_new_resolver("devices_per_node", devices_per_node, replace=True)
+OmegaConf.register_new_resolver("jobs_at_once", shares.jobs_at_once, replace=True)
 OmegaConf.register_new_resolver("gpus_per_node", gpus_per_node, replace=True)
 
 

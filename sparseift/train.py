@@ -17,8 +17,10 @@ from .build import Run, build_run, example_of
 from .cli import run
 from .errors import Stopped
 from .folder import RunFolder, in_sweep
+from .launchers import in_parallel
 from .meta import first_line
 from .resume import already_finished, checkpoint_of, identity_of, settings_of, source_of
+from .shares import share_of
 
 DESCRIPTION = "python -m sparseift.train [OVERRIDES]: train a network at the FLOPs of its dense original"
 
@@ -33,8 +35,13 @@ def train(config: DictConfig) -> None:
         config.resume = source_of(config, folder.path)
         if already_finished(config, folder.path):
             print(f"already finished: {folder.path / 'results.json'}")
+        elif in_parallel():
+            overrides, output = HydraConfig.get().overrides.task, folder.path / "output.log"
+            with share_of(config) as environment:
+                run_alone(overrides, folder.path, environment, output)
+            print(f"finished: {folder.path}")
         elif _starts_processes_in_a_sweep(config):
-            run_alone(HydraConfig.get().overrides.task, folder.path)
+            run_alone(HydraConfig.get().overrides.task, folder.path, environment={}, output=None)
         else:
             _train(config, folder)
 

@@ -71,13 +71,12 @@ class Preemption(pl.Callback):
         if not number:
             return
         self.checkpoint.save_last(trainer)
-        how = self.how
-        if slurm.in_task() and self._requeued(number, trainer.is_global_zero):
-            how = "its job is back in the queue"
-        name = signal.Signals(number).name
-        line = f"stopped by {name} after step {trainer.global_step} and saved; {how}"
-        # Lightning kills rank 0 if a rank that it started ends with an error
-        raise Stopped(number, line) if trainer.local_rank == 0 else SystemExit(0)
+        requeued = slurm.in_task() and self._requeued(number, trainer.is_global_zero)
+        if trainer.is_global_zero:
+            name, how = signal.Signals(number).name, "its job is back in the queue" if requeued else self.how
+            print(f"sparseift: stopped by {name} after step {trainer.global_step} and saved; {how}", file=sys.stderr)
+        # Lightning kills rank 0 if one that it started ends with an error.
+        raise Stopped(0 if trainer.local_rank else 128 + number)
 
     def _told(self, trainer: pl.Trainer) -> int:
         """The signal that any rank has received, or 0; the same on all of them."""
