@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from .waiting import waiting
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from .callbacks import Accounting
+    from .callbacks import Accounting, RankWatch
 
 
 WHOLE_NUMBERS = {
@@ -56,6 +57,7 @@ class Run:
     data: pl.LightningDataModule
     trainer: pl.Trainer
     accounting: Accounting
+    ranks: RankWatch
 
     def load(self, checkpoint: Path) -> None:
         """Take over the network and the masks of a checkpoint of this run, and nothing else of it."""
@@ -155,9 +157,18 @@ def hyperparameters(config: DictConfig, settings: dict[str, Any]) -> dict[str, A
     return {**settings, "batch_size": config.dataset.batch_size, **recipe}
 
 
-def build_run(config: DictConfig, folder: Path, settings: dict[str, Any], how_to_go_on: str) -> Run:
-    """All parts of a training run that writes into `folder`. settings: kept in its checkpoints. how_to_go_on: said if
-    the run is stopped."""
+def build_run(
+    config: DictConfig,
+    folder: Path,
+    settings: dict[str, Any],
+    how_to_go_on: str = "",
+    tell: Callable[[str], None] = print,
+) -> Run:
+    """All parts of a training run that writes into `folder`.
+
+    settings: kept in its checkpoints. how_to_go_on: said if the run is stopped. tell: called with the reason where it
+    has to end without an exception.
+    """
     import pytorch_lightning as pl
     from pytorch_lightning.plugins.environments import SLURMEnvironment
 
@@ -168,6 +179,7 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any], how_to
         Hyperparameters,
         MetricsCsv,
         Preemption,
+        RankWatch,
         RngState,
         progress,
         quiet,
@@ -190,7 +202,8 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any], how_to
         callbacks.insert(0, MaskCallback(masks, plan, sparsifier, config.seed))
     callbacks += [make(callback) for callback in config.callbacks.values()]
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings)
-    callbacks += [checkpoint, Preemption(checkpoint, how_to_go_on)]
+    ranks = RankWatch(tell)
+    callbacks += [checkpoint, Preemption(checkpoint, how_to_go_on), ranks]
     module = Classifier(
         net,
         num_classes=config.dataset.num_classes,
@@ -216,4 +229,4 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any], how_to
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    return Run(net, plan, masks, module, data, trainer, accounting)
+    return Run(net, plan, masks, module, data, trainer, accounting, ranks)

@@ -55,8 +55,8 @@ def share_of(config: DictConfig) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def slot_in(file: Path, slots: int) -> Iterator[int]:
-    """A number below `slots` that no other process has at the time: it locks that byte of the file, until the context or
-    the process ends. Raises RuntimeError if there are more processes than slots."""
+    """A number below `slots` that no other process has at the time: it locks that byte of the file until the context,
+    or the process, ends. Raises RuntimeError if there are more processes than slots."""
     with file.open("r+b") as locked:
         for slot in range(slots):
             try:

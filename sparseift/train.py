@@ -54,7 +54,7 @@ def _starts_processes_in_a_sweep(config: DictConfig) -> bool:
 
 def _train(config: DictConfig, folder: RunFolder) -> None:
     checkpoint = checkpoint_of(config, folder.path)
-    parts = build_run(config, folder.path, settings_of(config), _how_to_go_on(folder.path))
+    parts = build_run(config, folder.path, settings_of(config), _how_to_go_on(folder.path), folder.tell)
     parts.data.prepare_data()
     parts.data.val_dataloader()  # loads the images, or says what is missing, before anything is trained
     folder.begin(resumed=checkpoint is not None)
@@ -83,6 +83,11 @@ def _take_best_along(checkpoint: Path, folder: Path) -> None:
 def _fit(parts: Run, checkpoint: Path | None) -> None:
     try:
         parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
+    except RuntimeError as error:
+        explained = parts.ranks.explained(error)
+        if explained is error:
+            raise
+        raise explained from error
     except Stopped:
         raise
     except SystemExit:  # what Lightning makes of Ctrl-C

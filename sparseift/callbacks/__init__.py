@@ -9,6 +9,7 @@ from .mask_pictures import MaskPictures
 from .metrics_csv import MetricsCsv
 from .preemption import Preemption
 from .progress import progress, quiet
+from .ranks import RankWatch
 from .rng import RngState
 from .spectral import Spectral
 from .topology import Topology
@@ -23,6 +24,7 @@ __all__ = [
     "MaskPictures",
     "MetricsCsv",
     "Preemption",
+    "RankWatch",
     "RngState",
     "Spectral",
     "TensorBoard",
