@@ -48,13 +48,18 @@ class Preemption(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
-        if stepped and not trainer.is_last_batch:  # the end of an epoch follows, see Checkpoint
-            self._leave_if_told(trainer)
+        if stepped and not trainer.is_last_batch and (number := self._told(trainer)):
+            self.checkpoint.save_last(trainer)
+            self._leave(trainer, number)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._leave_if_told(trainer)
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After an epoch, which has been saved, and logged since."""
+        if number := self._told(trainer):
+            self._leave(trainer, number)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if number := self._told(trainer):
+            self._leave(trainer, number)
         self._restore()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -66,11 +71,7 @@ class Preemption(pl.Callback):
             raise KeyboardInterrupt
         self.received, self._since = self.received or number, self._since or now
 
-    def _leave_if_told(self, trainer: pl.Trainer) -> None:
-        number = self._told(trainer)
-        if not number:
-            return
-        self.checkpoint.save_last(trainer)
+    def _leave(self, trainer: pl.Trainer, number: int) -> None:
         requeued = slurm.in_task() and self._requeued(number, trainer.is_global_zero)
         if trainer.is_global_zero:
             name, how = signal.Signals(number).name, "its job is back in the queue" if requeued else self.how

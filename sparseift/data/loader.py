@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sparseift.data.sampler import EpochBatches
+from sparseift.data.sampler import EpochBatches, rank_and_world
 from sparseift.errors import UserError
 
 
@@ -99,12 +99,13 @@ class ResumableLoader(DataLoader):
         return min(len(self), self.limit) if isinstance(self.limit, int) else int(len(self) * self.limit)
 
     def state_dict(self) -> dict[str, int]:
-        """The position, and the two numbers that it is only good for; the same on every rank."""
+        """The position, the two numbers that it is only good for, and the number of ranks; the same on every rank."""
         return {
             "epoch": self.batches.epoch,
             "batches_yielded": self._yielded,
             "images": self.batches.images,
             "global_batch": self.batches.global_batch,
+            "devices": rank_and_world()[1],
         }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
