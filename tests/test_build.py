@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from sparseift import UserError
-from sparseift.build import build_network, build_run, check, check_run, example_of, make
+from sparseift.build import build_network, build_run, check, check_run, example_of, make, make_optimizer
 from sparseift.cli import config_folder
 
 SMALL = ("dataset=digits", "trainer=cpu", "model.base_width=4")
@@ -109,3 +109,23 @@ def test_values_that_would_fail_later(override: str) -> None:
     with pytest.raises(UserError, match=override.partition("=")[0].replace(".", r"\.")):
         check(config)
         check_run(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fused"),
+    [
+        ((), True),
+        (("trainer.gradient_clip_val=1",), True),
+        (("trainer.precision=bf16-mixed",), True),
+        (("trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1"), False),
+        (("trainer.precision=16-mixed",), False),
+        (("+recipe.optimizer.fused=false",), False),
+        (("+recipe.optimizer.foreach=true",), None),
+        (("recipe.optimizer._target_=torch.optim.RMSprop", "~recipe.optimizer.nesterov"), None),
+    ],
+    ids=["plain", "clipped", "bf16", "clipped bf16", "scaled", "refused", "foreach", "without"],
+)
+def test_the_optimizer_takes_a_fused_step_where_it_can(overrides: tuple[str, ...], fused: bool | None) -> None:
+    optimizer = make_optimizer(composed(*overrides))([nn.Parameter(torch.ones(2))])
+    assert bool(optimizer.defaults.get("fused")) == bool(fused)
+    assert getattr(optimizer, "_step_supports_amp_scaling", False) == bool(fused)

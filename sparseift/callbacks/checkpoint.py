@@ -59,6 +59,7 @@ class Checkpoint(pl.Callback):
         self.settings = settings
         self.best = -1.0
         self._step = 0
+        self._saved = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._step = trainer.global_step
@@ -70,14 +71,14 @@ class Checkpoint(pl.Callback):
         # itself, after validation: in between, Lightning's counters are half moved on.
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         if stepped and self.every_n_steps and self._step % self.every_n_steps == 0 and not trainer.is_last_batch:
-            self._save(trainer, LAST)
+            self.save_last(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         accuracy = trainer.callback_metrics.get("val/acc1")
         if accuracy is not None and float(accuracy) > self.best and _as_sparse_as_planned(trainer):
             self.best = float(accuracy)
             self._save(trainer, BEST)
-        self._save(trainer, LAST)
+        self.save_last(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -96,6 +97,12 @@ class Checkpoint(pl.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
                 logger.continue_from(checkpoint["global_step"])
+
+    def save_last(self, trainer: pl.Trainer) -> None:
+        """Between two optimizer steps, or at the end of an epoch; once after each step."""
+        if self._saved != trainer.global_step:
+            self._saved = trainer.global_step
+            self._save(trainer, LAST)
 
     def _save(self, trainer: pl.Trainer, name: str) -> None:
         for logger in trainer.loggers:

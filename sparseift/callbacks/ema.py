@@ -23,7 +23,9 @@ class EMA(EMAWeightAveraging):
         super().__init__(decay=decay)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._average_model.to(pl_module.device)  # Lightning made it before it moved the network there
+        """Lightning made the average before it moved the network to its device. The count of averaged steps stays
+        behind: torch reads it in every step."""
+        self._average_model.module.to(pl_module.device)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         super().on_train_batch_end(trainer, pl_module, *args)

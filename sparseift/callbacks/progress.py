@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from typing import Any
 
@@ -14,6 +15,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from ..masks import Masks
 from ..sparsity import Plan
 
+SECONDS = 0.5
+"""For so long the bar shows the metrics of one step of training: reading them waits for the device."""
+
 
 class Bar(RichProgressBar):
     """Loss, validation accuracy, and the density of the masked layers as it is then."""
@@ -21,11 +25,17 @@ class Bar(RichProgressBar):
     def __init__(self, masked: Masks | Plan):
         super().__init__()
         self.masked = masked
+        self._shown: dict[str, Any] = {}
+        self._until = 0.0
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return {**metrics, "density": f"{self.masked.density:.4f}"}
+        now = time.monotonic()
+        if now >= self._until or not trainer.training:
+            metrics = super().get_metrics(trainer, pl_module)
+            metrics.pop("v_num", None)
+            self._shown = {**metrics, "density": f"{self.masked.density:.4f}"}
+            self._until = now + SECONDS
+        return self._shown
 
 
 class Lines(pl.Callback):

@@ -32,6 +32,8 @@ def test_names_that_others_rely_on(name: str) -> None:
     "overrides",
     [
         ("trainer.precision=bf16-mixed",),
+        ("trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.1"),
+        ("trainer.precision=16-mixed", "trainer.gradient_clip_val=0.1"),
         ("trainer.accumulate_grad_batches=2",),
         ("trainer.gradient_clip_val=0.1",),
         (f"{OTHER}.AdamW", "~recipe.optimizer.momentum", "~recipe.optimizer.nesterov", "recipe.optimizer.lr=0.001"),
@@ -39,7 +41,7 @@ def test_names_that_others_rely_on(name: str) -> None:
         (f"{OTHER}.RMSprop", "~recipe.optimizer.nesterov", "recipe.optimizer.lr=0.001"),
         ("recipe.decay_norm_and_bias=false", "recipe.label_smoothing=0.1"),
     ],
-    ids=["bf16", "accumulation", "clipping", "AdamW", "Adam", "RMSprop", "two-groups"],
+    ids=["bf16", "clipped-bf16", "clipped-16", "accumulation", "clipping", "AdamW", "Adam", "RMSprop", "two-groups"],
 )
 def test_masks_stay_exact(trained, overrides: tuple[str, ...]) -> None:
     folder, plain = trained(*COMMON, *overrides), trained(*COMMON)
