@@ -90,7 +90,7 @@ def test_a_node_that_goes_down(cluster, two_ranks) -> None:
     assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
     other = {"n1": "n2", "n2": "n1"}[node]
     until(lambda: f"{job}|COMPLETED|{other}" in cluster("sacct").splitlines(), f"{job} to end on {other}")
-    assert cluster("sinfo", "--noheader", "--node", f"--nodes={node}", "--partition=main", "--format=%t") == "down*"
+    assert cluster("sinfo", "--noheader", "--Node", f"--nodes={node}", "--partition=main", "--format=%t") == "down*"
 
 
 def test_the_sandbox_leaves_nothing_behind(tmp_path) -> None:
