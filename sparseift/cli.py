@@ -128,6 +128,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
     raise Stopped(128 + number)
 
 

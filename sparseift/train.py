@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import warnings
 from pathlib import Path
 
@@ -89,6 +90,8 @@ def _fit(parts: Run, checkpoint: Path | None) -> None:
             raise
         raise explained from error
     except Stopped:
+        for number in (signal.SIGTERM, signal.SIGINT):  # parents and SLURM may send the same one again
+            signal.signal(number, signal.SIG_IGN)
         raise
     except SystemExit:  # what Lightning makes of Ctrl-C
         if parts.trainer.interrupted:
