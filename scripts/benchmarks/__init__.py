@@ -1,5 +1,5 @@
 """What scripts/bench measures: a file a topic. A row is a function that is marked with `row` of harness.py."""
 
-from . import start, step, update
+from . import memory, overhead, start, step
 
-__all__ = ["start", "step", "update"]
+__all__ = ["memory", "overhead", "start", "step"]
