@@ -20,6 +20,9 @@ PER_MASK = 1
 AT_UPDATE = 4 + 4
 """Bytes of a weight of the largest layer, while its mask moves: its score, and marks of places."""
 
+GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TOP_PAD_": "0"}
+"""With these glibc returns what is freed at once, so that the peak is of what was in use."""
+
 
 @row(f"the peak of two steps and an update at sparsity {SPARSITY}, in a process of its own for each member")
 def memory(scale: Scale) -> Iterable[Figure]:
@@ -41,6 +44,6 @@ def peak(member: str, kind: str, scale: Scale) -> dict[str, int]:
     """Bytes that the process of peak.py held at most, and numbers of weights."""
     program = Path(__file__).with_name("peak.py")
     words = [sys.executable, program, member, kind, SPARSITY, scale(64, 8), scale(32, 8)]
-    usual = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}  # gives memory back
-    done = subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True, env=usual)
+    environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR} | GIVES_BACK
+    done = subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout)
