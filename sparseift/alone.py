@@ -10,20 +10,24 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
-from .errors import UserError
+from .errors import Stopped, UserError
 from .folder import SWEEP_JOB
+from .report.runs import reason_of_failure
 
 
-def run_alone(overrides: Sequence[str], folder: Path) -> None:
-    """Train with these overrides in `folder`. Raises UserError with the job's reason where it fails, and
-    KeyboardInterrupt where it was interrupted."""
+def run_alone(overrides: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path | None) -> None:
+    """Train with these overrides in `folder`. environment: of the job, besides this process's. output: the file for
+    what it prints, if not to the same place. Raises UserError with the job's reason where it fails, Stopped where it
+    was told to leave, and KeyboardInterrupt where it was interrupted."""
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     command = [sys.executable, "-m", "sparseift.train", *overrides, f"hydra.run.dir='{quoted}'"]
-    job = subprocess.Popen(command, env={**os.environ, SWEEP_JOB: "1"})
+    with output.open("a") if output else nullcontext() as file:
+        job = subprocess.Popen(command, env={**os.environ, **environment, SWEEP_JOB: "1"}, stdout=file, stderr=file)
     received: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -37,11 +41,10 @@ def run_alone(overrides: Sequence[str], folder: Path) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if signal.SIGTERM in received:
-        os.kill(os.getpid(), signal.SIGTERM)
+    if signal.SIGTERM in received or code in (128 + signal.SIGTERM, -signal.SIGTERM):
+        raise Stopped(128 + signal.SIGTERM)
     if signal.SIGINT in received or code in (130, -signal.SIGINT):  # however the job ended, which its ranks race for
         raise KeyboardInterrupt
     if code:
-        told = folder / "error.txt"
         ended = f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        raise UserError(told.read_text().strip().splitlines()[-1] if told.exists() else f"its process {ended}")
+        raise UserError(reason_of_failure(folder) if (folder / "error.txt").exists() else f"its process {ended}")

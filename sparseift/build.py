@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from . import slurm
 from .errors import UserError
 from .masks import Masks
 from .meta import first_line
+from .packing import mask_state, read_checkpoint
 from .report.runs import flat
 from .sparsifiers import Sparsifier
 from .sparsity import Plan
@@ -28,7 +31,7 @@ from .waiting import waiting
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from .callbacks import Accounting
+    from .callbacks import Accounting, RankWatch
 
 
 WHOLE_NUMBERS = {
@@ -57,13 +60,14 @@ class Run:
     data: pl.LightningDataModule
     trainer: pl.Trainer
     accounting: Accounting
+    ranks: RankWatch
 
     def load(self, checkpoint: Path) -> None:
         """Take over the network and the masks of a checkpoint of this run, and nothing else of it."""
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        saved = read_checkpoint(checkpoint)
         self.module.load_state_dict(saved["state_dict"])
         if self.masks:
-            [masks] = [state for state in saved["callbacks"].values() if "masks" in state]
+            masks = mask_state(saved)
             self.masks.load_state_dict(masks["masks"], masks["active"])
 
     @property
@@ -151,6 +155,12 @@ def check_run(config: DictConfig) -> None:
         raise UserError(f"checkpoint.test is '{test}'; it is 'last' or 'best'")
     if test == "best" and not config.dataset.val_size:
         raise UserError("checkpoint.test=best needs images to choose by, and dataset.val_size is 0")
+    tasks, wanted = os.environ.get("SLURM_NTASKS"), (config.trainer.num_nodes, config.trainer.devices)
+    if slurm.in_task() and isinstance(wanted[1], int) and int(tasks or 1) != wanted[0] * wanted[1]:
+        raise UserError(
+            f"srun started {tasks} tasks for trainer.num_nodes={wanted[0]} and trainer.devices={wanted[1]}; one task a "
+            f"device is meant: srun --nodes={wanted[0]} --ntasks-per-node={wanted[1]}"
+        )
     if config.seed >= 2**32:
         raise UserError(f"seed is {config.seed}; a whole number below 2^32 is meant")
     if config.recipe.scheduler_interval not in ("epoch", "step"):
@@ -163,9 +173,20 @@ def hyperparameters(config: DictConfig, settings: dict[str, Any]) -> dict[str, A
     return {**settings, "batch_size": config.dataset.batch_size, **recipe}
 
 
-def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run:
-    """All parts of a training run that writes into `folder`. settings: kept in its checkpoints."""
+def build_run(
+    config: DictConfig,
+    folder: Path,
+    settings: dict[str, Any],
+    how_to_go_on: str = "",
+    tell: Callable[[str], None] = print,
+) -> Run:
+    """All parts of a training run that writes into `folder`.
+
+    settings: kept in its checkpoints. how_to_go_on: said if the run is stopped. tell: called with the reason where it
+    has to end without an exception.
+    """
     import pytorch_lightning as pl
+    from pytorch_lightning.plugins.environments import SLURMEnvironment
 
     from .callbacks import (
         Accounting,
@@ -173,6 +194,8 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run
         Checkpoint,
         Hyperparameters,
         MetricsCsv,
+        Preemption,
+        RankWatch,
         RngState,
         progress,
         quiet,
@@ -194,7 +217,9 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run
     if masks:
         callbacks.insert(0, MaskCallback(masks, plan, sparsifier, config.seed))
     callbacks += [make(callback) for callback in config.callbacks.values()]
-    callbacks.append(Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings))
+    checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings)
+    ranks = RankWatch(tell)
+    callbacks += [checkpoint, Preemption(checkpoint, how_to_go_on), ranks]
     module = Classifier(
         net,
         num_classes=config.dataset.num_classes,
@@ -212,7 +237,7 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run
         config.trainer,
         callbacks=callbacks,
         logger=[*(make(logger, folder=folder) for logger in config.logger.values()), MetricsCsv(folder)],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm.in_task() else [])],
         default_root_dir=str(folder),
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -220,4 +245,4 @@ def build_run(config: DictConfig, folder: Path, settings: dict[str, Any]) -> Run
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    return Run(net, plan, masks, module, data, trainer, accounting)
+    return Run(net, plan, masks, module, data, trainer, accounting, ranks)

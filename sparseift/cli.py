@@ -8,11 +8,13 @@ import os
 import re
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 import hydra
@@ -24,12 +26,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from .errors import UserError
+from . import launchers, slurm
+from .errors import Stopped, UserError
 from .sweep import resumed
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException, OSError)
 """What a person can put right: the input, or the machine's files."""
 
+OmegaConf.register_new_resolver("started", slurm.started, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("fraction", lambda share, total: round(share * total), replace=True)
 
 
@@ -73,6 +77,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions come through to here
     failed: list[str] = []
+    began = time.time()
 
     def job(config: DictConfig) -> None:
         if HydraConfig.get().mode is RunMode.RUN:
@@ -86,7 +91,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
                 traceback.print_exc()
             failed.append(f"job {HydraConfig.get().job.num} ({_overrides()}): {one_line(error)}")
             print(f"sparseift: {failed[-1]}", file=sys.stderr)
-            if config.sweep.stop_on_failure:
+            if config.sweep.stop_on_failure or slurm.in_task():  # so that SLURM knows, and ends the other ranks
                 sys.exit(1)
             raise  # to Hydra, which runs the other jobs and then raises it again here
 
@@ -100,15 +105,27 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
             raise UserError("--cfg shows the config of one run: leave out -m")
         overrides = [plain_choice(argument) for argument in arguments if _is_override(argument)]
         options = [argument for argument in arguments if not _is_override(argument)]
+        launchers.check(overrides, sweep)
+        signal.signal(signal.SIGTERM, _leave)
         sys.argv[1:] = options + (resumed(overrides) if sweep else overrides)  # Hydra takes overrides in one piece
         try:
             hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
         except Exception:
+            failed += [] if failed else launchers.failures(began)
             if not failed:
                 raise
+        except KeyboardInterrupt:
+            if queued := launchers.queued(began):
+                ids = " ".join(sorted({job.partition("_")[0] for job in queued}))
+                print(f"sparseift: its jobs stay in the queue, until: scancel {ids}", file=sys.stderr)
+            raise
     if failed:
         print(f"sparseift: {len(failed)} of the jobs failed:", *failed, sep="\n  ", file=sys.stderr)
         sys.exit(1)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(128 + number)
 
 
 def _is_override(argument: str) -> bool:
@@ -167,11 +184,18 @@ def known_keys() -> Iterator[str]:
                 pending.append((f"{prefix}{key}.", value))
 
 
+def groups() -> list[Path]:
+    """The folders of what can be chosen."""
+    folder = config_folder()
+    own = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in ("shared", "hydra"))
+    return [*own, folder / "hydra" / "launcher"]
+
+
 def help_page(description: str) -> str:
     """Every config group and its choices, each with the first comment of its file."""
     lines = [description, "", "Choices, GROUP=CHOICE (defaults are in conf/train.yaml):", ""]
-    for group in sorted(path for path in config_folder().iterdir() if path.is_dir() and path.name != "shared"):
-        lines.append(f"  {group.name}")
+    for group in groups():
+        lines.append(f"  {group.relative_to(config_folder())}")
         files = sorted(group.glob("*.yaml"))
         width = max(len(file.stem) for file in files) + 2
         lines += [f"    {file.stem:<{width}}{summary(file)}" for file in files]

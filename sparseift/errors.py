@@ -1,4 +1,4 @@
-"""The one exception for what a user can put right."""
+"""The exception for what a user can put right, and the one that ends a run on request."""
 
 
 class UserError(ValueError):
@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     The command line prints the message alone and exits with code 2; a library user sees an ordinary ValueError.
     """
+
+
+class Stopped(SystemExit):
+    """The end of a process that a signal has asked to leave; its code is 128 and the signal's number, as in a shell."""

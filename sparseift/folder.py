@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import traceback
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from .cli import EXPECTED, one_line
+from .errors import UserError
 
 SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
 """Set in the environment of a process that runs a single job of a sweep."""
@@ -59,6 +61,11 @@ class RunFolder:
             self._note_error(error)
         elif _first_process() and {item.name for item in self.path.iterdir()} <= MADE_BY_HYDRA:
             shutil.rmtree(self.path)
+
+    def tell(self, reason: str) -> None:
+        """Say why the run ends, here and in error.txt, where no exception can."""
+        print(f"sparseift: {reason}", file=sys.stderr, flush=True)
+        self._note_error(UserError(reason))
 
     def _note_config(self) -> None:
         notes = self.path / ".hydra"

@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from .errors import UserError
 
 STAGES = ("val", "test")
+TRAIN_MEANS = ("loss_epoch", "acc1", "acc5")
 
 
 class Classifier(pl.LightningModule):
@@ -43,14 +44,14 @@ class Classifier(pl.LightningModule):
         self.scheduler_interval = scheduler_interval
         self.label_smoothing = label_smoothing
         self.decay_norm_and_bias = decay_norm_and_bias
-        accuracy = {
-            f"acc{k}": MulticlassAccuracy(num_classes, top_k=min(k, num_classes), average="micro") for k in (1, 5)
-        }
-        self.metrics = nn.ModuleDict(
-            {stage: MetricCollection(accuracy, prefix=f"{stage}/").clone() for stage in STAGES}
+        accuracy = MetricCollection(
+            {f"acc{k}": MulticlassAccuracy(num_classes, top_k=min(k, num_classes), average="micro") for k in (1, 5)},
+            compute_groups=False,
         )
+        self.metrics = nn.ModuleDict({stage: accuracy.clone(prefix=f"{stage}/") for stage in STAGES})
         self.losses = nn.ModuleDict({stage: MeanMetric() for stage in STAGES})
-        self.train_acc1 = MulticlassAccuracy(num_classes, average="micro")
+        # of training, means that never wait for the device: not to look for NaN, nor to find the top 5
+        self.train_means = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in TRAIN_MEANS})
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images)
@@ -59,23 +60,29 @@ class Classifier(pl.LightningModule):
         images, labels = batch
         logits = self.net(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        self.train_acc1.update(logits, labels)
+        best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+        values = loss.expand(len(labels)), best[:, 0].float(), best.any(1).float()
+        for (name, metric), of_samples in zip(self.train_means.items(), values, strict=True):
+            metric.update(of_samples)
+            self.log(f"train/{name}", metric, on_step=False, on_epoch=True)
         self.log("train/loss", loss, prog_bar=True)
-        self.log("train/acc1", self.train_acc1, on_step=False, on_epoch=True)
         return loss
 
     def on_train_epoch_start(self) -> None:
-        self.train_acc1.reset()
+        for metric in self.train_means.values():
+            metric.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        with self.train_acc1.sync_context():  # of all ranks
-            counts = {name: count.clone() for name, count in self.train_acc1.metric_state.items()}
-        checkpoint["train_acc1"] = counts
+        checkpoint["train_means"] = {}
+        for name, metric in self.train_means.items():
+            with metric.sync_context():  # of all ranks
+                checkpoint["train_means"][name] = {key: total.clone() for key, total in metric.metric_state.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.trainer.is_global_zero:  # the others start from nothing, and all of them are added up
-            for name, count in checkpoint["train_acc1"].items():
-                setattr(self.train_acc1, name, count.to(self.device))
+            for name, state in checkpoint["train_means"].items():
+                for key, total in state.items():
+                    setattr(self.train_means[name], key, total.to(self.device))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate("val", batch)

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from . import slurm
 from .errors import UserError
 from .report.runs import flat
 
@@ -35,6 +36,15 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
     """Its identity and every setting of the LASTING groups, by dotted name."""
     groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in LASTING}
     return {**identity_of(config), **flat(groups)}
+
+
+def source_of(config: DictConfig, folder: Path) -> str | None:
+    """`resume` as the command line says it; a run that SLURM has started again goes on in its own folder."""
+    if not slurm.restarted():
+        return config.resume
+    from .callbacks import has_checkpoint
+
+    return "auto" if config.resume is None or has_checkpoint(folder) else config.resume
 
 
 def already_finished(config: DictConfig, folder: Path) -> bool:

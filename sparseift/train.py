@@ -15,9 +15,12 @@ from omegaconf import DictConfig
 from .alone import run_alone
 from .build import Run, build_run, example_of
 from .cli import run
-from .folder import RunFolder
+from .errors import Stopped
+from .folder import RunFolder, in_sweep
+from .launchers import in_parallel
 from .meta import first_line
-from .resume import already_finished, checkpoint_of, identity_of, settings_of
+from .resume import already_finished, checkpoint_of, identity_of, settings_of, source_of
+from .shares import share_of
 
 DESCRIPTION = "python -m sparseift.train [OVERRIDES]: train a network at the FLOPs of its dense original"
 
@@ -29,10 +32,16 @@ def main() -> None:
 def train(config: DictConfig) -> None:
     """Train, test and write the results into Hydra's run folder."""
     with RunFolder(config) as folder:
+        config.resume = source_of(config, folder.path)
         if already_finished(config, folder.path):
             print(f"already finished: {folder.path / 'results.json'}")
+        elif in_parallel():
+            overrides, output = HydraConfig.get().overrides.task, folder.path / "output.log"
+            with share_of(config) as environment:
+                run_alone(overrides, folder.path, environment, output)
+            print(f"finished: {folder.path}")
         elif _starts_processes_in_a_sweep(config):
-            run_alone(HydraConfig.get().overrides.task, folder.path)
+            run_alone(HydraConfig.get().overrides.task, folder.path, environment={}, output=None)
         else:
             _train(config, folder)
 
@@ -45,7 +54,7 @@ def _starts_processes_in_a_sweep(config: DictConfig) -> bool:
 
 def _train(config: DictConfig, folder: RunFolder) -> None:
     checkpoint = checkpoint_of(config, folder.path)
-    parts = build_run(config, folder.path, settings_of(config))
+    parts = build_run(config, folder.path, settings_of(config), _how_to_go_on(folder.path), folder.tell)
     parts.data.prepare_data()
     parts.data.val_dataloader()  # loads the images, or says what is missing, before anything is trained
     folder.begin(resumed=checkpoint is not None)
@@ -55,6 +64,12 @@ def _train(config: DictConfig, folder: RunFolder) -> None:
     validation, test = _evaluate(config, parts, folder.path)
     if parts.trainer.is_global_zero:
         _write_results(config, parts, folder.path, validation, test)
+
+
+def _how_to_go_on(folder: Path) -> str:
+    if in_sweep():
+        return "the same sweep with sweep.resume=true goes on"
+    return f"the same command with resume=auto hydra.run.dir={os.path.relpath(folder)} goes on"
 
 
 def _take_best_along(checkpoint: Path, folder: Path) -> None:
@@ -68,6 +83,13 @@ def _take_best_along(checkpoint: Path, folder: Path) -> None:
 def _fit(parts: Run, checkpoint: Path | None) -> None:
     try:
         parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
+    except RuntimeError as error:
+        explained = parts.ranks.explained(error)
+        if explained is error:
+            raise
+        raise explained from error
+    except Stopped:
+        raise
     except SystemExit:  # what Lightning makes of Ctrl-C
         if parts.trainer.interrupted:
             raise KeyboardInterrupt from None

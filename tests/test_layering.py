@@ -33,7 +33,10 @@ LIGHTNING_HOMES = (
     "sparsifiers/callback.py",
     "build.py",
 )  # build.py makes the Trainer
-HYDRA_HOMES = ("train.py", "profile.py", "build.py", "cli.py", "resume.py", "folder.py", "sweep.py")
+HYDRA_HOMES = (
+    *("train.py", "profile.py", "build.py", "cli.py", "resume.py", "folder.py", "sweep.py"),
+    *("launchers.py", "shares.py"),
+)
 MAX_LINES = 400
 
 

@@ -63,6 +63,18 @@ def test_metrics_are_of_all_images(stage: str) -> None:
     assert measured == pytest.approx(expected, abs=1e-6)
 
 
+def test_metrics_of_training_are_of_all_images_of_an_epoch() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, CLASSES))
+    module, data = classifier(net, optimizer=partial(torch.optim.SGD, lr=0.0)), images()
+    train = trainer(max_epochs=2)
+    train.fit(module, DataLoader(data, 8, shuffle=True))
+    expected = by_hand(module.net, data)
+    expected = {f"train/{name}": expected[name] for name in ("acc1", "acc5")} | {"train/loss_epoch": expected["loss"]}
+    measured = {name: float(value) for name, value in train.callback_metrics.items()}
+    assert measured.pop("train/loss") > 0  # of the last batch
+    assert measured == pytest.approx(expected, abs=1e-6)
+
+
 def test_metrics_start_anew() -> None:
     module, data = classifier(), images()
     first, second = DataLoader(data, 8), DataLoader(images(4), 8)

@@ -7,7 +7,9 @@ from .histograms import Histograms
 from .loggers import Hyperparameters, TensorBoard, mlflow, wandb
 from .mask_pictures import MaskPictures
 from .metrics_csv import MetricsCsv
+from .preemption import Preemption
 from .progress import progress, quiet
+from .ranks import RankWatch
 from .rng import RngState
 from .spectral import Spectral
 from .topology import Topology
@@ -21,6 +23,8 @@ __all__ = [
     "Hyperparameters",
     "MaskPictures",
     "MetricsCsv",
+    "Preemption",
+    "RankWatch",
     "RngState",
     "Spectral",
     "TensorBoard",

@@ -14,6 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from ..errors import UserError
 from ..files import replacing
 from ..meta import first_line
+from ..packing import packed, unpacked
 from ..sparsifiers.callback import mask_callback
 from .metrics_csv import MetricsCsv
 
@@ -23,7 +24,7 @@ SETTINGS = "settings"
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target and renames, so that a kill or a full disk leaves the old file as it was. The last
-    checkpoint but one stays as previous.ckpt."""
+    checkpoint but one stays as previous.ckpt. In the file, masked tensors are packed (see `packing`)."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
@@ -31,7 +32,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with replacing(target) as partial:
             try:
                 with partial.open("wb") as file:
-                    torch.save(checkpoint, file)
+                    torch.save(packed(checkpoint), file)
                     file.flush()
                     os.fsync(file.fileno())
             except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk
@@ -40,6 +41,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 ) from error
             if target.name == LAST and target.exists():
                 os.replace(target, target.with_name(PREVIOUS))
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return unpacked(super().load_checkpoint(path, *arguments, **options))
 
 
 class Checkpoint(pl.Callback):
@@ -55,6 +59,7 @@ class Checkpoint(pl.Callback):
         self.settings = settings
         self.best = -1.0
         self._step = 0
+        self._saved = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._step = trainer.global_step
@@ -66,14 +71,14 @@ class Checkpoint(pl.Callback):
         # itself, after validation: in between, Lightning's counters are half moved on.
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         if stepped and self.every_n_steps and self._step % self.every_n_steps == 0 and not trainer.is_last_batch:
-            self._save(trainer, LAST)
+            self.save_last(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         accuracy = trainer.callback_metrics.get("val/acc1")
         if accuracy is not None and float(accuracy) > self.best and _as_sparse_as_planned(trainer):
             self.best = float(accuracy)
             self._save(trainer, BEST)
-        self._save(trainer, LAST)
+        self.save_last(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -92,6 +97,12 @@ class Checkpoint(pl.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
                 logger.continue_from(checkpoint["global_step"])
+
+    def save_last(self, trainer: pl.Trainer) -> None:
+        """Between two optimizer steps, or at the end of an epoch; once after each step."""
+        if self._saved != trainer.global_step:
+            self._saved = trainer.global_step
+            self._save(trainer, LAST)
 
     def _save(self, trainer: pl.Trainer, name: str) -> None:
         for logger in trainer.loggers:
@@ -118,15 +129,13 @@ def find_checkpoint(path: Path) -> Path:
     if folder:
         candidates = [folder / LAST, folder / PREVIOUS]
     if not candidates:
-        raise UserError(
-            f"resume: no checkpoint at {path}; give a .ckpt file or a run folder that holds checkpoints/{LAST}"
-        )
+        raise UserError(f"no checkpoint at {path}; give a .ckpt file or a run folder that holds checkpoints/{LAST}")
     for candidate in candidates:
         if candidate.exists() and _whole(candidate):
             if candidate != candidates[0]:
                 warnings.warn(f"{candidates[0]} is damaged; going on from {candidate}", stacklevel=2)
             return candidate
-    raise UserError(f"resume: {candidates[0]} is damaged, and there is no whole checkpoint beside it")
+    raise UserError(f"{candidates[0]} is damaged, and there is no whole checkpoint beside it")
 
 
 def has_checkpoint(folder: Path) -> bool:

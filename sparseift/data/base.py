@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from sparseift.data.augment import Normalize
 from sparseift.data.loader import ResumableLoader, ignore_signals
-from sparseift.data.sampler import EpochBatches, EvalShard
+from sparseift.data.sampler import EpochBatches, EvalShard, rank_and_world
 from sparseift.data.split import stratified_split
 from sparseift.data.views import LabelledImages
 from sparseift.errors import UserError
@@ -162,6 +162,11 @@ class ImageData(pl.LightningDataModule, ABC):
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._restored = state_dict
+        rank, devices = rank_and_world()
+        before = state_dict.get("devices", devices)
+        if rank == 0 and before != devices:
+            each = state_dict["global_batch"] // before
+            print(f"going on with {devices} x {self.batch_size} images a batch, where it was {before} x {each}")
 
     def teardown(self, stage: str) -> None:
         """Forget the checkpoint's position: the next fit of this data module begins where its Trainer is."""

@@ -1,20 +1,32 @@
 """A training loader that continues in the middle of an epoch, with the next batch."""
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sparseift.data.sampler import EpochBatches
+from sparseift.data.sampler import EpochBatches, rank_and_world
 from sparseift.errors import UserError
 
 
 def ignore_signals(worker_id: int) -> None:
-    """Leave Ctrl-C and pre-emption signals, which reach the whole process group, to the main process."""
+    """Leave Ctrl-C and what asks a run to leave, which reach all its processes, to the main process. SIGTERM counts
+    where it comes from there, which is how torch ends workers."""
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 class ResumableLoader(DataLoader):
@@ -87,12 +99,13 @@ class ResumableLoader(DataLoader):
         return min(len(self), self.limit) if isinstance(self.limit, int) else int(len(self) * self.limit)
 
     def state_dict(self) -> dict[str, int]:
-        """The position, and the two numbers that it is only good for; the same on every rank."""
+        """The position, the two numbers that it is only good for, and the number of ranks; the same on every rank."""
         return {
             "epoch": self.batches.epoch,
             "batches_yielded": self._yielded,
             "images": self.batches.images,
             "global_batch": self.batches.global_batch,
+            "devices": rank_and_world()[1],
         }
 
     def load_state_dict(self, state: dict[str, int]) -> None:

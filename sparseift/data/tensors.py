@@ -74,8 +74,8 @@ class TensorImageData(ImageData):
     def __init__(self, *, crop_padding: int, flip: bool, cutout: int, **common: Any) -> None:
         super().__init__(**common)
         for name, value, most in ("crop_padding", crop_padding, self.image_size), ("cutout", cutout, self.image_size):
-            if not 0 <= value <= most:
-                raise UserError(f"dataset.{name}={value}: must be from 0 to {most}")
+            if not isinstance(value, int) or not 0 <= value <= most:
+                raise UserError(f"dataset.{name}={value}: must be a whole number from 0 to {most}")
         self.augment = Augment(self.normalize, crop_padding, flip, cutout)
 
     @abstractmethod

@@ -96,7 +96,7 @@ def read_run(folder: Path) -> Run:
         return Run(folder, FINISHED, damage, results, config, arguments, metrics)
     how_far = damage or _progress(metrics, config)
     if (folder / "error.txt").exists():
-        return Run(folder, FAILED, f"{_reason(folder)} ({how_far})", {}, config, arguments, metrics)
+        return Run(folder, FAILED, f"{reason_of_failure(folder)} ({how_far})", {}, config, arguments, metrics)
     return Run(folder, HALF_DONE, how_far, {}, config, arguments, metrics)
 
 
@@ -190,7 +190,7 @@ def _progress(metrics: list[dict[str, float]], config: dict[str, Any]) -> str:
     return f"in its first epoch, step {max(row['step'] for row in metrics):.0f}" if metrics else "nothing trained"
 
 
-def _reason(folder: Path) -> str:
+def reason_of_failure(folder: Path) -> str:
     """The last line of error.txt: a mistake told in one, or the end of a traceback."""
     lines = (folder / "error.txt").read_text(encoding="utf-8", errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "error.txt is empty")

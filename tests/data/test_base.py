@@ -99,8 +99,8 @@ def test_grey_images_become_three_equal_channels(numbered, finished) -> None:
         ({"image_size": 32}, "dataset.image_size=32 does not fit the data: dataset.image_size=3"),
         ({"batch_size": 0}, "dataset.batch_size=0: must be at least 1"),
         ({"num_workers": -1}, "dataset.num_workers=-1: must be at least 0"),
-        ({"crop_padding": -1}, "dataset.crop_padding=-1: must be from 0 to 3"),
-        ({"cutout": 4}, "dataset.cutout=4: must be from 0 to 3"),
+        ({"crop_padding": -1}, "dataset.crop_padding=-1: must be a whole number from 0 to 3"),
+        ({"cutout": 4}, "dataset.cutout=4: must be a whole number from 0 to 3"),
     ],
     ids=str,
 )

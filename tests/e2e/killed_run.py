@@ -1,7 +1,7 @@
 """sparseift.train that kills itself: killed_run.main() with the arguments HOOK STEP OVERRIDES...
 
-HOOK is a hook of Lightning callbacks, or the name of a checkpoint file for the middle of writing it; SIGKILL comes
-when it runs with `trainer.global_step` at STEP.
+HOOK is a hook of Lightning callbacks, or the name of a checkpoint file for the middle of writing it; SIGKILL, or the
+signal of that number in SIGNAL in the environment, comes when it runs with `trainer.global_step` at STEP.
 """
 
 import os
@@ -17,7 +17,7 @@ from sparseift.callbacks import checkpoint as checkpoints
 
 
 def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), int(os.environ.get("SIGNAL", signal.SIGKILL)))
 
 
 def kill_in_save(name: str, step: int) -> None:

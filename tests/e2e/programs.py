@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -135,7 +136,23 @@ def metrics(folder: Path) -> list[dict[str, str]]:
 
 
 def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
-    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    """The checkpoint with dense tensors."""
+    saved = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return dense(saved, masks_of(saved))
+
+
+def dense(content: Any, masks: dict[str, Tensor]) -> Any:
+    """Without packed tensors: values at the places of the ones of a mask, zeros at the others."""
+    if isinstance(content, dict) and "masked_by" in content:
+        mask = unpacked(masks[content["masked_by"]], content["shape"]).numpy()
+        array = np.zeros(mask.shape, dtype=content["values"].numpy().dtype)
+        array[mask] = content["values"].numpy()
+        if "negative_zeros" in content:
+            array[unpacked(content["negative_zeros"], content["shape"]).numpy()] = -0.0
+        return torch.from_numpy(array)
+    if isinstance(content, dict):
+        return {key: dense(value, masks) for key, value in content.items()}
+    return [dense(value, masks) for value in content] if isinstance(content, list) else content
 
 
 def network_state(folder: Path) -> dict[str, Tensor]:
@@ -143,17 +160,22 @@ def network_state(folder: Path) -> dict[str, Tensor]:
     return {name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")}
 
 
-def saved_masks(folder: Path, name: str = "last") -> dict[str, Tensor]:
+def masks_of(saved: dict[str, Any]) -> dict[str, Tensor]:
     """Packed bits by layer name, wherever the callback's state is."""
-    [masks] = [state["masks"] for state in checkpoint(folder, name)["callbacks"].values() if "masks" in state]
+    return next((state["masks"] for state in saved["callbacks"].values() if "masks" in state), {})
+
+
+def saved_masks(folder: Path, name: str = "last") -> dict[str, Tensor]:
+    masks = masks_of(checkpoint(folder, name))
+    assert masks
     return masks
 
 
 def unpacked(bits: Tensor, shape: tuple[int, ...]) -> Tensor:
-    ones = [byte >> place & 1 for byte in bits.tolist() for place in range(8)]
+    ones = np.unpackbits(bits.numpy(), bitorder="little")
     numel = torch.Size(shape).numel()
-    assert not any(ones[numel:])
-    return torch.tensor(ones[:numel], dtype=torch.bool).view(shape)
+    assert not ones[numel:].any()
+    return torch.from_numpy(ones[:numel].astype(bool)).view(*shape)
 
 
 def files(folder: Path) -> set[str]:

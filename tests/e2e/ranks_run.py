@@ -1,6 +1,7 @@
 """sparseift.train on two ranks, each of which notes its masks and the images it trained on in rank_N.json.
 
-With CORRUPT=LAYER in the environment, the mask of that layer is another one on rank 1 from the third step on.
+With CORRUPT=LAYER in the environment, the mask of that layer is another one on rank 1 from the third step on. With
+SIGNAL="RANK NUMBER" that rank gets the signal of that number at the beginning of step 13.
 """
 
 import json
@@ -29,6 +30,13 @@ def main() -> None:
                     mask = callback.masks[os.environ["CORRUPT"]]
                     callback.masks[os.environ["CORRUPT"]] = mask.flip(0)
 
+    def signalled(self, trainer, *_) -> None:
+        rank, number = map(int, os.environ["SIGNAL"].split())
+        if trainer.global_rank == rank and trainer.global_step == 12:
+            os.kill(os.getpid(), number)
+
+    if "SIGNAL" in os.environ:
+        RngState.on_train_batch_start = signalled
     if "CORRUPT" in os.environ:
         RngState.on_train_batch_start = on_train_batch_start
     RngState.on_train_batch_end = on_train_batch_end

@@ -34,6 +34,12 @@ class Forget(nn.Module):
         return x * (self.steps <= self.after)
 
 
+def tells(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """`normless` that prints what its process was given of the machine."""
+    print("given", os.environ["CUDA_VISIBLE_DEVICES"], torch.get_num_threads())
+    return normless(num_classes, in_channels, base_width, zero_init_residual)
+
+
 def fails_on(rank: int, num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
     """`normless` that raises in the fifth training step of one rank."""
     return nn.Sequential(*normless(num_classes, in_channels, base_width, zero_init_residual), FailOn(rank))

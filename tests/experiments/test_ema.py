@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparseift.build import Run
+from sparseift.packing import read_checkpoint
 
 DECAY = 0.8
 AVERAGED = ("callbacks=[ema]", f"callbacks.ema.decay={DECAY}")
@@ -82,7 +83,9 @@ def test_training_is_as_without(build: Build) -> None:
     plain, averaged = build(MOVING, folder="plain"), build(MOVING, *AVERAGED, folder="averaged")
     fit(plain)
     fit(averaged)
-    checkpoint = torch.load(last(averaged), weights_only=True)
+    packed = torch.load(last(averaged), weights_only=True)
+    assert "values" in packed["current_model_state"]["net.layer1.0.conv1.weight"]
+    checkpoint = read_checkpoint(last(averaged))
     weights = checkpoint["current_model_state"]
     for name, tensor in plain.module.state_dict().items():
         assert torch.equal(weights[name], tensor), name
@@ -118,7 +121,7 @@ def test_the_best_checkpoint_is_loaded_as_it_is(build: Build) -> None:
     run = build(*AVERAGED)
     fit(run)
     path = last(run)
-    checkpoint = torch.load(path, weights_only=True)
+    checkpoint = read_checkpoint(path)
     for tensor in checkpoint["state_dict"].values():
         tensor.zero_()
     torch.save(checkpoint, path)

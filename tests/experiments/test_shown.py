@@ -40,7 +40,9 @@ def test_losses_and_accuracies_against_steps_epochs_and_flops(build: Build) -> N
     flops = column(folder, "train/flops")
     for name, ends_of_epochs in {
         "train/loss": False,
+        "train/loss_epoch": True,
         "train/acc1": True,
+        "train/acc5": True,
         "val/loss": True,
         "val/acc1": True,
         "val/acc5": True,

@@ -1,0 +1,108 @@
+"""The launchers of sweeps in conf/hydra/launcher: what they need, what they ask for, and what became of their jobs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from . import shares
+from .errors import UserError
+from .report.runs import FINISHED, read_run
+
+NEEDED = {"slurm": "hydra_plugins.hydra_submitit_launcher", "parallel": "hydra_plugins.hydra_joblib_launcher"}
+"""Modules by launcher; the extra of this package that installs one has the launcher's name."""
+
+SUBMITTED = ".submitit"
+"""Where conf/hydra/launcher/slurm.yaml keeps scripts and logs, in the folder of the sweep."""
+
+SAME_IN_AN_ARRAY = ("trainer", "trainer.devices", "trainer.num_nodes", "trainer.accelerator")
+
+
+def check(overrides: Sequence[str], sweep: bool) -> None:
+    """Raises UserError where the launcher that the command line names can't launch this."""
+    named = [value for key, _, value in (override.partition("=") for override in overrides) if key == "hydra/launcher"]
+    launcher = named[-1] if named else None
+    if launcher not in NEEDED:
+        return
+    if not sweep:
+        raise UserError(f"hydra/launcher={launcher} launches sweeps: add -m, also for a single job")
+    if not _installed(NEEDED[launcher]):
+        raise UserError(f"hydra/launcher={launcher} needs the extra of this name: pip install 'sparseift[{launcher}]'")
+    if launcher == "slurm":
+        if not shutil.which("sbatch"):
+            raise UserError("hydra/launcher=slurm needs sbatch, which is not here: use a log-in node of a cluster")
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
+        if differing := swept.intersection(SAME_IN_AN_ARRAY):
+            raise UserError(
+                f"hydra/launcher=slurm: jobs of one sweep ask for the same nodes; start one for each {differing.pop()}"
+            )
+
+
+def in_parallel() -> bool:
+    """Whether this process runs a job of a sweep beside others on the same machine."""
+    return HydraConfig.get().runtime.choices.get("hydra/launcher") == "parallel"
+
+
+def devices_per_node(devices: int | str | Sequence[int]) -> int:
+    """Tasks that SLURM starts on a node. Raises UserError where the trainer does not say how many."""
+    if not isinstance(devices, int) or devices < 1:
+        raise UserError(f"hydra/launcher=slurm asks for devices by number: trainer.devices=8, not {devices}")
+    return devices
+
+
+def gpus_per_node(accelerator: str, devices: int | str | Sequence[int]) -> int | None:
+    return None if accelerator == "cpu" else devices_per_node(devices)
+
+
+class SweepFolder(Callback):
+    """Notes the folder of the sweep that this process launches."""
+
+    path: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        type(self).path = Path(config.hydra.sweep.dir)
+
+
+def failures(since: float) -> list[str]:
+    """A line for each job of the sweep that has no results, once none is in the queue any more. since: when this
+    process began, in seconds of the epoch."""
+    if SweepFolder.path is None or not SweepFolder.path.exists():
+        return []
+    for job in queued(since):
+        _wait(job)  # the launcher itself waits no longer than for the first one without a result
+    folders = sorted(path for path in SweepFolder.path.iterdir() if path.is_dir() and path.name != SUBMITTED)
+    runs = [read_run(folder) for folder in folders]
+    return [f"{run.folder}: {run.state}: {run.detail}" for run in runs if run.state != FINISHED]
+
+
+def queued(since: float) -> list[str]:
+    """Ids of the SLURM jobs that this sweep has submitted since then."""
+    pickles = SweepFolder.path.glob(f"{SUBMITTED}/*/*_submitted.pkl") if SweepFolder.path else []
+    return sorted(file.parent.name for file in pickles if file.stat().st_ctime >= since)
+
+
+def _wait(job_id: str) -> None:
+    from submitit import SlurmJob
+
+    SlurmJob(SweepFolder.path / SUBMITTED / "%j", job_id).wait()
+
+
+OmegaConf.register_new_resolver("devices_per_node", devices_per_node, replace=True)
+OmegaConf.register_new_resolver("jobs_at_once", shares.jobs_at_once, replace=True)
+OmegaConf.register_new_resolver("gpus_per_node", gpus_per_node, replace=True)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,43 @@
+"""What the environment of a SLURM job tells, and what a job can ask of SLURM."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import datetime
+
+INTERACTIVE = ("bash", "interactive")
+"""Names of jobs in which a person types: what runs there was not started by srun."""
+
+
+def in_task() -> bool:
+    """Whether this process is a task that srun started, one of all that make up a run."""
+    return "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in INTERACTIVE
+
+
+def restarted() -> bool:
+    """Whether SLURM has put the job of this task back into the queue before."""
+    return in_task() and int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+
+
+def job_id() -> str:
+    """NUMBER, or ARRAY_TASK: the same in every rank, and after a restart."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ["SLURM_JOB_ID"]
+
+
+def started(pattern: str) -> str:
+    """When this run was started, as strftime writes it; in a task of SLURM its job and step, on which all ranks agree,
+    also after a restart."""
+    return f"job{job_id()}.{os.environ['SLURM_STEP_ID']}" if in_task() else datetime.now().strftime(pattern)
+
+
+def requeue() -> bool:
+    """Put this job back into the queue, if it is running: one that was cancelled, or is going back already, is left as
+    it is. Returns whether it will run again."""
+    shown = subprocess.run(["scontrol", "-o", "show", "job", job_id()], capture_output=True, text=True).stdout
+    states = [word.partition("=")[2] for word in shown.split() if word.startswith("JobState=")]
+    if states != ["RUNNING"]:
+        return states == ["PENDING"] or states == ["REQUEUED"]
+    return subprocess.run(["scontrol", "requeue", job_id()], capture_output=True).returncode == 0
