@@ -14,6 +14,7 @@ from sparseift.models import resnet18_cifar
 from .harness import Scale
 
 CLASSES = 100
+SGD = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 
 
 @dataclass
@@ -56,10 +57,9 @@ def training(
     batch: int = 64,
     sparsity: float | None = 0.75,
     layout: torch.memory_format = torch.contiguous_format,
-    **sgd: object,
 ) -> Training:
     """Sparse Wide of a ResNet-18 that is `width` wide: of twice the width at sparsity 0.75. Without a sparsity, the
-    dense network itself, without masks. sgd: options of the optimizer, whose step is fused by default."""
+    dense network itself, without masks."""
     width, batch, image = scale(width, 8), scale(batch, 4), scale(32, 8)
     torch.manual_seed(0)
     net = resnet18_cifar(CLASSES, 3, width, zero_init_residual=False)
@@ -70,6 +70,5 @@ def training(
     net = net.train().to(memory_format=layout)
     masks = Masks.random(net, plan, seed=0) if plan else Masks(net, {})
     masks.apply()
-    options = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4} | (sgd or {"fused": True})
-    optimizer = torch.optim.SGD(net.parameters(), **options)
+    optimizer = torch.optim.SGD(net.parameters(), **SGD, fused=True)
     return Training(net, masks, optimizer, images, torch.randint(CLASSES, (batch,)))

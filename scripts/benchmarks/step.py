@@ -9,7 +9,7 @@ import torch
 
 from .harness import Figure, Phase, Scale, row
 from .machine import vector_extensions
-from .network import Training, training
+from .network import SGD, Training, training
 
 SPEEDUP = 1.7
 BF16 = {"avx512_bf16", "amx_bf16"}
@@ -18,11 +18,12 @@ LAYOUTS = {torch.contiguous_format: "", torch.channels_last: ", channels_last"}
 
 @row("the step of SGD with Nesterov momentum, alone")
 def optimizer(scale: Scale) -> Iterable[Figure]:
-    found = []
-    for name, options in (("foreach", {"foreach": True}), ("fused", {"fused": True})):
-        train = training(scale, **options)
-        train.backward()
-        found.append(Phase(name, train.optimizer.step))
+    train = training(scale)
+    train.backward()
+    found = [
+        Phase(kind, torch.optim.SGD(train.net.parameters(), **SGD, **{kind: True}).step)
+        for kind in ("foreach", "fused")
+    ]
     foreach, fused = scale.timed(found, rounds=scale(15, 2))
     return [foreach, fused.over(foreach)]
 
