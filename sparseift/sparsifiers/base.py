@@ -93,19 +93,28 @@ class DropGrow(Sparsifier):
             masks.mask_gradients()
             return 0
         fraction = self.fraction(step, total)
-        moved = 0
-        for name, weight in masks.weights.items():
-            if weight.grad is None:
-                continue
-            shape, pattern = tuple(weight.shape), self.pattern
-            old = pattern.units(masks[name])
-            count = int(old.count_nonzero())
-            kept = largest(pattern.pool(weight.abs()), count - int(fraction * count), among=old)
-            score = pattern.pool(self.grow_score(weight, generator_for(weight.device, seed, step, name)))
-            new = pattern.spread(pattern.refill(score, kept, old, shape), shape)
-            silence(weight.grad, masks[name] & new)
-            moved += replace(masks, name, new, optimizers)
-        return moved
+        return sum(
+            self._update_layer(masks, name, optimizers, fraction, generator_for(weight.device, seed, step, name))
+            for name, weight in masks.weights.items()
+            if weight.grad is not None
+        )
+
+    def _update_layer(
+        self,
+        masks: Masks,
+        name: str,
+        optimizers: list[torch.optim.Optimizer],
+        fraction: float,
+        generator: torch.Generator,
+    ) -> int:
+        """A function of its own, so that nothing of one layer is still there for the next."""
+        weight, old, pattern = masks.weights[name], self.pattern.units(masks[name]), self.pattern
+        shape, count = tuple(weight.shape), int(old.count_nonzero())
+        kept = largest(pattern.pool(weight.abs()), count - int(fraction * count), among=old)
+        marks = pattern.refill(pattern.pool(self.grow_score(weight, generator)), kept, old, shape)
+        new = pattern.spread(marks, shape)
+        silence(weight.grad, masks[name] & new)
+        return replace(masks, name, new, optimizers)
 
 
 @torch.no_grad()
