@@ -19,7 +19,7 @@ def small_disk(tmp_path):
     if os.getuid() != 0 or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("a disk can't be mounted here")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_the_last_checkpoint_survives(program, trained, tmp_path, small_disk) -> None:
