@@ -50,8 +50,16 @@ def versions() -> dict[str, str]:
 
 def processor() -> str:
     """Its name with what tells which kinds of arithmetic it is fast at."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    known = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
-    flags = known.get("flags", "").split()
-    vectors = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    return f"{known.get('model name', platform.processor() or 'unknown')} with {' '.join(vectors) or 'no vectors'}"
+    return f"{_described().get('model name', platform.processor() or 'unknown')} ({' '.join(vector_extensions())})"
+
+
+def vector_extensions() -> list[str]:
+    flags = _described().get("flags", "").split()
+    return [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+
+
+def _described() -> dict[str, str]:
+    """What Linux says of the first processor."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))

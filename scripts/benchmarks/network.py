@@ -14,6 +14,7 @@ from sparseift.models import resnet18_cifar
 from .harness import Scale
 
 CLASSES = 100
+SGD = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 
 
 @dataclass
@@ -50,15 +51,24 @@ class Training:
             weight.grad.copy_(self.gradients[name])
 
 
-def training(scale: Scale, width: int = 64, batch: int = 64, sparsity: float = 0.75, **sgd: object) -> Training:
-    """Sparse Wide of a ResNet-18 that is `width` wide: of twice the width at sparsity 0.75."""
+def training(
+    scale: Scale,
+    width: int = 64,
+    batch: int = 64,
+    sparsity: float | None = 0.75,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Training:
+    """Sparse Wide of a ResNet-18 that is `width` wide: of twice the width at sparsity 0.75. Without a sparsity, the
+    dense network itself, without masks."""
     width, batch, image = scale(width, 8), scale(batch, 4), scale(32, 8)
     torch.manual_seed(0)
-    dense = resnet18_cifar(CLASSES, 3, width, False)
-    example = torch.randn(batch, 3, image, image)
-    net, plan = sparsify(dense, "sparse_wide", sparsity, example)
-    masks = Masks.random(net, plan, seed=0)
+    net = resnet18_cifar(CLASSES, 3, width, zero_init_residual=False)
+    images = torch.randn(batch, 3, image, image).to(memory_format=layout)
+    plan = None
+    if sparsity is not None:
+        net, plan = sparsify(net, "sparse_wide", sparsity, images)
+    net = net.train().to(memory_format=layout)
+    masks = Masks.random(net, plan, seed=0) if plan else Masks(net, {})
     masks.apply()
-    options = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, **sgd}
-    optimizer = torch.optim.SGD(net.parameters(), **options)
-    return Training(net.train(), masks, optimizer, example, torch.randint(CLASSES, (batch,)))
+    optimizer = torch.optim.SGD(net.parameters(), **SGD, fused=True)
+    return Training(net, masks, optimizer, images, torch.randint(CLASSES, (batch,)))

@@ -1,15 +1,58 @@
-"""A training step between updates."""
+"""A training step as such: the optimizer, and the precision."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+
+import torch
 
 from .harness import Figure, Phase, Scale, row
-from .network import training
+from .machine import vector_extensions
+from .network import SGD, Training, training
+
+SPEEDUP = 1.7
+BF16 = {"avx512_bf16", "amx_bf16"}
+LAYOUTS = {torch.contiguous_format: "", torch.channels_last: ", channels_last"}
 
 
-@row("masking the gradients, in a step of the same network without masks")
-def masking(scale: Scale) -> Iterable[Figure]:
+@row("the step of SGD with Nesterov momentum, alone")
+def optimizer(scale: Scale) -> Iterable[Figure]:
     train = training(scale)
-    train.step()
-    phases = [Phase("step without masks", train.step), Phase("mask_gradients", train.masks.mask_gradients)]
-    step, alone = scale.timed(phases, rounds=scale(9, 2))
-    return [step, alone.over(step, at_most=0.005)]
+    train.backward()
+    found = [
+        Phase(kind, torch.optim.SGD(train.net.parameters(), **SGD, **{kind: True}).step)
+        for kind in ("foreach", "fused")
+    ]
+    foreach, fused = scale.timed(found, rounds=scale(15, 2))
+    return [foreach, fused.over(foreach)]
+
+
+@row("steps in bf16-mixed and in channels_last, against float32, of the dense and of the wide network, batch 16")
+def precision(scale: Scale) -> Iterable[Figure]:
+    able = bool(BF16 & set(vector_extensions()))
+    for name, sparsity in (("dense", None), ("wide", 0.75)):
+        trains = {layout: training(scale, batch=16, sparsity=sparsity, layout=layout) for layout in LAYOUTS}
+        phases = [
+            Phase(f"{name}: {kind}{LAYOUTS[layout]}", partial(step, train))
+            for layout, train in trains.items()
+            for kind, step in (("float32", Training.masked_step), ("bf16-mixed", mixed_step))
+        ]
+        float32, *others = scale.timed(phases, rounds=scale(3, 1), warmup=1)
+        yield float32
+        for figure in others:
+            if "bf16" in figure.name and not able:
+                figure.note = "this processor has no bf16 arithmetic"
+            judged = able and figure.name.endswith("bf16-mixed")
+            yield figure.over(float32, at_most=1 / SPEEDUP if judged else None)
+        outside = sum(not_silent(train) for train in trains.values())
+        yield Figure(f"{name}: weights outside the masks that are not zero", samples=[outside], at_most=0)
+
+
+def mixed_step(train: Training) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        train.masked_step()
+
+
+def not_silent(train: Training) -> int:
+    return sum(int(weight[~train.masks[layer]].count_nonzero()) for layer, weight in train.masks.weights.items())

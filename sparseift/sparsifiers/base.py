@@ -88,24 +88,33 @@ class DropGrow(Sparsifier):
     def update(
         self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int, seed: int
     ) -> int:
-        if not _finite(masks):
+        optimizers = list(optimizers)
+        if not _finite(optimizers):
             masks.mask_gradients()
             return 0
-        optimizers = list(optimizers)
         fraction = self.fraction(step, total)
-        moved = 0
-        for name, weight in masks.weights.items():
-            if weight.grad is None:
-                continue
-            shape, pattern = tuple(weight.shape), self.pattern
-            old = pattern.units(masks[name])
-            count = int(old.count_nonzero())
-            kept = largest(pattern.pool(weight.abs()), count - int(fraction * count), among=old)
-            score = pattern.pool(self.grow_score(weight, generator_for(weight.device, seed, step, name)))
-            new = pattern.spread(pattern.refill(score, kept, old, shape), shape)
-            silence(weight.grad, masks[name] & new)
-            moved += replace(masks, name, new, optimizers)
-        return moved
+        return sum(
+            self._update_layer(masks, name, optimizers, fraction, generator_for(weight.device, seed, step, name))
+            for name, weight in masks.weights.items()
+            if weight.grad is not None
+        )
+
+    def _update_layer(
+        self,
+        masks: Masks,
+        name: str,
+        optimizers: list[torch.optim.Optimizer],
+        fraction: float,
+        generator: torch.Generator,
+    ) -> int:
+        """A function of its own, so that nothing of one layer is still there for the next."""
+        weight, old, pattern = masks.weights[name], self.pattern.units(masks[name]), self.pattern
+        shape, count = tuple(weight.shape), int(old.count_nonzero())
+        kept = largest(pattern.pool(weight.abs()), count - int(fraction * count), among=old)
+        marks = pattern.refill(pattern.pool(self.grow_score(weight, generator)), kept, old, shape)
+        new = pattern.spread(marks, shape)
+        silence(weight.grad, masks[name] & new)
+        return replace(masks, name, new, optimizers)
 
 
 @torch.no_grad()
@@ -120,8 +129,10 @@ def replace(masks: Masks, name: str, new: Tensor, optimizers: Iterable[torch.opt
     return left
 
 
-def _finite(masks: Masks) -> bool:
-    gradients = [weight.grad for weight in masks.weights.values() if weight.grad is not None]
+def _finite(optimizers: Iterable[torch.optim.Optimizer]) -> bool:
+    """Whether every gradient is, of masked layers and others: a loss scaler skips the step for any that is not."""
+    parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    gradients = [p.grad for p in parameters if p.grad is not None and p.grad.numel()]
     ends = [torch.stack(torch.aminmax(gradient)) for gradient in gradients]  # NaN is both; isfinite would copy
     return all(bool(end.isfinite().all()) for end in ends)
 

@@ -1,0 +1,82 @@
+"""What masks add to training: in every step, and in a step in which they move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sparseift.sparsifiers import SET, RigL
+from sparseift.topology import MaskHistory
+
+from .harness import Figure, Phase, Scale, row
+from .network import Training, training
+from .peers import rigl_torch
+
+INTERVAL = 100
+SCHEDULE = {"update_interval": INTERVAL, "begin": 0.0, "end": 0.75, "drop_fraction": 0.3, "anneal": "constant"}
+STEP, MASKING, UPDATE = "step without masks", "masking", "update"
+
+
+@row("masking in every step and updates of the masks, in steps of the same network without masks")
+def overhead(scale: Scale) -> Iterable[Figure]:
+    train = training(scale)
+    history = MaskHistory()
+    phases = [
+        *phases_of(train),
+        Phase(f"{UPDATE}: SET", Mover(train, SET(**SCHEDULE)), train.put_gradients_back),
+        Phase("logging of where masks have been", lambda: history.observe(train.masks)),
+        Phase("checksums that ranks compare", train.masks.checksums),
+    ]
+    peers = rigl_torch(train)
+    phases += peers if isinstance(peers, list) else []
+    yield from judged(scale.timed(phases, rounds=scale(5, 2), warmup=1))
+    if isinstance(peers, Figure):
+        yield peers
+
+
+@row("the same for networks and batches of several sizes", quick=False)
+def sizes(scale: Scale) -> Iterable[Figure]:
+    """Sparse Wide doubles the width at 0.75, so 101 becomes 202."""
+    for width, batch in ((32, 64), (45, 64), (64, 64), (101, 64), (64, 16), (64, 256)):
+        train = training(scale, width, batch)
+        wide = train.net.conv1.out_channels
+        for figure in judged(scale.timed(phases_of(train), rounds=scale(3, 2), warmup=1)):
+            figure.name, figure.base = (
+                name and f"{wide} wide, batch {batch}: {name}" for name in (figure.name, figure.base)
+            )
+            yield figure
+
+
+class Mover:
+    """Updates the masks of a network, in another step each time."""
+
+    def __init__(self, train: Training, sparsifier: RigL | SET):
+        self.train = train
+        self.sparsifier = sparsifier
+        self.step = 0
+
+    def __call__(self) -> None:
+        self.step += 1
+        moved = self.sparsifier.update(self.train.masks, [self.train.optimizer], self.step, 10**6, seed=0)
+        assert moved
+
+
+def phases_of(train: Training) -> list[Phase]:
+    train.step()
+    train.keep_gradients()
+    rigl = Mover(train, RigL(**SCHEDULE))
+    return [
+        Phase(STEP, train.step),
+        Phase(MASKING, train.masks.mask_gradients),
+        Phase(f"{UPDATE}: RigL", rigl, train.put_gradients_back),
+    ]
+
+
+def judged(figures: list[Figure]) -> Iterator[Figure]:
+    """With ratios to the step, and what masks cost on average."""
+    step, masking, update, *others = figures
+    yield step
+    yield masking.over(step, at_most=0.005)
+    yield update.over(step, at_most=0.3)
+    spent = [mask + move / INTERVAL for mask, move in zip(masking.samples, update.samples, strict=True)]
+    yield Figure(f"both, with an update every {INTERVAL} steps", "ms", spent).over(step, at_most=0.01)
+    yield from (figure.over(step) for figure in others)

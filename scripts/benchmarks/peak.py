@@ -1,0 +1,42 @@
+"""peak.py MEMBER KIND SPARSITY WIDTH IMAGE: trains for three steps and prints as JSON how much memory that took.
+
+KIND: 'without masks', 'static', or 'rigl', whose second step moves the masks. stored, masked, largest: weights in all,
+in the masked layers, and in the largest of these.
+"""
+
+import json
+import resource
+import sys
+
+import torch
+import torch.nn.functional as F
+
+from sparseift import Masks, sparsify
+from sparseift.models import resnet18_cifar
+from sparseift.sparsifiers import RigL
+
+BATCH = 4
+
+
+def main(member: str, kind: str, sparsity: str, width: str, image: str) -> None:
+    images = torch.randn(BATCH, 3, int(image), int(image))
+    dense = resnet18_cifar(100, 3, int(width))
+    net, plan = sparsify(dense, member, float(sparsity), images)
+    masks = Masks.random(net, plan, seed=0) if kind != "without masks" else Masks(net, {})
+    masks.apply()
+    rigl = RigL(update_interval=2, begin=0.0, end=1.0, drop_fraction=0.3, anneal="constant")
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, fused=True)
+    for step in (1, 2, 3):
+        optimizer.zero_grad()
+        F.cross_entropy(net(images), torch.arange(BATCH)).backward()
+        if kind == "rigl" and rigl.due(step, 100):
+            rigl.update(masks, [optimizer], step, 100, seed=0)
+        masks.mask_gradients()
+        optimizer.step()
+    sizes = [layer.numel for layer in plan.masked.values()]
+    most = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"peak": most, "stored": plan.params_stored, "masked": sum(sizes), "largest": max(sizes)}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
