@@ -37,7 +37,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def test_every_figure_is_measured_or_says_why_not(results: dict[str, Any]) -> None:
-    assert list(results["rows"]) == ROWS
+    assert set(results["rows"]) == set(ROWS)
     figures = [figure for row in results["rows"].values() for figure in row["figures"]]
     assert len(figures) > 8
     for figure in figures:

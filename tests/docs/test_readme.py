@@ -61,8 +61,8 @@ def test_command(words, program, finished, tmp_path):
         case [("scripts/quickstart" | "scripts/test") as script]:
             assert os.access(ROOT / script, os.X_OK)
             subprocess.run(["bash", "-n", ROOT / script], check=True)
-        case ["scripts/bench", *rows]:
-            listed = python(ROOT / "scripts" / "bench", "--help", cwd=tmp_path).out.partition("rows:")[2]
+        case ["scripts/bench", *rows, "--clock", "cpu"]:
+            listed = python(ROOT / "scripts" / "bench", *words[1:], "--help", cwd=tmp_path).out.partition("rows:")[2]
             assert rows and all(re.search(rf"^  {row} ", listed, re.MULTILINE) for row in rows)
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
