@@ -123,9 +123,11 @@ def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
     optimizer, precision = make(config.recipe.optimizer), str(config.trainer.precision)
     too_late = precision.startswith("16") or (config.trainer.gradient_clip_val and precision.startswith("bf16"))
     chosen = {"fused", "foreach", "differentiable"} & config.recipe.optimizer.keys()
-    if chosen or too_late or "fused" not in signature(optimizer).parameters:
-        return optimizer
-    return partial(optimizer, fused=True)
+    try:
+        offered = "fused" in signature(optimizer).parameters
+    except ValueError:  # its arguments do not fit, which is told when it is made
+        offered = False
+    return partial(optimizer, fused=True) if offered and not (chosen or too_late) else optimizer
 
 
 def _dense_on_meta(config: DictConfig) -> nn.Module:
@@ -149,7 +151,7 @@ def check(config: DictConfig) -> None:
 def check_run(config: DictConfig) -> None:
     """What a training run needs besides. Raises UserError."""
     every, test = config.checkpoint.every_n_steps, config.checkpoint.test
-    if every is not None and (not isinstance(every, int) or every < 1):
+    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise UserError(f"checkpoint.every_n_steps is {every}; a whole number of optimizer steps, 1 or more, is meant")
     if test not in ("last", "best"):
         raise UserError(f"checkpoint.test is '{test}'; it is 'last' or 'best'")
@@ -232,7 +234,7 @@ def build_run(
     try:
         module.configure_optimizers()  # as the Trainer will, or say now why that can't be
     except (TypeError, ValueError) as error:
-        raise UserError(f"recipe.optimizer and recipe.scheduler do not go together: {first_line(error)}") from error
+        raise UserError(f"recipe.optimizer and recipe.scheduler can't be made: {first_line(error)}") from error
     trainer = make(
         config.trainer,
         callbacks=callbacks,

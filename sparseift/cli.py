@@ -20,7 +20,7 @@ from typing import NoReturn
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -48,11 +48,11 @@ def plain_choice(argument: str) -> str:
 
     `sparsity=0.75`, a list or a range of numbers, becomes `sparsity.level=...`. Raises UserError for other groups.
     """
-    group, equals, value = argument.partition("=")
+    group, equals, value = argument.lstrip("+").partition("=")
     folder = config_folder() / group
     if not (equals and group.isidentifier() and folder.is_dir()):
         return argument
-    override: Override = OverridesParser.create().parse_override(argument)
+    override: Override = OverridesParser.create().parse_override(f"{group}={value}")
     value_type = override.value()
     swept = isinstance(value_type, RangeSweep | IntervalSweep)
     values = value_type.list if isinstance(value_type, ChoiceSweep) else [value_type]
@@ -63,9 +63,12 @@ def plain_choice(argument: str) -> str:
         raise UserError(
             f"sparsity={value} mixes numbers and distributions; sweep both: sparsity=uniform,erk sparsity.level=0.5,0.9"
         )
-    if any(numbers) or any(item is None for item in values):
+    several = group in ("logger", "callbacks")
+    named = [item for item in values if isinstance(item, str | QuotedString) or (several and isinstance(item, list))]
+    if len(named) < len(values):
         choices = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        raise UserError(f"{argument} names no choice; choose from {choices}")
+        number = "a number, " if group == "sparsity" else ""
+        raise UserError(f"{argument} names no choice; choose from {number}{choices}")
     return argument
 
 
@@ -125,6 +128,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
     raise Stopped(128 + number)
 
 
@@ -165,11 +169,14 @@ def one_line(error: Exception) -> str:
     unknown = re.match(r"Could not override '(\S+)'\.", text)
     if not unknown:
         return text
-    known = set(known_keys()) - {unknown[1]}  # an option of the default choices may be none of these
-    near = get_close_matches(unknown[1], known, n=3, cutoff=0.6)
-    return f"there is no option '{unknown[1]}'" + (
-        f"; did you mean {' or '.join(near)}?" if near else "; see --cfg job"
-    )
+    inside = re.search(r"full_key: (\S+)", str(error.__cause__))
+    key = inside[1] if inside else unknown[1]
+    if key != unknown[1]:
+        node = unknown[1]
+        return f"there is no option '{key}'; to put something else in the place of {node}: '~{node}' '+{node}={{...}}'"
+    known = set(known_keys()) - {key}  # an option of the default choices may be none of these
+    near = get_close_matches(key, known, n=3, cutoff=0.6)
+    return f"there is no option '{key}'" + (f"; did you mean {' or '.join(near)}?" if near else "; see --cfg job")
 
 
 def known_keys() -> Iterator[str]:

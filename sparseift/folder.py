@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -18,7 +20,10 @@ from .errors import UserError
 SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
 """Set in the environment of a process that runs a single job of a sweep."""
 
+CONFIG = ".hydra/config.yaml"
 STALE = ("results.json", "error.txt", "model.pt2")
+PATIENCE = 10.0
+"""Seconds in which what a killed process leaves running, such as workers of its data set, ends too."""
 MADE_BY_HYDRA = {"train.log"}
 
 
@@ -38,23 +43,45 @@ class RunFolder:
         self.config = config
         self.path = Path(HydraConfig.get().runtime.output_dir)
         self._begun = False
+        self._lock: int | None = None
 
     def begin(self, resumed: bool) -> None:
-        """From here on the run writes. A run that starts anew takes away what an earlier one left."""
-        self._begun = True
+        """From here on the run writes. A run that starts anew takes away what an earlier one left. Raises UserError
+        where another process trains in the folder."""
         if not _first_process():
+            self._begun = True
             return
+        self._hold()
+        self._begun = True
         for name in STALE:
             (self.path / name).unlink(missing_ok=True)
         if not resumed:
+            (self.path / "metrics.csv").unlink(missing_ok=True)
+            shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
             for checkpoint in (self.path / "checkpoints").glob("*.ckpt"):
                 checkpoint.unlink()
         self._note_config()
+
+    def _hold(self) -> None:
+        self._lock = os.open(self.path, os.O_RDONLY)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise UserError(f"another process trains in {self.path}: wait for it") from error
+                time.sleep(0.1)
+            except OSError:
+                return  # some file systems have no locks
 
     def __enter__(self) -> RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
         if error is None:
             (self.path / "error.txt").unlink(missing_ok=True)
         elif isinstance(error, Exception) and (self._begun or in_sweep()):

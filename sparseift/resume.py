@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import slurm
 from .errors import UserError
+from .folder import CONFIG
 from .report.runs import flat
 
 LASTING = ("model", "member", "sparsity", "sparsifier", "callbacks")
-"""Groups whose every setting a resumed run shares with the one before it."""
+"""Groups whose every setting a resumed run shares with the one before it, like those of its recipe but `epochs`."""
 
 
 def identity_of(config: DictConfig) -> dict[str, Any]:
@@ -34,12 +35,21 @@ def identity_of(config: DictConfig) -> dict[str, Any]:
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
     """Its identity and every setting of the LASTING groups, by dotted name."""
+    return {**identity_of(config), **_lasting(config)}
+
+
+def _lasting(config: DictConfig) -> dict[str, Any]:
     groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in LASTING}
-    return {**identity_of(config), **flat(groups)}
+    recipe = OmegaConf.to_container(config.recipe)  # as written: what follows from the number of epochs may change
+    recipe.pop("epochs")
+    return flat({**groups, "recipe": recipe})
 
 
 def source_of(config: DictConfig, folder: Path) -> str | None:
-    """`resume` as the command line says it; a run that SLURM has started again goes on in its own folder."""
+    """`resume` as the command line says it; a run that SLURM has started again goes on in its own folder. Raises
+    UserError where it is no path."""
+    if config.resume is not None and not isinstance(config.resume, str):
+        raise UserError(f"resume is {config.resume}; 'auto' is meant, or the path of a checkpoint or run folder")
     if not slurm.restarted():
         return config.resume
     from .callbacks import has_checkpoint
@@ -54,8 +64,10 @@ def already_finished(config: DictConfig, folder: Path) -> bool:
     if not path.exists() or not _means(config.resume, folder):
         return False
     results = json.loads(path.read_text())
-    identity = identity_of(config)
-    _must_agree({key: results.get(key) for key in identity}, identity, path)
+    saved, wanted = {key: results.get(key) for key in identity_of(config)}, identity_of(config)
+    if (noted := folder / CONFIG).exists():
+        saved, wanted = saved | _lasting(OmegaConf.load(noted)), settings_of(config)
+    _must_agree(saved, wanted, path)
     return results["epochs"] >= config.recipe.epochs
 
 

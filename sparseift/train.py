@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import warnings
 from pathlib import Path
 
@@ -58,8 +59,8 @@ def _train(config: DictConfig, folder: RunFolder) -> None:
     parts.data.prepare_data()
     parts.data.val_dataloader()  # loads the images, or says what is missing, before anything is trained
     folder.begin(resumed=checkpoint is not None)
-    if checkpoint:
-        _take_best_along(checkpoint, folder.path / "checkpoints")
+    if checkpoint and parts.trainer.is_global_zero:
+        _take_along(checkpoint, folder.path / "checkpoints")
     _fit(parts, checkpoint)
     validation, test = _evaluate(config, parts, folder.path)
     if parts.trainer.is_global_zero:
@@ -72,12 +73,12 @@ def _how_to_go_on(folder: Path) -> str:
     return f"the same command with resume=auto hydra.run.dir={os.path.relpath(folder)} goes on"
 
 
-def _take_best_along(checkpoint: Path, folder: Path) -> None:
-    """A run that goes on elsewhere may never again be as good as it was."""
-    best = checkpoint.with_name("best.ckpt")
-    if best.exists() and not (folder / best.name).exists():
-        folder.mkdir(exist_ok=True)
-        shutil.copy(best, folder)
+def _take_along(checkpoint: Path, folder: Path) -> None:
+    """Into the folder where a run goes on: what it goes on from, and the best so far, which it may never be again."""
+    for source, name in ((checkpoint, "last.ckpt"), (checkpoint.with_name("best.ckpt"), "best.ckpt")):
+        if source.exists() and not any((folder / taken).exists() for taken in {name, source.name}):
+            folder.mkdir(exist_ok=True)
+            shutil.copy(source, folder / name)
 
 
 def _fit(parts: Run, checkpoint: Path | None) -> None:
@@ -89,6 +90,8 @@ def _fit(parts: Run, checkpoint: Path | None) -> None:
             raise
         raise explained from error
     except Stopped:
+        for number in (signal.SIGTERM, signal.SIGINT):  # parents and SLURM may send the same one again
+            signal.signal(number, signal.SIG_IGN)
         raise
     except SystemExit:  # what Lightning makes of Ctrl-C
         if parts.trainer.interrupted:

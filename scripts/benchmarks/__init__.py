@@ -1,5 +1,5 @@
 """What scripts/bench measures: a file a topic. A row is a function that is marked with `row` of harness.py."""
 
-from . import memory, overhead, start, step
+from . import checkpoint, input, memory, overhead, start, step
 
-__all__ = ["memory", "overhead", "start", "step"]
+__all__ = ["checkpoint", "input", "memory", "overhead", "start", "step"]

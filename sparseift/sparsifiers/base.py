@@ -88,10 +88,10 @@ class DropGrow(Sparsifier):
     def update(
         self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int, seed: int
     ) -> int:
-        if not _finite(masks):
+        optimizers = list(optimizers)
+        if not _finite(optimizers):
             masks.mask_gradients()
             return 0
-        optimizers = list(optimizers)
         fraction = self.fraction(step, total)
         return sum(
             self._update_layer(masks, name, optimizers, fraction, generator_for(weight.device, seed, step, name))
@@ -129,8 +129,10 @@ def replace(masks: Masks, name: str, new: Tensor, optimizers: Iterable[torch.opt
     return left
 
 
-def _finite(masks: Masks) -> bool:
-    gradients = [weight.grad for weight in masks.weights.values() if weight.grad is not None]
+def _finite(optimizers: Iterable[torch.optim.Optimizer]) -> bool:
+    """Whether every gradient is, of masked layers and others: a loss scaler skips the step for any that is not."""
+    parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    gradients = [p.grad for p in parameters if p.grad is not None and p.grad.numel()]
     ends = [torch.stack(torch.aminmax(gradient)) for gradient in gradients]  # NaN is both; isfinite would copy
     return all(bool(end.isfinite().all()) for end in ends)
 

@@ -31,7 +31,7 @@ class Schedule:
     def __post_init__(self):
         for option in ("update_interval", "begin", "end", "drop_fraction"):
             value = getattr(self, option)
-            if not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, int | float):
                 raise UserError(f"sparsifier.{option} is {value}; a number is meant")
         if self.update_interval % 1 != 0 or self.update_interval < 1:
             raise UserError(

@@ -39,7 +39,10 @@ def _by_default(layer: Layer) -> bool:
 
 def _matching(globs: str | Iterable[str], names: list[str], option: str) -> set[str]:
     found: set[str] = set()
-    for glob in [globs] if isinstance(globs, str) else globs:
+    globs = [globs] if isinstance(globs, str) else globs
+    if not isinstance(globs, Iterable) or not all(isinstance(glob, str) for glob in globs):
+        raise UserError(f"sparsity.{option} is {globs}; names of layers or globs are meant, such as [layer1.*]")
+    for glob in globs:
         hits = {name for name in names if fnmatchcase(name, glob)}
         if not hits:
             near = get_close_matches(glob, names, n=3, cutoff=0.4) or names[:3]

@@ -93,6 +93,33 @@ def test_images_of_every_kind_come_out_as_three_channels(tmp_path: Path, kind: s
     assert near.abs().float().mean() < 25
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{"quality": 90}, {"quality": 60, "progressive": True}], ids=str)
+def test_jpegs_have_the_pixels_that_pillow_gives_them(tmp_path: Path, mode: str, options: dict) -> None:
+    colours = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)).resize((63, 41))
+    colours.convert(mode).save(tmp_path / "image.JPEG", **options)
+    with Image.open(tmp_path / "image.JPEG") as file:
+        expected = np.asarray(file.convert("RGB"))
+    assert np.array_equal(decode(str(tmp_path / "image.JPEG")).permute(1, 2, 0).numpy(), expected)
+
+
+def test_a_png_that_is_called_jpeg(tmp_path: Path) -> None:
+    """As one image of ImageNet is."""
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.JPEG", format="PNG")
+    assert np.array_equal(decode(str(tmp_path / "image.JPEG")).permute(1, 2, 0).numpy(), pixels)
+
+
+def test_without_torchvisions_decoder(tmp_path: Path, monkeypatch) -> None:
+    """Which is deprecated."""
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    path = tmp_path / "image.jpg"
+    Image.fromarray(pixels).save(path)
+    image = decode(str(path))
+    monkeypatch.delattr("torchvision.io.decode_jpeg")
+    assert torch.equal(decode(str(path)), image)
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -130,7 +157,7 @@ def test_damaged_images_are_left_out_on_request_and_named(make, root: Path) -> N
         batches = list(data.train_dataloader())
     assert sorted(int(target) for _, target in batches) == [0] * 4 + [1] * 3 + [2] * 3
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         assert len(list(data.test_dataloader())) == 12
 
 

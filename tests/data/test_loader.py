@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -116,7 +117,8 @@ def test_position_counts_global_batches(numbered, as_rank) -> None:
     as_rank(1, 2)
     loader = numbered(batch_size=2).train_dataloader()
     list(loader)
-    assert loader.state_dict() == {"epoch": 0, "batches_yielded": 5, "images": 18, "global_batch": 4}
+    position = {"epoch": 0, "batches_yielded": 5, "images": 18}
+    assert loader.state_dict() == {**position, "global_batch": 4, "devices": 2}
 
 
 def test_workers_ignore_the_signals_of_the_main_process(numbered) -> None:
@@ -126,6 +128,10 @@ def test_workers_ignore_the_signals_of_the_main_process(numbered) -> None:
     [worker] = loader._iterator._workers
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         os.kill(worker.pid, number)
+    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)  # as SLURM, which is not its parent
     time.sleep(0.1)
     assert len(list(batches)) == 5
     assert worker.is_alive()
+    worker.terminate()
+    worker.join(10)
+    assert worker.exitcode == 0

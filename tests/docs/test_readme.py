@@ -19,6 +19,9 @@ from ..e2e.programs import Outcome, Zygote, environment, files, metrics, quick, 
 from .readme import BLOCKS, COMMANDS, PROSE, ROOT, TEXT, inline_code, table, write_files
 
 FEW_BATCHES = ("+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1", "+trainer.limit_test_batches=1")
+ALONE = ("profile", "report", "compare", "export")
+"""Programs that are quick enough to be tried as they are."""
+
 LONG = re.compile(r"(dataset|model|trainer)(\.(?!precision)\w+)?=|recipe\.epochs=|seed=")
 """What a command of README.md says that its trial replaces: everything that takes long, or data or devices."""
 
@@ -82,7 +85,7 @@ def test_command(words, program, finished, tmp_path):
             succeeded(program("sparseift.train", [*arguments, "--cfg", "job"], tmp_path))
             succeeded(program("sparseift.train", shortened(arguments), tmp_path))
             assert len(list(tmp_path.glob("runs/*/results.json"))) == 1
-        case ["python", "-m", ("sparseift.profile" | "sparseift.report" | "sparseift.compare") as module, *arguments]:
+        case ["python", "-m", module, *arguments] if module.removeprefix("sparseift.") in ALONE:
             assert succeeded(program(module, arguments, finished)).out
         case _:
             pytest.fail(f"README.md has a command that this test can't try: {' '.join(words)}")
@@ -98,7 +101,9 @@ def test_python_of_a_user_of_the_library(tmp_path):
     assert active_where_masked == "0"
 
 
-def test_python_without_this_package(finished):
+def test_python_without_this_package(finished, program):
+    (words,) = [words for words in COMMANDS if "sparseift.export" in words]
+    succeeded(program("sparseift.export", words[3:], finished))
     (block,) = [block for block in BLOCKS if block.language == "python" and "torch.export.load" in block.code]
     (finished / "use.py").write_text(block.code)
     (finished / "sparseift.py").write_text("raise ImportError('this package is not needed here')")

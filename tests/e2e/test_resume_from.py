@@ -1,11 +1,14 @@
 """What resume=PATH and resume=auto take, and what they refuse."""
 
+import fcntl
+import os
 import shutil
+from math import cos, pi
 from pathlib import Path
 
 import pytest
 
-from .programs import checkpoint, files, lasting, results
+from .programs import checkpoint, files, lasting, metrics, results
 
 RUN = ("model._target_=tiny_nets.dropout", "recipe.epochs=2", "checkpoint.every_n_steps=3", "sparsity=0.5")
 
@@ -59,6 +62,8 @@ def test_two_truncated_checkpoints(interrupted, train, tmp_path) -> None:
         ("seed=1", "seed=0, this one has seed=1"),
         ("sparsifier=set", "sparsifier=rigl, this one has sparsifier=set"),
         ("sparsifier=none", "distribution=uniform, this one has distribution=None"),
+        ("recipe.optimizer.lr=0.9", "recipe.optimizer.lr=0.1, this one has recipe.optimizer.lr=0.9"),
+        ("recipe.optimizer._target_=torch.optim.Adam", "recipe.optimizer._target_=torch.optim.SGD, this one has"),
     ],
 )
 def test_another_run_is_refused(interrupted, train, tmp_path, override: str, told: str) -> None:
@@ -87,10 +92,43 @@ def test_a_finished_run_says_so_and_is_left_alone(trained, train, tmp_path, how:
     assert {name for name in before if before[name] != after[name]} <= told
 
 
-def test_a_finished_run_of_other_settings_is_not_taken_for_this_one(trained, train, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("override", "before"),
+    [("sparsity=0.75", "sparsity=0.5"), ("sparsifier.update_interval=7", "sparsifier.update_interval=100")],
+)
+def test_a_finished_run_of_other_settings_is_not_taken_for_this_one(trained, train, tmp_path, override, before) -> None:
     shutil.copytree(trained(*RUN), tmp_path / "run")
-    told = train(*RUN[:-1], "sparsity=0.75", "resume=auto", "hydra.run.dir=run").mistake()
-    assert "sparsity=0.5" in told and "sparsity=0.75" in told
+    told = train(*RUN, override, "resume=auto", "hydra.run.dir=run").mistake()
+    assert f"{before}, this one has {override}" in told
+
+
+def test_a_run_that_goes_on_for_longer_follows_the_schedule_of_the_longer_run(trained, train, tmp_path) -> None:
+    shutil.copytree(trained(*RUN, "trainer.log_every_n_steps=1"), tmp_path / "run")
+    outcome = train(*RUN, "trainer.log_every_n_steps=1", "recipe.epochs=4", "resume=auto", "hydra.run.dir=run")
+    assert outcome.code == 0, outcome
+    rates = {int(row["step"]): float(row["lr-SGD"]) for row in metrics(tmp_path / "run") if row.get("lr-SGD")}
+    wanted = [0.1, 0.05, 0.05 * (1 + cos(pi * 2 / 4)), 0.05 * (1 + cos(pi * 3 / 4))]  # of 2 epochs, then of 4
+    assert [rates[step] for step in (5, 15, 25, 35)] == pytest.approx(wanted)
+
+
+def test_a_run_that_starts_anew_leaves_nothing_of_the_one_before_it(trained, train, tmp_path) -> None:
+    shutil.copytree(trained(*RUN), tmp_path / "run")
+    events = {path.name for path in (tmp_path / "run/tensorboard").glob("events.*")}
+    outcome = train(*RUN, "seed=1", "hydra.run.dir=run")
+    assert outcome.code == 0, outcome
+    assert events and not events & {path.name for path in (tmp_path / "run/tensorboard").glob("events.*")}
+    assert results(tmp_path / "run")["seed"] == 1
+
+
+def test_a_folder_in_which_another_process_trains_is_left_alone(trained, train, tmp_path) -> None:
+    shutil.copytree(trained(*RUN), tmp_path / "run")
+    before = contents(tmp_path / "run")
+    other = os.open(tmp_path / "run", os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    outcome = train(*RUN, "seed=1", "hydra.run.dir=run")
+    os.close(other)
+    assert f"another process trains in {tmp_path / 'run'}" in outcome.mistake()
+    assert contents(tmp_path / "run") == before
 
 
 def test_the_best_weights_so_far_go_along(trained, train, tmp_path) -> None:
@@ -101,4 +139,5 @@ def test_the_best_weights_so_far_go_along(trained, train, tmp_path) -> None:
     shutil.copytree(whole, tmp_path / "run")
     outcome = train(*settings, "resume=run", "hydra.run.dir=other")
     assert outcome.code == 0, outcome
+    assert checkpoint(tmp_path / "other")["global_step"] == 20
     assert best == 20 or results(tmp_path / "other")["weights_sha256"] == results(whole)["weights_sha256"]

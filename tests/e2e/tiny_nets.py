@@ -1,6 +1,8 @@
 """Networks that train in no time, chosen with model._target_=tiny_nets.NAME; arguments as of resnet18_cifar."""
 
 import os
+import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +40,20 @@ def tells(num_classes: int, in_channels: int, base_width: int, zero_init_residua
     """`normless` that prints what its process was given of the machine."""
     print("given", os.environ["CUDA_VISIBLE_DEVICES"], torch.get_num_threads())
     return normless(num_classes, in_channels, base_width, zero_init_residual)
+
+
+def slow(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """`normless` that says that it trains, in a file, and takes its time as long as there is a file `slow`."""
+    return nn.Sequential(*normless(num_classes, in_channels, base_width, zero_init_residual), Slow())
+
+
+class Slow(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            Path("training").touch()
+            if Path("slow").exists():
+                time.sleep(3)
+        return x
 
 
 def fails_on(rank: int, num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:

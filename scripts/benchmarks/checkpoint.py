@@ -1,0 +1,53 @@
+"""Checkpoints: how large, and how long they take."""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparseift.packing import packed, unpacked
+
+from .harness import Figure, Phase, Scale, row
+from .network import training
+
+
+@row("a checkpoint of network, momenta and masks at sparsity 0.9, as it is and packed")
+def checkpoint(scale: Scale) -> Iterable[Figure]:
+    train = training(scale, batch=8, sparsity=0.9)
+    for _ in range(scale(3, 1)):
+        train.masked_step()
+    content = {
+        "state_dict": {f"net.{name}": tensor for name, tensor in train.net.state_dict().items()},
+        "optimizer_states": [train.optimizer.state_dict()],
+        "callbacks": {"masks": {"masks": train.masks.state_dict(), "active": train.masks.active}},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        dense, small = Path(folder) / "dense.ckpt", Path(folder) / "packed.ckpt"
+        phases = [
+            Phase("write", lambda: write(content, dense)),
+            Phase("pack and write", lambda: write(packed(content), small)),
+            Phase("read", lambda: torch.load(dense, weights_only=True)),
+            Phase("read and unpack", lambda: unpacked(torch.load(small, weights_only=True))),
+        ]
+        writing, packing, reading, unpacking = scale.timed(phases, rounds=scale(3, 1), warmup=1)
+        sizes = [
+            Figure(name, "MB", [path.stat().st_size / 1e6]) for name, path in (("dense", dense), ("packed", small))
+        ]
+    return [
+        sizes[0],
+        sizes[1].over(sizes[0], at_most=0.15),
+        writing,
+        packing.over(writing),
+        reading,
+        unpacking.over(reading),
+    ]
+
+
+def write(content: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,100 @@
+"""What docs/cluster.md says is tried: its commands compose, its options exist, its figures are those of the plan. That
+the commands do what they should is tested on a real SLURM, in tests/slurm."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+import sparseift
+import sparseift.launchers  # the resolvers
+from sparseift.cli import config_folder, plain_choice
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "cluster.md").read_text()
+LINES = [line for block in re.findall(r"^```bash\n(.*?)^```$", TEXT, re.M | re.S) for line in block.splitlines()]
+TRAINING = [line.partition("sparseift.train")[2].strip("' ") for line in LINES if "sparseift.train" in line]
+
+
+def composed(arguments: list[str], *folders: str) -> DictConfig:
+    """Of the first job."""
+    overrides = [plain_choice(argument) for argument in arguments if "=" in argument]
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    first = [
+        f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+        if override.is_sweep_override()
+        else override.input_line
+        for override in parsed
+    ]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("train", [*first, *folders], return_hydra_config=True)
+
+
+@pytest.mark.parametrize("line", TRAINING)
+def test_commands_compose(line: str) -> None:
+    config = composed(shlex.split(line))
+    launched = "hydra/launcher=slurm" in line
+    assert launched == ("-m" in shlex.split(line))
+    if launched:
+        launcher = OmegaConf.to_container(config.hydra.launcher, resolve=False)
+        with_gpus = config.trainer.accelerator != "cpu"
+        resolved = OmegaConf.create({"hydra": {"launcher": launcher}, "trainer": config.trainer})
+        assert resolved.hydra.launcher.tasks_per_node == config.trainer.devices
+        assert resolved.hydra.launcher.nodes == config.trainer.num_nodes
+        assert resolved.hydra.launcher.gpus_per_node == (config.trainer.devices if with_gpus else None)
+
+
+def test_a_launcher_of_ones_own(tmp_path) -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.M | re.S)
+    folder = tmp_path / "my_conf" / "hydra" / "launcher"
+    folder.mkdir(parents=True)
+    (folder / "here.yaml").write_text(block)
+    config = composed([], f"hydra.searchpath=[file://{tmp_path}/my_conf]", "hydra/launcher=here")
+    assert (config.hydra.launcher.partition, config.hydra.launcher.cpus_per_task) == ("gpu", 9)
+    assert config.hydra.launcher._target_.endswith("SlurmLauncher")
+
+
+def test_options_of_the_launcher_exist() -> None:
+    known = {f"hydra.launcher.{key}" for name in ("slurm", "parallel") for key in launcher_of(name)}
+    named = set(re.findall(r"hydra\.launcher\.\w+", TEXT))
+    assert len(named) > 5 and not named - known
+
+
+def launcher_of(name: str) -> DictConfig:
+    return OmegaConf.load(config_folder() / "hydra" / "launcher" / f"{name}.yaml")
+
+
+def test_every_option_is_explained() -> None:
+    """By a comment in its line, or one above it for several."""
+    lines = (config_folder() / "hydra" / "launcher" / "slurm.yaml").read_text().splitlines()
+    plain = {line.partition(":")[0] for line in lines if re.match(r"\w+:", line) and "#" not in line}
+    assert plain <= {
+        "_target_",
+        "nodes",
+        "tasks_per_node",
+        "partition",
+        "account",
+        "qos",
+        "comment",
+        "stderr_to_stdout",
+    }
+
+
+def test_the_plan_has_these_weights_and_hours() -> None:
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if " M |" in line]
+    assert len(rows) == 13
+    for member, sparsity, weights, *_, hours in rows:
+        if sparsity in ("-", "0.75"):
+            example = torch.empty(1, 3, 224, 224, device="meta")
+            dense = member == "dense"
+            _, plan = sparseift.sparsify(torchvision.models.resnet18(), member, 0.75, example, masked=not dense)
+            flops = 3 * plan.forward_stored * 1_281_167 * 90
+            assert (weights, hours) == (f"{plan.params_stored / 1e6:.1f} M", f"{flops / (312e12 * 0.15) / 3600:.0f}")

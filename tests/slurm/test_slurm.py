@@ -1,0 +1,124 @@
+"""Sweeps in the queue of a real SLURM of two nodes. Whatever happens to their jobs, they end with the weights of a run
+on two ranks that nothing happened to."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ..e2e.programs import checkpoint, environment, files, results
+from .conftest import SCRIPT, until
+
+pytestmark = pytest.mark.timeout(600)
+
+ONE_NODE, TWO_NODES = ("trainer.devices=2",), ("trainer.devices=1", "trainer.num_nodes=2")
+
+
+def weights(folder: Path) -> str:
+    return results(folder)["weights_sha256"]
+
+
+def test_an_array_of_two_jobs_with_two_tasks_each_of_which_one_fails(cluster, two_ranks) -> None:
+    sweep = cluster.sweep(*ONE_NODE, "dataset.val_size=200,5000", "hydra.launcher.exclude=n2")
+    assert sweep.wait() == 1, cluster.said
+    assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
+    reason = "dataset.val_size=5000: must be from 0 to 1437, it is held out of 1438 training images"
+    assert (cluster.folder / "sweep/1/error.txt").read_text() == f"{reason}\n"
+    assert f"1 of the jobs failed:\n  sweep/1: failed: {reason}" in cluster.said
+    assert not (cluster.folder / "sweep/1/results.json").exists()
+    tasks = {path.name for path in cluster.folder.glob("sweep/.submitit/*/*_log.out")}
+    array = min(tasks).split("_")[0]
+    assert tasks == {f"{array}_{job}_{task}_log.out" for job in (0, 1) for task in (0, 1)}
+    assert {line.split("|")[2] for line in cluster("sacct").splitlines()[1:]} == {"n1"}
+
+
+def test_two_nodes_preempted_twice(cluster, two_ranks) -> None:
+    """By whoever runs the cluster, and by the time limit."""
+    (cluster.folder / "slow").touch()
+    sweep = cluster.sweep(*TWO_NODES, "hydra.launcher.signal_delay_s=30")
+    job = cluster.job()
+    cluster.wait_for_training()
+    cluster("scontrol", "requeue", job)
+    cluster.wait_for_log("stopped by SIGTERM after step")
+    saved = checkpoint(cluster.folder / "sweep/0")["global_step"]
+    assert 0 < saved < 20 and f"after step {saved} and saved; it goes on when its job starts again" in cluster.log()
+
+    cluster.wait_for_training()
+    cluster("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    cluster.wait_for_log("stopped by SIGUSR2 after step")
+    cluster("scontrol", "update", f"JobId={job}", "TimeLimit=10")
+    (cluster.folder / "slow").unlink()
+    assert sweep.wait() == 0, cluster.said
+    assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
+    assert cluster.log().count("epoch 1/2") == cluster.log().count("epoch 2/2") == 1
+    assert "Restarts=2" in cluster("scontrol", "show", "job", job)
+    assert "sweep/0/error.txt" not in files(cluster.folder)
+
+
+def test_killed_and_submitted_again(cluster, two_ranks) -> None:
+    (cluster.folder / "slow").touch()
+    sweep = cluster.sweep(*ONE_NODE, "checkpoint.every_n_steps=1")
+    job = cluster.job()
+    until((cluster.folder / "sweep/0/checkpoints/last.ckpt").exists, "a checkpoint")
+    rank = max(number for number, name in cluster.processes(job).items() if name.startswith("python"))
+    os.kill(rank, signal.SIGKILL)
+    assert sweep.wait() == 1, cluster.said
+    assert "1 of the jobs failed:\n  sweep/0: " in cluster.said
+    assert not cluster("squeue", "--noheader")
+
+    (cluster.folder / "slow").unlink()
+    again = cluster.sweep(*ONE_NODE, "checkpoint.every_n_steps=1", "sweep.resume=true")
+    assert again.wait() == 0, cluster.said
+    assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
+    assert "sweep/0/error.txt" not in files(cluster.folder)
+
+
+def test_a_node_that_goes_down(cluster, two_ranks) -> None:
+    """As without power: SLURM hears nothing of it any more, and starts the job on the other one."""
+    (cluster.folder / "slow").touch()
+    sweep = cluster.sweep(*ONE_NODE, "checkpoint.every_n_steps=1")
+    job = cluster.job()
+    until((cluster.folder / "sweep/0/checkpoints/last.ckpt").exists, "a checkpoint")
+    node = cluster("squeue", "--noheader", "--format=%N")
+    os.kill(int(Path(cluster.env["SLURM_SANDBOX"], f"slurmd.{node}.pid").read_text()), signal.SIGKILL)
+    for number in cluster.processes(job):
+        os.kill(number, signal.SIGKILL)
+    (cluster.folder / "slow").unlink()
+    assert sweep.wait() == 0, cluster.said
+    assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
+    other = {"n1": "n2", "n2": "n1"}[node]
+    until(lambda: f"{job}|COMPLETED|{other}" in cluster("sacct").splitlines(), f"{job} to end on {other}")
+    assert cluster("sinfo", "--noheader", "--Node", f"--nodes={node}", "--partition=main", "--format=%t") == "down*"
+
+
+def test_the_sandbox_leaves_nothing_behind(tmp_path) -> None:
+    env = environment(SLURM_SANDBOX=str(tmp_path / "cluster"))
+
+    def sandbox(command: str) -> subprocess.CompletedProcess:
+        return subprocess.run([SCRIPT, command], env=env, capture_output=True, text=True)
+
+    said = sandbox("start").stdout
+    assert said == f"export SLURM_CONF={tmp_path}/cluster/slurm.conf PATH={tmp_path}/cluster/bin:$PATH\n"
+    assert [line.split()[0] for line in sandbox("status").stdout.splitlines() if line[:1] == "n"] == 2 * ["n1"] + 2 * [
+        "n2"
+    ]
+    assert sandbox("start").returncode == 1
+    subprocess.run(["sbatch", "--wrap", "srun sleep 100"], env=env | {"SLURM_CONF": f"{tmp_path}/cluster/slurm.conf"})
+    assert sandbox("stop").returncode == 0
+    assert not (tmp_path / "cluster").exists()
+    assert not mentioned(str(tmp_path / "cluster"))
+    assert sandbox("status").stderr == f"slurm_sandbox: not running (no {tmp_path}/cluster)\n"
+
+
+def mentioned(text: str) -> list[str]:
+    """Processes that have `text` in their command line or environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if text.encode() in (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes():
+                found.append((folder / "comm").read_text())
+        except OSError:
+            pass
+    return found
