@@ -191,13 +191,13 @@ def test_what_waits_is_seen() -> None:
 
 def test_masks_make_no_tensors_of_the_size_of_a_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside the same training without masks, a step makes the numbers of one piece of the mask at a time."""
-    monkeypatch.setattr(masks, "CHUNK", 64)
+    monkeypatch.setattr(masks, "CHUNK", 8)
     with_masks, without = Made(), Made()
     steps = fit(tmp_path, with_masks).entered
     assert fit(tmp_path, without, masked=False).entered == steps
     more = sorted(with_masks.sizes)
     for size in without.sizes:
         more.remove(size)
-    piece = 4 * 64 * torch.get_num_threads()
+    piece = 4 * 8 * torch.get_num_threads()
     assert len(more) == 2 * steps, "one for each layer"
     assert max(more) <= piece < 4 * 48 * 64

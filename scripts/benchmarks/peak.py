@@ -1,6 +1,6 @@
 """peak.py MEMBER KIND SPARSITY WIDTH IMAGE: trains for three steps and prints as JSON how much memory that took.
 
-KIND: 'without masks', 'static', or 'rigl', whose second step moves the masks. stored, masked, largest: weights in all,
+KIND: 'without masks', or 'rigl', whose second step moves them. stored, masked, largest: weights in all,
 in the masked layers, and in the largest of these.
 """
 

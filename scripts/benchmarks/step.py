@@ -28,11 +28,11 @@ def optimizer(scale: Scale) -> Iterable[Figure]:
     return [foreach, fused.over(foreach)]
 
 
-@row("steps in bf16-mixed and in channels_last, against float32, of the dense and of the wide network, batch 16")
+@row("steps in bf16-mixed and in channels_last, against float32, of the dense and of the wide network, batch 4")
 def precision(scale: Scale) -> Iterable[Figure]:
     able = bool(BF16 & set(vector_extensions()))
     for name, sparsity in (("dense", None), ("wide", 0.75)):
-        trains = {layout: training(scale, batch=16, sparsity=sparsity, layout=layout) for layout in LAYOUTS}
+        trains = {layout: training(scale, batch=4, sparsity=sparsity, layout=layout) for layout in LAYOUTS}
         phases = [
             Phase(f"{name}: {kind}{LAYOUTS[layout]}", partial(step, train))
             for layout, train in trains.items()

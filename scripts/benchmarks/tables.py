@@ -10,64 +10,73 @@ from typing import Any
 
 from sparseift.files import replacing
 
-from .harness import Figure, Row
+from .harness import Figure
+
+BUSY = 0.5
 
 
 def as_dict(figure: Figure) -> dict[str, Any]:
     return {**asdict(figure), "median": figure.median, "quartiles": figure.spread, "met": figure.met}
 
 
-def write(results: dict[str, Any], found: list[tuple[Row, list[Figure]]], folder: Path) -> None:
+def earlier(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
+    """The rows that bench.json has of the same setting: one machine, the same versions."""
+    if not path.exists():
+        return {}
+    saved = json.loads(path.read_text())
+    rows = saved.pop("rows")
+    return rows if saved == json.loads(json.dumps(setting)) else {}
+
+
+def write(setting: dict[str, Any], rows: dict[str, Any], folder: Path) -> None:
     """bench.json, with every sample, and bench.md."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = {row.name: {"title": row.title, "figures": list(map(as_dict, figures))} for row, figures in found}
     for name, text in {
-        "bench.json": json.dumps({**results, "rows": rows}, indent=1),
-        "bench.md": "\n".join(markdown(results, found)),
+        "bench.json": json.dumps({**setting, "rows": rows}, indent=1),
+        "bench.md": "\n".join(markdown(setting, rows)),
     }.items():
         with replacing(folder / name) as partial:
             partial.write_text(text + "\n")
 
 
-def markdown(results: dict[str, Any], found: list[tuple[Row, list[Figure]]]) -> Iterator[str]:
+def markdown(setting: dict[str, Any], rows: dict[str, Any]) -> Iterator[str]:
     yield from ("# Benchmarks", "")
-    yield f"Written by `{results['command']}` on {results['date']}. Times are of the {results['clock']} clock."
-    if results["load"] > 0.5:
-        yield f"The machine was doing other work: a load of {results['load']:.1f} before the first row."
-    if results["quick"]:
-        yield "With --quick, sizes are so small and rounds so few that the times mean nothing."
+    if setting["quick"]:
+        yield from ("With --quick, sizes are so small and rounds so few that the times mean nothing.", "")
+    yield "Medians, with the first and third quartile. Ratios compare figures of one row, which took turns."
     yield ""
-    yield "Medians, with the first and third quartile. Ratios compare figures of one row, which take turns."
-    yield ""
-    for name in ("machine", "versions"):
-        yield f"{name}: " + ", ".join(f"{key} {value}" for key, value in results[name].items()) + "\n"
-    yield "allocator: " + " ".join(f"{key}={value}" for key, value in results["allocator"].items())
-    for row, figures in found:
-        yield from ("", f"## {row.name}", "", f"{row.title[0].upper()}{row.title[1:]}.", "")
+    for name in ("machine", "versions", "allocator"):
+        yield f"- {name}: " + ", ".join(f"{key} {value}" for key, value in setting[name].items())
+    for name, row in rows.items():
+        yield from ("", f"## {name}", "", f"{row['title'][0].upper()}{row['title'][1:]}.", "")
+        clock = {"wall": "Wall time", "cpu": "Processor time of all threads"}[row["clock"]]
+        busy = f" The machine had a load of {row['load']:.1f} before it began." if row["load"] > BUSY else ""
+        yield f"{clock} of `{row['command']}` on {row['date']}.{busy}"
+        yield ""
         yield "| | median | quartiles | ratio | to | bar | faults | |"
         yield "|---|---:|---:|---:|---|---|---:|---|"
-        yield from (f"| {' | '.join(cells(figure, results['quick']))} |" for figure in figures)
+        yield from (f"| {' | '.join(cells(figure, setting['quick']))} |" for figure in row["figures"])
 
 
-def cells(figure: Figure, quick: bool) -> list[str]:
+def cells(figure: dict[str, Any], quick: bool) -> list[str]:
     """One line of a table. Bars are not judged with --quick."""
-    spread = " - ".join(map(number, figure.spread)) if figure.spread else ""
-    median = f"{number(figure.median)} {figure.unit}".strip() if figure.samples else ""
-    ratio = "" if figure.ratio is None else number(figure.ratio)
-    faults = "" if figure.faults is None or not figure.samples else f"{figure.faults:.0f}"
-    return [figure.name, median, spread, ratio, figure.base, "" if quick else bar(figure), faults, figure.note]
+    median = f"{number(figure['median'])} {figure['unit']}".strip() if figure["samples"] else ""
+    spread = " - ".join(map(number, figure["quartiles"])) if figure["quartiles"] else ""
+    ratio = "" if figure["ratio"] is None else number(figure["ratio"])
+    faults = "" if figure["faults"] is None else f"{figure['faults']:.0f}"
+    return [figure["name"], median, spread, ratio, figure["base"], "" if quick else bar(figure), faults, figure["note"]]
 
 
-def bar(figure: Figure) -> str:
-    if figure.met is None:
+def bar(figure: dict[str, Any]) -> str:
+    if figure["met"] is None:
         return ""
-    sides = [f"<= {figure.at_most:g}"] if figure.at_most is not None else []
-    sides += [f">= {figure.at_least:g}"] if figure.at_least is not None else []
-    return f"{', '.join(sides)}: {'met' if figure.met else 'missed'}"
+    sides = [f"<= {figure['at_most']:.3g}"] if figure["at_most"] is not None else []
+    sides += [f">= {figure['at_least']:.6g}"] if figure["at_least"] is not None else []
+    return f"{', '.join(sides)}: {'met' if figure['met'] else 'missed'}"
 
 
 def number(value: float) -> str:
-    """Four digits, without an exponent."""
+    """Four digits, without an exponent where that is short."""
     if value == 0 or 1e-4 <= abs(value) < 1e4:
         return f"{value:.4g}"
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.1e}"

@@ -64,6 +64,9 @@ def test_command(words, program, finished, tmp_path):
         case [("scripts/quickstart" | "scripts/test") as script]:
             assert os.access(ROOT / script, os.X_OK)
             subprocess.run(["bash", "-n", ROOT / script], check=True)
+        case ["scripts/bench", *rows, "--clock", "cpu"]:
+            listed = python(ROOT / "scripts" / "bench", *words[1:], "--help", cwd=tmp_path).out.partition("rows:")[2]
+            assert rows and all(re.search(rf"^  {row} ", listed, re.MULTILINE) for row in rows)
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
             overrides = [*quick(*arguments), "sparsifier.update_interval=5"]
@@ -178,6 +181,15 @@ def test_the_comparison_is_of_what_quickstart_trains(program, tmp_path):
         assert rows["of the budget"][column] == f"{seen['ratio']:.4f}"
         assert rows["stored parameters"][column] == si(seen["params_stored"])
         assert rows["active parameters"][column] == si(seen["params_active"])
+
+
+def test_what_masks_cost_is_what_was_measured():
+    """docs/bench.json holds the run that the table is of."""
+    rows = json.loads((ROOT / "docs" / "bench.json").read_text())["rows"]
+    ratios = {figure["name"]: figure["ratio"] for figure in rows["overhead"]["figures"]}
+    for name, cells in table("in steps without masks").items():
+        names = name, f"rigl-torch: {name.partition(':')[0]}"
+        assert cells == [f"{ratios[name]:.4f}" if name in ratios else "-" for name in names]
 
 
 def test_links_and_files_exist():
