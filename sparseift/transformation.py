@@ -129,7 +129,7 @@ def _with_nearest(error: BudgetError, net: nn.Module, example: Example, *choices
         return error  # at any sparsity
     near = nearest_feasible(net, example, *choices)
     hint = f"the nearest sparsity that works is {near:g}" if near else "no sparsity can"
-    return BudgetError(f"sparsity {choices[1]:g} can't meet the budget: {error}; {hint}")
+    return BudgetError(f"sparsity {choices[1]:g} can't be met: {error}; {hint}")
 
 
 def _as_member(member: str | Member) -> Member:
