@@ -113,7 +113,9 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
         sys.argv[1:] = options + (resumed(overrides) if sweep else overrides)  # Hydra takes overrides in one piece
         try:
             hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
-        except Exception:
+        except Exception as error:
+            if refusal := launchers.refusal(error):
+                raise refusal from error
             failed += [] if failed else launchers.failures(began)
             if not failed:
                 raise

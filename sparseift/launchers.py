@@ -72,6 +72,12 @@ class SweepFolder(Callback):
         type(self).path = Path(config.hydra.sweep.dir)
 
 
+def refusal(error: Exception) -> UserError | None:
+    """What sbatch says where it takes no job."""
+    said = [line for line in str(error).splitlines() if line.startswith("sbatch: error: ")]
+    return UserError(f"SLURM refuses the jobs: {said[-1].removeprefix('sbatch: error: ')}") if said else None
+
+
 def failures(since: float) -> list[str]:
     """A line for each job of the sweep that has no results, once none is in the queue any more. since: when this
     process began, in seconds of the epoch."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .errors import UserError
@@ -40,6 +41,18 @@ def meta_copy(net: nn.Module) -> nn.Module:
     tensors = [*net.parameters(), *net.buffers()]
     tensors += [value for module in net.modules() for value in vars(module).values() if isinstance(value, Tensor)]
     return duplicate(net, {id(tensor): to_meta(tensor) for tensor in tensors})
+
+
+def require_plain(net: nn.Module) -> None:
+    """Raises UserError where a module has no Python code to follow any more, or no shapes yet."""
+    for name, module in net.named_modules():
+        name = name or type(net).__name__
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UserError(f"{name} is a program of torch.jit; transform the network first, then script or trace it")
+        if "_orig_mod" in module._modules:
+            raise UserError(f"{name} is compiled; transform the network first, then call torch.compile on the result")
+        if any(map(is_lazy, (*module._parameters.values(), *module._buffers.values()))):
+            raise UserError(f"{name} is a lazy layer without shapes; run the network once before it is transformed")
 
 
 def tensor_leaves(tree: Any) -> list[Tensor]:

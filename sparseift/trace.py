@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from .errors import UserError
-from .meta import first_line, inputs_of, meta_copy, on_meta, tensor_leaves, tensors_in
+from .meta import first_line, inputs_of, meta_copy, on_meta, require_plain, tensor_leaves, tensors_in
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -340,6 +340,7 @@ def trace(net: nn.Module, example: Tensor | tuple | dict, training: bool = False
     `example` is a batch of any size; counts are for one sample. training: in training mode, where auxiliary heads run,
     and with two samples, as norms need. Raises UserError where the network does not take it.
     """
+    require_plain(net)
     args, kwargs = on_meta(inputs_of(example))
     tensors = tensors_in((args, kwargs))
     if not tensors or not tensors[0].dim() or not len(tensors[0]):

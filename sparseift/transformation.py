@@ -13,6 +13,7 @@ from . import members
 from .errors import UserError
 from .flops import layer_costs, with_linear_attention
 from .members import Member, exact
+from .members.base import follow, names_in
 from .meta import duplicate, meta_copy
 from .sparsity import (
     BudgetError,
@@ -129,11 +130,16 @@ def _with_nearest(error: BudgetError, net: nn.Module, example: Example, *choices
         return error  # at any sparsity
     near = nearest_feasible(net, example, *choices)
     hint = f"the nearest sparsity that works is {near:g}" if near else "no sparsity can"
-    return BudgetError(f"sparsity {choices[1]:g} can't meet the budget: {error}; {hint}")
+    return BudgetError(f"sparsity {choices[1]:g} can't be met: {error}; {hint}")
 
 
 def _as_member(member: str | Member) -> Member:
     if not isinstance(member, str):
+        if isinstance(member, type) or not callable(member) or not hasattr(member, "iso_flop"):
+            raise UserError(
+                f"the member is {_what(member)}; a name such as 'sparse_wide' is meant, or an instance such as "
+                "sparseift.members.SparseWide()"
+            )
         return member
     kind = getattr(members, "".join(part.title() for part in member.split("_")), None)
     if not hasattr(kind, "iso_flop") or kind is Member:
@@ -153,14 +159,28 @@ def _transformed(
 ) -> tuple[nn.Module, list[str], Trace]:
     eligible = eligible_layers(record, include, exclude)
     new = duplicate(net)
+    before = names_in(new)
     names = member(new, record, eligible, exact(sparsity))
+    follow(new, before)
     new_record = trace(new, record.example)
+    _check_used(new_record, eligible, names)
     if new_record.output_shapes != record.output_shapes:
         raise UserError(
             f"the transformed network gives outputs of shape {_shapes(new_record)} instead of {_shapes(record)}; "
             "layers whose width the outputs depend on can't be widened"
         )
     return new, names, new_record
+
+
+def _check_used(record: Trace, eligible: Sequence[str], names: Sequence[str]) -> None:
+    """Whether the transformed network runs what was replaced, as far as it still has it, and what is to be masked."""
+    present = dict(record.net.named_modules())
+    unused = [name for name in (*eligible, *names) if name in present and not record.ran[name]]
+    if unused:
+        raise UserError(
+            f"{unused[0]} does not run in the transformed network: its code holds the dense layer where no replacement "
+            "can be put; an attribute, a list or a dict of its module would do"
+        )
 
 
 def _plan(
@@ -180,6 +200,10 @@ def _plan(
     if member.iso_flop:
         return plan_for_budget(new, costs, names, distribution, budget)
     return plan_for_sparsity(new, costs, names, distribution, sparsity, budget)
+
+
+def _what(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
 
 
 def _shapes(record: Trace) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from sparseift import slurm
 from sparseift.errors import UserError
-from sparseift.launchers import SweepFolder, check, devices_per_node, failures, gpus_per_node
+from sparseift.launchers import SweepFolder, check, devices_per_node, failures, gpus_per_node, refusal
 
 from .report.folders import write_run
 
@@ -52,6 +52,12 @@ def test_what_a_node_gives() -> None:
     for devices in ("auto", -1, [0, 1]):
         with pytest.raises(UserError, match=r"trainer\.devices=8"):
             devices_per_node(devices)
+
+
+def test_what_sbatch_refuses() -> None:
+    said = "sbatch: error: invalid partition: x\nsbatch: error: Batch job submission failed: Invalid partition"
+    assert str(refusal(RuntimeError(said))) == "SLURM refuses the jobs: Batch job submission failed: Invalid partition"
+    assert refusal(RuntimeError("CUDA out of memory")) is None
 
 
 def test_failures_of_a_sweep(tmp_path, monkeypatch) -> None:

@@ -2,8 +2,10 @@
 
 import hashlib
 import warnings
+from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -159,6 +161,8 @@ NETWORKS = {
     "a dense block": (Net(_dense_block, stem=conv(3, 8), a=conv(8, 4), b=conv(12, 4), head=conv(16, 2)), X),
     "weight norm": (between(nn.utils.parametrizations.weight_norm(conv(8, 8))), X),
     "old weight norm": (between(_old_weight_norm(conv(8, 8))), X),
+    "spectral norm": (between(nn.utils.parametrizations.spectral_norm(conv(8, 8))), X),
+    "old spectral norm": (between(nn.utils.spectral_norm(conv(8, 8))), X),
     "a norm over an image": (between(conv(8, 8), nn.LayerNorm([8, 8, 8])), X),
     "a norm over a row": (between(conv(8, 8), nn.LayerNorm(8)), X),
 }
@@ -166,11 +170,14 @@ REFUSALS = {  # what may be refused, by the name of a module
     ("sparse_wide", "tied to an embedding"): "table",
     ("sparse_wide", "attention"): r"1\.self_attn",
     ("sparse_wide", "recurrent"): r"\bcell\b",  # its state is made 8 wide in the forward code
-    ("sparse_wide", "weight norm"): r"\b1\b",
-    ("sparse_wide", "old weight norm"): r"\b1\b",
+    ("sparse_wide", "weight norm"): r"\b1(: its |\.)weight is computed",
+    ("sparse_wide", "old weight norm"): r"\b1(: its |\.)weight is computed",
+    ("sparse_wide", "spectral norm"): r"\b1(: its |\.)weight is computed",
+    ("sparse_wide", "old spectral norm"): r"\b1(: its |\.)weight is computed",
     ("sparse_wide", "a norm over an image"): r"\b2\b",
     **{(member, "weight norm"): r"\b1\b" for member in LOCAL},
     **{(member, "old weight norm"): r"\b1\b" for member in LOCAL},
+    **{(member, "old spectral norm"): r"\b1\.weight is computed" for member in LOCAL},  # once it has run
     **{(member, "a norm over an image"): r"\b1\b|\b2\b" for member in LOCAL},
     **{(member, "a norm over a row"): r"\b1\b|\b2\b" for member in LOCAL},
 }
@@ -311,6 +318,143 @@ def test_where_no_sparsity_meets_the_budget_it_says_so() -> None:
     with pytest.raises(BudgetError, match="the layers that stay dense cost") as refusal:
         sparsify(net, "sparse_wide", 0.75, torch.empty(2, 64), exclude=["1", "2"])
     assert "no sparsity can" in str(refusal.value)
+
+
+class Contained(nn.Module):
+    """Its two middle layers are attributes, and stand in a container of plain Python that it may run them from."""
+
+    def __init__(self, contain, layers=None):
+        super().__init__()
+        self.stem, self.b, self.c, self.head = conv(3, 8), conv(8, 8), conv(8, 8), conv(8, 2)
+        self.contained = contain(self.b, self.c)
+        self.layers = layers or (lambda contained: contained)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        for layer in self.layers(self.contained):
+            x = F.relu(layer(x))
+        return self.head(x)
+
+
+CONTAINERS = {
+    "list": Contained(lambda b, c: [b, c]),
+    "tuple": Contained(lambda b, c: (b, c)),
+    "dict": Contained(lambda b, c: {"b": b, "c": c}, dict.values),
+    "with numbers": Contained(lambda b, c: [(b, 8), (c, 8)], lambda pairs: [layer for layer, _ in pairs]),
+    "nested": Contained(lambda b, c: {"both": [(b, "relu"), (c, None)]}, lambda all: [pair[0] for pair in all["both"]]),
+}
+
+
+@pytest.mark.parametrize("member", ["dense", *MEMBERS])
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_layers_in_plain_containers_are_those_of_the_result(kind: str, member: str) -> None:
+    """It is what one whose code takes the attributes becomes: the same plan, values, and gradients."""
+    net = CONTAINERS[kind]
+    plain = Net(lambda m, x: m.head(F.relu(m.c(F.relu(m.b(F.relu(m.stem(x))))))), **dict(net.named_children()))
+    torch.manual_seed(0)
+    new, plan = sparsify(net, member, 0.75, X)
+    torch.manual_seed(0)
+    expected, expected_plan = sparsify(plain, member, 0.75, X)
+    assert plan == expected_plan
+    Masks.random(new, plan, seed=0).apply()
+    Masks.random(expected, plan, seed=0).apply()
+    torch.testing.assert_close(new(X), expected(X))
+    new(X).sum().backward()
+    assert all(parameter.grad is not None for parameter in new.parameters())
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_container_that_the_code_does_not_use_holds_the_layers_of_the_result_too(member: str) -> None:
+    net = Net(lambda m, x: m.head(F.relu(m.b(F.relu(m.stem(x))))), stem=conv(3, 8), b=conv(8, 8), head=conv(8, 2))
+    net.unused, net.sizes = [net.b, net.head], [8, [8, "same"]]
+    new = transform(net, member, 0.75, X)
+    assert new.unused[0] is new.b and new.unused[1] is new.head
+    assert net.unused[0] is net.b
+    assert new(X).shape == (2, 2, 8, 8)
+
+
+class Holder:
+    def __init__(self, *layers: nn.Module):
+        self.layers = layers
+
+
+@pytest.mark.parametrize("member", LOCAL)
+def test_a_layer_held_where_no_replacement_can_be_put_is_refused_by_name(member: str) -> None:
+    net = Contained(Holder, lambda holder: holder.layers)
+    with pytest.raises(UserError, match=r"^b\b.* does not run in the transformed network"):
+        sparsify(net, member, 0.75, X)
+    new, plan = sparsify(net, "sparse_wide", 0.75, X)  # which changes layers where they are
+    assert plan.ratio == pytest.approx(1, abs=1e-3) and new(X).shape == net(X).shape
+
+
+def test_recurrent_layers_that_keep_their_width_are_left_as_they_are_and_others_refused() -> None:
+    x = torch.randn(2, 4, 6)
+    for kind in (nn.LSTM, nn.GRU, nn.RNN):
+        rest = (part for _ in range(3) for part in (nn.Linear(8, 8), nn.ReLU()))
+        net = Net(lambda m, x: m.rest(m.cells(x)[0]), cells=kind(6, 8, batch_first=True), rest=nn.Sequential(*rest))
+        net.rest.append(nn.Linear(8, 3))
+        new, plan = sparsify(net, "sparse_wide", 0.75, x)
+        torch.testing.assert_close(new.cells(x)[0], net.cells(x)[0], rtol=0, atol=0)
+        widths = [(16, 8), (16, 16), (16, 16), (3, 16)]
+        assert [tuple(layer.weight.shape) for layer in new.rest[::2]] == widths and new(x).shape == (2, 4, 3)
+        assert plan.masked.keys() == {"rest.2", "rest.4"} and plan.ratio == pytest.approx(1, abs=0.02)
+
+        body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+        late = Net(lambda m, x: m.head(m.cells(m.body(x))[0]), body=body, cells=kind(8, 8), head=nn.Linear(8, 3))
+        with pytest.raises(UserError, match=rf"can't widen cells \({kind.__name__}\)"):
+            sparsify(late, "sparse_wide", 0.75, x)
+
+
+@pytest.mark.parametrize("sparsity", ["0.5", None, torch.tensor(0.5), [0.5], 0.5j])
+@pytest.mark.parametrize("member", ["dense", "sparse_wide"])
+def test_a_sparsity_that_is_no_number_is_refused(member: str, sparsity) -> None:
+    with pytest.raises(UserError, match=f"sparsity is of type {type(sparsity).__name__}; a number .* is meant$"):
+        sparsify(plain(), member, sparsity, X)
+
+
+@pytest.mark.parametrize("sparsity", [Fraction(3, 4), np.float64(0.75), np.float32(0.75)])
+def test_every_kind_of_number_is_a_sparsity(sparsity) -> None:
+    assert sparsify(plain(), "sparse_wide", sparsity, X)[1] == sparsify(plain(), "sparse_wide", 0.75, X)[1]
+
+
+@pytest.mark.parametrize("member", [None, 3, object(), lambda *_: [], SparseFactorized, nn.ReLU()])
+def test_what_is_no_member_is_refused(member) -> None:
+    with pytest.raises(UserError, match=r"^the member is .*; a name such as 'sparse_wide' is meant.*instance"):
+        transform(plain(), member, 0.75, X)
+
+
+def _scripted(net: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(net)
+
+
+def _lazy(net: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return nn.Sequential(net, nn.LazyConv2d(8, 1))
+
+
+WITHOUT_CODE = {"script": (_scripted, "then script"), "compile": (torch.compile, "then call torch.compile")}
+
+
+@pytest.mark.parametrize("member", ["dense", "sparse_wide", "sparse_doped"])
+@pytest.mark.parametrize("kind", WITHOUT_CODE)
+def test_a_compiled_network_is_refused_with_what_to_do(kind: str, member: str) -> None:
+    made, said = WITHOUT_CODE[kind]
+    block = nn.Sequential(conv(8, 8), nn.ReLU())
+    for net in (between(made(block)), made(between(block))):
+        with pytest.raises(UserError, match=f"transform the network first, {said}"):
+            sparsify(net, member, 0.75, X)
+
+
+@pytest.mark.parametrize("member", ["dense", "sparse_wide", "sparse_doped"])
+def test_a_lazy_layer_is_refused_until_it_has_shapes(member: str) -> None:
+    net = between(_lazy(nn.Sequential(conv(8, 8), nn.ReLU())))
+    with pytest.raises(UserError, match=r"^1\.1 is a lazy layer .* run the network once"):
+        sparsify(net, member, 0.75, X)
+    net(X)
+    assert sparsify(net, member, 0.75, X)[1].masked
 
 
 def test_without_a_layer_to_mask_it_says_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from .metrics_csv import MetricsCsv
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 SETTINGS = "settings"
+ALMOST_NOTHING = 2**20
+"""Bytes that may still be free where torch.save fails for want of space, which its error does not say."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -36,9 +39,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     file.flush()
                     os.fsync(file.fileno())
             except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk
-                raise UserError(
-                    f"{target} can't be written: {first_line(error)}; the one before it is whole"
-                ) from error
+                full = shutil.disk_usage(target.parent).free < ALMOST_NOTHING
+                reason = "no space is left on the disk" if full else first_line(error)
+                raise UserError(f"{target} can't be written: {reason}; the one before it is whole") from error
             if target.name == LAST and target.exists():
                 os.replace(target, target.with_name(PREVIOUS))
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ..trace import LAYERS
 from .initial import Initializer, stretched
+from .marks import constant
 
 
 def adopt(net: nn.Module, runner: nn.Module, initial: Initializer) -> None:
@@ -19,8 +20,7 @@ def adopt(net: nn.Module, runner: nn.Module, initial: Initializer) -> None:
                     new_of[id(tensor)] = initial.weight(tensor, tuple(shape.shape)) if drawn else _fitted(tensor, shape)
                 setattr(module, key, new_of[id(tensor)])
         for key, value in vars(twin).items():
-            kept = isinstance(value, bool) or not isinstance(value, int | float | tuple | list)
-            if not kept and vars(module).get(key) != value:
+            if not isinstance(value, bool) and constant(value) and vars(module).get(key) != value:
                 vars(module)[key] = value
 
 

@@ -197,6 +197,11 @@ class Following(Watching):
             new_outputs, groups = channels * (outputs // inputs), channels
         else:
             new_outputs = self.wanted.get(layer) or self.outputs(self.names[layer], channels != before, fresh)
+        if "weight" not in layer._parameters and (channels, new_outputs) != (inputs, outputs):
+            raise UserError(
+                f"sparse_wide can't widen {self.names[layer]}: its weight is computed before use, as by weight norm "
+                "and spectral norm"
+            )
         resize_layer_(layer, channels, new_outputs, groups, self.initial)
 
     def _layer_norm(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:

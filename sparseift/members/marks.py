@@ -62,6 +62,14 @@ class Knob:
         return slice(new if self.part == "start" else leaf.start, new if self.part == "stop" else leaf.stop, leaf.step)
 
 
+def constant(value: Any) -> bool:
+    """Whether a value is a number, or a list or tuple of such and of strings: no tensors, and no modules, which belong
+    to one network."""
+    if isinstance(value, list | tuple):
+        return all(item is None or isinstance(item, str) or constant(item) for item in value)
+    return isinstance(value, int | float)
+
+
 def mark(net: nn.Module) -> None:
     """Mark every integer attribute above 1 of the network's own modules, alone or in a list or tuple."""
     for module in net.modules():
@@ -70,7 +78,7 @@ def mark(net: nn.Module) -> None:
         for key, value in list(vars(module).items()):
             if type(value) is int and value > 1:
                 vars(module)[key] = Marked(value, ((module, key, None),))
-            elif type(value) in (list, tuple) and any(type(item) is int for item in value):
+            elif type(value) in (list, tuple) and constant(value) and any(type(item) is int for item in value):
                 vars(module)[key] = type(value)(
                     Marked(item, ((module, key, i),)) if type(item) is int and item > 1 else item
                     for i, item in enumerate(value)

@@ -91,9 +91,10 @@ def plan_for_budget(
     distribution: Distribution,
     budget: int,
 ) -> Plan:
-    """Densities at which the forward FLOPs of `net` meet `budget`, to within one weight a layer (paper, section 3).
+    """Densities at which the forward FLOPs of `net` meet `budget`, to within the cost of one weight (paper, section 3).
 
-    Raises BudgetError where the layers that stay dense already exceed it, or where nothing would have to be masked.
+    Raises BudgetError where the layers that stay dense already exceed it, where one weight a layer does, or where
+    nothing would have to be masked.
     """
     masked = [name for name in masked if name in costs]
     if not masked:
@@ -118,8 +119,8 @@ def plan_for_sparsity(
     sparsity: float,
     budget: int,
 ) -> Plan:
-    """Densities at which a share `sparsity` of the weights of the masked layers is zero: plain sparse training
-    (RigL)."""
+    """Densities at which a share `sparsity` of the weights of the masked layers is zero, to within one weight: plain
+    sparse training (RigL). Raises BudgetError where one weight a layer is already more."""
     masked = [name for name in masked if name in costs]
     if not masked:
         raise BudgetError("no layer is eligible for masking, so there is nothing to make sparse")
@@ -131,10 +132,29 @@ def plan_for_sparsity(
 def _active_counts(
     costs: Mapping[str, LayerCost], price: Mapping[str, int], distribution: Distribution, target: float
 ) -> dict[str, int]:
-    """Active weights per layer whose total price is `target`. price: of one weight, for each masked layer."""
-    total = {name: price[name] * costs[name].numel for name in price}
-    density = _densities(total, {name: distribution.relative_density(costs[name].shape) for name in price}, target)
-    return _rounded({name: density[name] * costs[name].numel for name in price}, price)
+    """Active weights per layer whose total price is `target`. price: of one weight, for each masked layer.
+
+    A layer that would have less than one weight keeps one, and the others pay for it. Raises BudgetError where one
+    weight a layer already costs more than the target, and more than one weight above it.
+    """
+    least = sum(price.values())
+    if least > target + max(price.values()):
+        raise BudgetError(
+            f"one weight in each of the {len(price):,} masked layers is already {least / target:.3g} times what all "
+            "may have together"
+        )
+    numel = {name: costs[name].numel for name in price}
+    relative = {name: distribution.relative_density(costs[name].shape) for name in price}
+    counts: dict[str, float] = dict.fromkeys(price, 1)
+    free = set(price)
+    while free and (left := target - sum(price[name] for name in price.keys() - free)) > 0:
+        density = _densities({name: price[name] * numel[name] for name in price if name in free}, relative, left)
+        wanted = {name: density[name] * numel[name] for name in density}
+        if min(wanted.values()) >= 1:
+            counts |= wanted
+            break
+        free -= {name for name in wanted if wanted[name] < 1}
+    return _rounded(counts, price)
 
 
 def _densities(total: Mapping[str, int], relative: Mapping[str, float], target: float) -> dict[str, float]:
@@ -153,11 +173,11 @@ def _densities(total: Mapping[str, int], relative: Mapping[str, float], target: 
 
 
 def _rounded(counts: Mapping[str, float], price: Mapping[str, int]) -> dict[str, int]:
-    """Each count rounded down or up, at least to 1, whichever keeps the error of the price so far nearest to zero:
-    many layers of one shape, as in Sparse Parallel, would otherwise all be off to the same side."""
+    """Each count rounded down or up, whichever keeps the error of the price so far nearest to zero: many layers of one
+    shape, as in Sparse Parallel, would otherwise all be off to the same side."""
     rounded, error = {}, 0.0
     for name, count in counts.items():
-        choices = {max(1, floor(count)), max(1, ceil(count))}
+        choices = {floor(count), ceil(count)}
         rounded[name] = min(choices, key=lambda choice: abs(error + (choice - count) * price[name]))
         error += (rounded[name] - count) * price[name]
     return rounded

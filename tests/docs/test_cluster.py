@@ -90,7 +90,7 @@ def test_every_option_is_explained() -> None:
 
 def test_the_plan_has_these_weights_and_hours() -> None:
     rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if " M |" in line]
-    assert len(rows) == 13
+    assert len(rows) == 12
     for member, sparsity, weights, *_, hours in rows:
         if sparsity in ("-", "0.75"):
             example = torch.empty(1, 3, 224, 224, device="meta")

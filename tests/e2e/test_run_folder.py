@@ -155,6 +155,16 @@ def test_checkpoints(folder) -> None:
     assert checkpoint(folder, "best")["global_step"] == 10 * (best + 1)
 
 
+def test_a_checkpoint_holds_the_active_weights_alone(folder, rebuilt) -> None:
+    """And as much of their momenta."""
+    saved = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    counts = {name: layer.active for name, layer in rebuilt[1].masked.items()}
+    assert {name: len(saved["state_dict"][f"net.{name}.weight"]["values"]) for name in counts} == counts
+    momenta = [slot["momentum_buffer"] for slot in saved["optimizer_states"][0]["state"].values()]
+    masked = [momentum for momentum in momenta if isinstance(momentum, dict)]
+    assert {momentum["masked_by"]: len(momentum["values"]) for momentum in masked} == counts
+
+
 def _validation(folder: Path) -> list[float]:
     return [float(row["val/acc1"]) for row in metrics(folder) if "val/acc1" in row][:2]
 

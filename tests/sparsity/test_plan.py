@@ -3,10 +3,12 @@
 from math import prod
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from sparseift import sparsify
 from sparseift.flops import LayerCost
 from sparseift.sparsity import ER, ERK, BudgetError, Uniform, dense_plan, plan_for_budget, plan_for_sparsity
 
@@ -30,10 +32,10 @@ def tables(draw) -> dict[str, LayerCost]:
 
 
 def bisected(prices: list[int], sizes: list[int], relative: list[float], target: float) -> list[float]:
-    """Real-valued counts: size * min(1, factor * relative) that cost `target` in all."""
+    """Real-valued counts: size * min(1, factor * relative), and at least 1, that cost `target` in all."""
 
     def counts(factor: float) -> list[float]:
-        return [size * min(1.0, factor * weight) for size, weight in zip(sizes, relative, strict=True)]
+        return [max(1.0, size * min(1.0, factor * weight)) for size, weight in zip(sizes, relative, strict=True)]
 
     low, high = 0.0, 1 / min(relative)
     for _ in range(200):
@@ -55,19 +57,18 @@ def check_counts(plan, costs, masked, distribution, prices, target) -> None:
         prices, [costs[name].numel for name in masked],
         [relative_density(distribution, costs[name].shape) for name in masked], target,
     )  # fmt: skip
-    forced = 0
-    for name, count, price in zip(masked, real, prices, strict=True):
+    for name, count in zip(masked, real, strict=True):
         layer = plan.masked[name]
         assert isinstance(layer.active, int)
         assert 1 <= layer.active <= layer.numel == costs[name].numel
         assert abs(layer.active - count) < 1 + 1e-6 * count
-        forced += price if count < 1 else 0
     spent = sum(price * plan.masked[name].active for name, price in zip(masked, prices, strict=True))
-    assert abs(spent - target) <= max(prices) / 2 * (1 + 1e-6) + forced + 1e-9 * target
+    above = max(0, sum(prices) - target)  # one weight a layer is the least
+    assert abs(spent - target) <= max(above, max(prices) / 2 * (1 + 1e-6) + 1e-9 * target)
 
 
 @settings(max_examples=150, deadline=None)
-@given(tables(), st.sampled_from(DISTRIBUTIONS), st.floats(0.001, 0.999), st.data())
+@given(tables(), st.sampled_from(DISTRIBUTIONS), st.one_of(st.floats(0.001, 0.999), st.floats(1e-6, 1e-3)), st.data())
 def test_budget_is_met_as_bisection_meets_it(costs, distribution, share: float, data) -> None:
     masked = data.draw(st.lists(st.sampled_from(sorted(costs)), min_size=1, unique=True))
     masked = [name for name in costs if name in masked]
@@ -75,11 +76,16 @@ def test_budget_is_met_as_bisection_meets_it(costs, distribution, share: float, 
     target = max(1, round(share * sum(costs[name].flops for name in masked)))
     if target == sum(costs[name].flops for name in masked):
         return
+    prices = [costs[name].flops_per_weight for name in masked]
+    if sum(prices) > target + max(prices):
+        with pytest.raises(BudgetError, match="one weight in each"):
+            plan_for_budget(NET, costs, masked, distribution, dense + target)
+        return
     plan = plan_for_budget(NET, costs, masked, distribution, dense + target)
 
     assert list(plan.masked) == masked
     assert [layer.name for layer in plan.layers] == list(costs)
-    check_counts(plan, costs, masked, distribution, [costs[name].flops_per_weight for name in masked], target)
+    check_counts(plan, costs, masked, distribution, prices, target)
     assert all(layer.active == layer.numel for layer in plan.layers if not layer.masked)
     assert plan.forward == sum(layer.active * costs[layer.name].flops_per_weight for layer in plan.layers)
     assert plan.forward_stored == sum(cost.flops for cost in costs.values())
@@ -88,9 +94,13 @@ def test_budget_is_met_as_bisection_meets_it(costs, distribution, share: float, 
 
 
 @settings(max_examples=100, deadline=None)
-@given(tables(), st.sampled_from(DISTRIBUTIONS), st.floats(0.01, 0.99))
+@given(tables(), st.sampled_from(DISTRIBUTIONS), st.one_of(st.floats(0.01, 0.99), st.floats(0.99, 0.99999)))
 def test_sparsity_is_met_as_bisection_meets_it(costs, distribution, sparsity: float) -> None:
     numel = sum(cost.numel for cost in costs.values())
+    if len(costs) > (1 - sparsity) * numel + 1:
+        with pytest.raises(BudgetError, match="one weight in each"):
+            plan_for_sparsity(NET, costs, costs, distribution, sparsity, budget=numel)
+        return
     plan = plan_for_sparsity(NET, costs, costs, distribution, sparsity, budget=numel)
     check_counts(plan, costs, list(costs), distribution, [1] * len(costs), (1 - sparsity) * numel)
 
@@ -115,6 +125,27 @@ def test_saturated_layers_hand_their_budget_on() -> None:
     costs = {"small": LayerCost("small", (2, 2), 4, 2), "large": LayerCost("large", (1000, 1000), 10**6, 2)}
     plan = plan_for_budget(NET, costs, costs, ERK(), budget=2 * (4 + 3000))
     assert {name: layer.active for name, layer in plan.masked.items()} == {"small": 4, "large": 3000}
+
+
+def test_layers_too_small_for_their_share_keep_one_weight_and_the_others_pay() -> None:
+    """A tenth of 4 layers of 2 weights and one of 1000: 4 + 96.8 and not 4 + 100."""
+    costs = {str(i): LayerCost(str(i), (1, 2), 2, 2) for i in range(4)} | {"4": LayerCost("4", (10, 100), 1000, 2)}
+    plan = plan_for_sparsity(NET, costs, costs, Uniform(), 0.9, budget=2 * 1008)
+    assert [layer.active for layer in plan.layers] == [1, 1, 1, 1, 97]
+    assert plan_for_budget(NET, costs, costs, Uniform(), 2 * 101).forward == 2 * 101
+
+
+@pytest.mark.parametrize("member", ["dense", "sparse_parallel"])
+def test_what_one_weight_a_layer_exceeds_is_refused_with_the_nearest_that_works(member: str) -> None:
+    net, x = nn.Sequential(*(nn.Linear(2, 2) for _ in range(12))).to("meta"), torch.empty(1, 2)
+    with pytest.raises(BudgetError, match=r"one weight in each .*; the nearest sparsity that works is 0\.\d+$") as said:
+        sparsify(net, member, 0.99, x)
+    near = float(str(said.value).split()[-1])
+    plan = sparsify(net, member, near, x)[1]
+    aim = plan.budget if member == "sparse_parallel" else (1 - near) * 40 * 2 + 2 * 8  # ten of the twelve are masked
+    assert abs(plan.forward - aim) <= 2  # a weight
+    with pytest.raises(BudgetError):
+        sparsify(net, member, near + 0.01, x)
 
 
 def test_parameters_count_masked_weights_as_inactive() -> None:
