@@ -115,14 +115,14 @@ def names_in(net: nn.Module) -> dict[nn.Module, str]:
 
 
 def follow(net: nn.Module, names: Mapping[nn.Module, str]) -> None:
-    """Where plain containers or attributes of modules hold a module of `names`, let them hold what the network has
-    under that name now: the code may call it from there."""
+    """Where plain containers or attributes of the modules in `names` hold one of them, let them hold what the network
+    has under its name now: the code may call it from there."""
     present = dict(net.named_modules())
 
     def current(leaf: Any) -> Any:
         return present.get(names[leaf], leaf) if isinstance(leaf, nn.Module) and leaf in names else leaf
 
-    for module in present.values():
+    for module in names:
         for key, value in vars(module).items():
             if key != "_modules" and any(current(leaf) is not leaf for leaf in tree_leaves(value)):
                 vars(module)[key] = tree_map(current, value)
