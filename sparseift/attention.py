@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .meta import follow, names_in
+
 
 class Attention(nn.Module):
     """Scaled dot-product attention of `heads` heads; arguments and results are those of nn.MultiheadAttention.
@@ -73,10 +75,12 @@ class Attention(nn.Module):
 
 def unpack_attention(net: nn.Module) -> nn.Module:
     """Replace every nn.MultiheadAttention of `net`, in place, but those with extra key and value tokens."""
+    before = names_in(net)
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.MultiheadAttention and child.bias_k is None and not child.add_zero_attn:
                 setattr(parent, name, Attention(child).train(child.training))
+    follow(net, before)
     return net
 
 

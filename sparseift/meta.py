@@ -1,15 +1,15 @@
-"""Networks and examples on the meta device: shapes without memory or values."""
+"""Networks and examples: copies, also on the meta device (shapes without memory or values), and what is in them."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from .errors import UserError
 
@@ -84,6 +84,25 @@ def duplicate(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
         ]
         what = f"{odd[0]} is computed, not a parameter" if odd else first_line(error)
         raise UserError(f"{type(net).__name__} can't be copied: {what}") from error
+
+
+def names_in(net: nn.Module) -> dict[nn.Module, str]:
+    """The first name of every module of a network."""
+    return {module: name for name, module in net.named_modules()}
+
+
+def follow(net: nn.Module, names: Mapping[nn.Module, str]) -> None:
+    """Where plain containers or attributes of the modules in `names` hold one of them, let them hold what the network
+    has under its name now: the code may call it from there."""
+    present = dict(net.named_modules())
+
+    def current(leaf: Any) -> Any:
+        return present.get(names[leaf], leaf) if isinstance(leaf, nn.Module) and leaf in names else leaf
+
+    for module in names:
+        for key, value in vars(module).items():
+            if key != "_modules" and any(current(leaf) is not leaf for leaf in tree_leaves(value)):
+                vars(module)[key] = tree_map(current, value)
 
 
 def on_meta(example: Any) -> Any:

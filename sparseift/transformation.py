@@ -13,8 +13,7 @@ from . import members
 from .errors import UserError
 from .flops import layer_costs, with_linear_attention
 from .members import Member, exact
-from .members.base import follow, names_in
-from .meta import duplicate, meta_copy
+from .meta import duplicate, follow, meta_copy, names_in
 from .sparsity import (
     BudgetError,
     Distribution,

@@ -373,6 +373,15 @@ def test_a_container_that_the_code_does_not_use_holds_the_layers_of_the_result_t
     assert new(X).shape == (2, 2, 8, 8)
 
 
+def test_attention_that_runs_from_a_list_is_unpacked_there_too() -> None:
+    net = Net(lambda m, x: m.head(m.run_from[0](h := m.stem(x), h, h)[0]), stem=nn.Linear(8, 8), head=nn.Linear(8, 3))
+    net.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    net.run_from, x = [net.attention], torch.randn(2, 5, 8)
+    new, plan = sparsify(net, "dense", 0.5, x)
+    assert plan.masked.keys() == {f"attention.{part}" for part in ("query", "key", "value", "out_proj")}
+    torch.testing.assert_close(new(x), net(x))
+
+
 class Holder:
     def __init__(self, *layers: nn.Module):
         self.layers = layers

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Real
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import nn
-from torch.utils._pytree import tree_leaves, tree_map
 
 from ..errors import UserError
 from ..trace import Trace
@@ -107,25 +106,6 @@ def replace(net: nn.Module, name: str, module: nn.Module) -> None:
         for key, child in list(parent._modules.items()):
             if child is old:
                 setattr(parent, key, module)
-
-
-def names_in(net: nn.Module) -> dict[nn.Module, str]:
-    """The first name of every module of a network."""
-    return {module: name for name, module in net.named_modules()}
-
-
-def follow(net: nn.Module, names: Mapping[nn.Module, str]) -> None:
-    """Where plain containers or attributes of modules hold a module of `names`, let them hold what the network has
-    under that name now: the code may call it from there."""
-    present = dict(net.named_modules())
-
-    def current(leaf: Any) -> Any:
-        return present.get(names[leaf], leaf) if isinstance(leaf, nn.Module) and leaf in names else leaf
-
-    for module in present.values():
-        for key, value in vars(module).items():
-            if key != "_modules" and any(current(leaf) is not leaf for leaf in tree_leaves(value)):
-                vars(module)[key] = tree_map(current, value)
 
 
 def initializer(net: nn.Module, record: Trace) -> Initializer:
