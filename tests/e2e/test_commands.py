@@ -169,13 +169,14 @@ def test_help_names_every_group_and_choice_with_a_line(program, tmp_path, module
     assert outcome.code == 0 and outcome.err == ""
     told: dict[str, dict[str, str]] = {}
     for line in outcome.out.splitlines():
-        if group := re.fullmatch(r"  (\w+)", line):
+        if group := re.fullmatch(r"  ([\w/]+)", line):
             choices = told.setdefault(group[1], {})
         elif option := re.fullmatch(r"    (\w+) +(\S.*)", line):
             choices[option[1]] = option[2]
     named = {(group, choice) for group, choices in told.items() for choice in choices}
-    files_of_conf = {(file.parent.name, file.stem) for file in config_folder().glob("*/*.yaml")}
-    assert named == {pair for pair in files_of_conf if pair[0] != "shared"}
+    conf = config_folder()
+    of_conf = {(file.parent.relative_to(conf).as_posix(), file.stem) for file in conf.glob("*/**/*.yaml")}
+    assert named == {(group, choice) for group, choice in of_conf if group != "shared"}
     assert all(" " in line for choices in told.values() for line in choices.values())
     assert len({line for choices in told.values() for line in choices.values()}) == len(named)
     assert files(tmp_path) == set()
