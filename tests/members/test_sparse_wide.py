@@ -196,18 +196,27 @@ def test_an_unknown_rounding_is_refused() -> None:
         transform(nn.Sequential(conv(3, 8), conv(8, 8), conv(8, 2)), SparseWide("up"), 0.75, X)
 
 
-@pytest.mark.parametrize("rounding", ["nearest", "down"])
-@pytest.mark.parametrize("unit", [1, 2, 3, 8, 64])
-def test_a_sparsity_at_which_no_width_fits_is_refused_with_one_that_works(unit: int, rounding: str) -> None:
+def deep(unit: int) -> nn.Module:
     with torch.device("meta"):
-        net = nn.Sequential(nn.Linear(1, unit), *(nn.Linear(unit, unit) for _ in range(20)), nn.Linear(unit, 1))
-    member, x = SparseWide(rounding), torch.empty(1, 1)
+        return nn.Sequential(nn.Linear(1, unit), *(nn.Linear(unit, unit) for _ in range(20)), nn.Linear(unit, 1))
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "down"])
+@pytest.mark.parametrize("unit", [2, 3, 8, 64])
+def test_a_sparsity_at_which_no_width_fits_is_refused_with_one_that_works(unit: int, rounding: str) -> None:
+    net, member, x = deep(unit), SparseWide(rounding), torch.empty(1, 1)
     with pytest.raises(UserError, match=r"nearest sparsity that works is (0\.\d+)$") as refusal:
         sparsify(net, member, 0.01, x)
     near = float(str(refusal.value).split()[-1])
     assert abs(sparsify(net, member, near, x)[1].ratio - 1) < 0.1  # one weight is a lot in a layer of four
     with pytest.raises(UserError):
         sparsify(net, member, near - 0.02, x)
+
+
+def test_where_no_width_leaves_a_weight_for_every_layer_no_sparsity_works() -> None:
+    """20 layers of one weight each. At twice the width the dense ends take 4 of the budget of 22: 18 are left for 20."""
+    with pytest.raises(UserError, match="no sparsity can$"):
+        sparsify(deep(1), SparseWide(), 0.01, torch.empty(1, 1))
 
 
 def test_the_sparsity_it_says_works_also_meets_the_budget() -> None:
