@@ -214,8 +214,8 @@ def test_a_sparsity_at_which_no_width_fits_is_refused_with_one_that_works(unit: 
 
 
 def test_where_no_width_leaves_a_weight_for_every_layer_no_sparsity_works() -> None:
-    """20 layers of one weight each. At twice the width the dense ends take 4 of the budget of 22: 18 are left for 20."""
-    with pytest.raises(UserError, match="no sparsity can$"):
+    """Of a budget of 22 multiplications the dense ends take 4 at twice the width: 18 are left for 20 layers."""
+    with pytest.raises(UserError, match=r"no sparsity can$"):
         sparsify(deep(1), SparseWide(), 0.01, torch.empty(1, 1))
 
 
