@@ -50,6 +50,11 @@ def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
     return bits.flatten()[: prod(shape)].view(shape).bool()
 
 
+def laid_out_as(like: Tensor, values: Tensor) -> Tensor:
+    """A copy of `values` on the device and in the memory layout of a tensor of the same shape."""
+    return torch.empty_like(like, dtype=values.dtype, requires_grad=False).copy_(values)
+
+
 @torch.no_grad()
 def silence(values: Tensor, mask: Tensor) -> None:
     """Multiply by a boolean mask, in place: what is masked becomes zero, unless it is infinite or NaN.
@@ -106,13 +111,13 @@ class Masks:
 
     def __setitem__(self, name: str, mask: Tensor) -> None:
         """A copy of `mask`, laid out in memory as the weight is."""
-        own = torch.empty_like(self.weights[name], dtype=torch.bool, requires_grad=False).copy_(mask)
+        own = laid_out_as(self.weights[name], mask.bool())
         self._masks[name] = own
         self.active[name] = int(own.count_nonzero())
 
     def to_weights(self) -> None:
-        """Move every mask to the device of its weight."""
-        self._masks = {name: mask.to(self.weights[name].device) for name, mask in self._masks.items()}
+        """Every mask to the device and in the memory layout of its weight."""
+        self._masks = {name: laid_out_as(self.weights[name], mask) for name, mask in self._masks.items()}
 
     def apply(self) -> None:
         """Set the masked weights to zero."""

@@ -1,6 +1,7 @@
 """What a run keeps and shows while Lightning trains: checkpoints, generators, expenses, progress, masks, loggers."""
 
 from .accounting import Accounting
+from .channels_last import ChannelsLast
 from .checkpoint import AtomicCheckpointIO, Checkpoint, find_checkpoint, has_checkpoint, settings_in
 from .ema import EMA
 from .histograms import Histograms
@@ -18,6 +19,7 @@ __all__ = [
     "EMA",
     "Accounting",
     "AtomicCheckpointIO",
+    "ChannelsLast",
     "Checkpoint",
     "Histograms",
     "Hyperparameters",

@@ -1,0 +1,68 @@
+"""Another order in memory, the same training."""
+
+from collections.abc import Callable
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from sparseift.build import Run
+
+Build = Callable[..., Run]
+LAST = "callbacks=[channels_last]"
+MOVING = "sparsifier.update_interval=2"
+
+
+class Layouts(pl.Callback):
+    """Strides in the last step: of weights, and of what is kept of them."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_) -> None:
+        masks = trainer.callbacks[0].masks
+        (optimizer,) = trainer.optimizers
+        self.weights = {name: weight.stride() for name, weight in masks.weights.items()}
+        self.masks = {name: masks[name].stride() for name in masks}
+        self.momenta = {
+            name: optimizer.state[weight]["momentum_buffer"].stride() for name, weight in masks.weights.items()
+        }
+
+
+class Stop(pl.Callback):
+    def on_train_batch_start(self, trainer: pl.Trainer, *_) -> None:
+        if trainer.global_step == 6:
+            raise KeyboardInterrupt
+
+
+def fit(run: Run, **checkpoint) -> Layouts:
+    layouts = Layouts()
+    run.trainer.callbacks.append(layouts)
+    run.trainer.fit(run.module, run.data, weights_only=True, **checkpoint)
+    return layouts
+
+
+def test_the_same_numbers_in_another_order(build: Build) -> None:
+    plain = build(MOVING, "trainer.precision=64-true", folder="plain")
+    last = build(MOVING, "trainer.precision=64-true", LAST, folder="last")
+    fit(plain)
+    layouts = fit(last)
+    assert plain.masks.sha256() == last.masks.sha256()
+    for name, tensor in plain.net.state_dict().items():
+        torch.testing.assert_close(last.net.state_dict()[name], tensor, rtol=1e-6, atol=1e-9)
+    channels = last.net.layer1[0].conv1.weight.shape[1]
+    assert layouts.weights["layer1.0.conv1"] == (9 * channels, 1, 3 * channels, channels)
+    assert layouts.masks == layouts.momenta == layouts.weights
+
+
+def test_a_resumed_run_has_the_order_too(build: Build) -> None:
+    """Checkpoints do not: a fused step would multiply weights by momenta of others."""
+    overrides = (MOVING, LAST, "checkpoint.every_n_steps=1")
+    whole = build(*overrides, folder="whole")
+    fit(whole)
+    first = build(*overrides, folder="parts")
+    first.trainer.callbacks.append(Stop())
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit(first)
+    second = build(*overrides, folder="parts")
+    layouts = fit(second, ckpt_path=f"{second.trainer.default_root_dir}/checkpoints/last.ckpt")
+    assert layouts.masks == layouts.momenta == layouts.weights
+    for name, tensor in whole.module.state_dict().items():
+        assert torch.equal(second.module.state_dict()[name], tensor), name
