@@ -109,7 +109,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
         overrides = [plain_choice(argument) for argument in arguments if _is_override(argument)]
         options = [argument for argument in arguments if not _is_override(argument)]
         launchers.check(overrides, sweep)
-        for number in LEAVE:
+        for number in (*LEAVE, *([signal.SIGINT] if launchers.named(overrides) == "parallel" else [])):
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, _leave)
         sys.argv[1:] = options + (resumed(overrides) if sweep else overrides)  # Hydra takes overrides in one piece
@@ -132,8 +132,11 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Before a run trains and after it has, there is nothing to save."""
+    """Before a run trains and after it has, there is nothing to save. But jobs beside each other may have."""
     signal.signal(number, signal.SIG_IGN)
+    launchers.end_parallel_jobs(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     if slurm.first_process():
         if slurm.in_task():
             slurm.requeue()
