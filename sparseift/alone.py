@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
-from .errors import Stopped, UserError
+from .errors import LEAVE, Stopped, UserError
 from .folder import SWEEP_JOB
 from .report.runs import reason_of_failure
 
@@ -34,15 +34,16 @@ def run_alone(overrides: Sequence[str], folder: Path, environment: Mapping[str, 
         received.append(number)
         job.send_signal(number)
 
-    heeded = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) != signal.SIG_IGN]
+    heeded = [number for number in (*LEAVE, signal.SIGINT) if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, pass_on) for number in heeded}
     try:
         code = job.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if signal.SIGTERM in received or code in (128 + signal.SIGTERM, -signal.SIGTERM):
-        raise Stopped(128 + signal.SIGTERM)
+    for number in LEAVE:
+        if number in received or code in (128 + number, -number):
+            raise Stopped(128 + number)
     if signal.SIGINT in received or code in (130, -signal.SIGINT):  # however the job ended, which its ranks race for
         raise KeyboardInterrupt
     if code:

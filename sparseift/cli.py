@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from . import launchers, slurm
-from .errors import Stopped, UserError
+from .errors import LEAVE, Stopped, UserError
 from .sweep import resumed
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException, OSError)
@@ -109,7 +109,9 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
         overrides = [plain_choice(argument) for argument in arguments if _is_override(argument)]
         options = [argument for argument in arguments if not _is_override(argument)]
         launchers.check(overrides, sweep)
-        signal.signal(signal.SIGTERM, _leave)
+        for number in (*LEAVE, *([signal.SIGINT] if launchers.named(overrides) == "parallel" else [])):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _leave)
         sys.argv[1:] = options + (resumed(overrides) if sweep else overrides)  # Hydra takes overrides in one piece
         try:
             hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
@@ -130,7 +132,15 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Before a run trains and after it has, there is nothing to save. But jobs beside each other may have."""
     signal.signal(number, signal.SIG_IGN)
+    launchers.end_parallel_jobs(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    if slurm.first_process():
+        if slurm.in_task():
+            slurm.requeue()
+        print(f"sparseift: stopped by {signal.Signals(number).name}", file=sys.stderr)
     raise Stopped(128 + number)
 
 

@@ -1,5 +1,11 @@
 """The exception for what a user can put right, and the one that ends a run on request."""
 
+import signal
+
+LEAVE = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""What asks a process to leave, besides Ctrl-C: a person, or SLURM before it takes a node or before the time limit
+(submitit: USR2)."""
+
 
 class UserError(ValueError):
     """A mistake in the input, told in one line: what was wrong and what would be right.

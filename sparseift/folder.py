@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from .cli import EXPECTED, one_line
 from .errors import UserError
+from .files import replacing
+from .slurm import first_process
 
 SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
 """Set in the environment of a process that runs a single job of a sweep."""
@@ -48,7 +50,7 @@ class RunFolder:
     def begin(self, resumed: bool) -> None:
         """From here on the run writes. A run that starts anew takes away what an earlier one left. Raises UserError
         where another process trains in the folder."""
-        if not _first_process():
+        if not first_process():
             self._begun = True
             return
         self._hold()
@@ -86,7 +88,7 @@ class RunFolder:
             (self.path / "error.txt").unlink(missing_ok=True)
         elif isinstance(error, Exception) and (self._begun or in_sweep()):
             self._note_error(error)
-        elif _first_process() and {item.name for item in self.path.iterdir()} <= MADE_BY_HYDRA:
+        elif first_process() and {item.name for item in self.path.iterdir()} <= MADE_BY_HYDRA:
             shutil.rmtree(self.path)
 
     def tell(self, reason: str) -> None:
@@ -97,12 +99,14 @@ class RunFolder:
     def _note_config(self) -> None:
         notes = self.path / ".hydra"
         notes.mkdir(exist_ok=True)
-        OmegaConf.save(self.config, notes / "config.yaml")
-        OmegaConf.save({"hydra": HydraConfig.get()}, notes / "hydra.yaml")
-        OmegaConf.save(HydraConfig.get().overrides.task, notes / "overrides.yaml")
+        hydra = HydraConfig.get()
+        contents = {"config": self.config, "hydra": {"hydra": hydra}, "overrides": hydra.overrides.task}
+        for name, content in contents.items():
+            with replacing(notes / f"{name}.yaml") as partial:
+                OmegaConf.save(content, partial)
 
     def _note_error(self, error: Exception) -> None:
-        if not self._begun and _first_process():
+        if not self._begun and first_process():
             (self.path / "error.txt").unlink(missing_ok=True)
             if not (self.path / ".hydra").exists():
                 self._note_config()
@@ -110,10 +114,5 @@ class RunFolder:
         try:
             with (self.path / "error.txt").open("x") as file:
                 file.write(text.rstrip() + "\n")
-        except FileExistsError:
-            pass  # another process was first
-
-
-def _first_process() -> bool:
-    """Whether this is the one process of its run, or the one that started the others."""
-    return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK"))
+        except OSError:
+            pass  # another process was first, or there is no space for it

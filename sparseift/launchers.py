@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import multiprocessing
+import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,10 +30,15 @@ SUBMITTED = ".submitit"
 SAME_IN_AN_ARRAY = ("trainer", "trainer.devices", "trainer.num_nodes", "trainer.accelerator")
 
 
+def named(overrides: Sequence[str]) -> str | None:
+    """The launcher that the command line names."""
+    choices = [override.partition("=")[2] for override in overrides if override.startswith("hydra/launcher=")]
+    return choices[-1] if choices else None
+
+
 def check(overrides: Sequence[str], sweep: bool) -> None:
     """Raises UserError where the launcher that the command line names can't launch this."""
-    named = [value for key, _, value in (override.partition("=") for override in overrides) if key == "hydra/launcher"]
-    launcher = named[-1] if named else None
+    launcher = named(overrides)
     if launcher not in NEEDED:
         return
     if not sweep:
@@ -64,12 +73,14 @@ def gpus_per_node(accelerator: str, devices: int | str | Sequence[int]) -> int |
 
 
 class SweepFolder(Callback):
-    """Notes the folder of the sweep that this process launches."""
+    """Notes the folder of the sweep that this process launches, and by what."""
 
     path: Path | None = None
+    launcher: str | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         type(self).path = Path(config.hydra.sweep.dir)
+        type(self).launcher = config.hydra.runtime.choices["hydra/launcher"]
 
 
 def refusal(error: Exception) -> UserError | None:
@@ -94,6 +105,19 @@ def queued(since: float) -> list[str]:
     """Ids of the SLURM jobs that this sweep has submitted since then."""
     pickles = SweepFolder.path.glob(f"{SUBMITTED}/*/*_submitted.pkl") if SweepFolder.path else []
     return sorted(file.parent.name for file in pickles if file.stat().st_ctime >= since)
+
+
+def end_parallel_jobs(number: int) -> None:
+    """Pass a signal on to the jobs of this sweep that run beside each other, and wait until they have saved: joblib
+    kills those that run when the first one has ended."""
+    if SweepFolder.launcher != "parallel":
+        return
+    for worker in multiprocessing.active_children():
+        with suppress(ProcessLookupError):
+            os.kill(worker.pid, number)
+    for folder in SweepFolder.path.glob("*/"):
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)  # which a run has alone, see RunFolder
 
 
 def _wait(job_id: str) -> None:

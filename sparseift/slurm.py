@@ -15,6 +15,11 @@ def in_task() -> bool:
     return "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in INTERACTIVE
 
 
+def first_process() -> bool:
+    """Whether this is the one process of its run, or the one that started the others."""
+    return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK"))
+
+
 def restarted() -> bool:
     """Whether SLURM has put the job of this task back into the queue before."""
     return in_task() and int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0

@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,7 +18,7 @@ from omegaconf import DictConfig
 from .alone import run_alone
 from .build import Run, build_run, example_of
 from .cli import run
-from .errors import Stopped
+from .errors import LEAVE, Stopped
 from .folder import RunFolder, in_sweep
 from .launchers import in_parallel
 from .meta import first_line
@@ -61,8 +63,9 @@ def _train(config: DictConfig, folder: RunFolder) -> None:
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
         _take_along(checkpoint, folder.path / "checkpoints")
-    _fit(parts, checkpoint)
-    validation, test = _evaluate(config, parts, folder.path)
+    with _ended_by_signals(parts):
+        _fit(parts, checkpoint)
+        validation, test = _evaluate(config, parts, folder.path)
     if parts.trainer.is_global_zero:
         _write_results(config, parts, folder.path, validation, test)
 
@@ -89,8 +92,14 @@ def _fit(parts: Run, checkpoint: Path | None) -> None:
         if explained is error:
             raise
         raise explained from error
+
+
+@contextmanager
+def _ended_by_signals(parts: Run) -> Iterator[None]:
+    try:
+        yield
     except Stopped:
-        for number in (signal.SIGTERM, signal.SIGINT):  # parents and SLURM may send the same one again
+        for number in (*LEAVE, signal.SIGINT):  # parents and SLURM may send the same one again
             signal.signal(number, signal.SIG_IGN)
         raise
     except SystemExit:  # what Lightning makes of Ctrl-C

@@ -13,18 +13,16 @@ import pytorch_lightning as pl
 import torch
 
 from .. import slurm
-from ..errors import Stopped, UserError
+from ..errors import LEAVE, Stopped, UserError
 from .checkpoint import Checkpoint
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-"""What asks a run to leave: SLURM before it takes a node or before the time limit (submitit: USR2), or a person."""
 
 SAME_SIGNAL = 1.0
 """Seconds in which one Ctrl-C may come more than once: from the terminal and from parents."""
 
 
 class Preemption(pl.Callback):
-    """Saves and raises `Stopped` at the next step boundary after one of SIGNALS, on all ranks after the same step.
+    """Saves and raises `Stopped` at the next step boundary after Ctrl-C or a signal of LEAVE, on all ranks after the
+    same step.
 
     In a task of SLURM the job goes back into the queue first, by submitit if it started the job, which counts its
     time-outs. A second Ctrl-C does not wait for the step.
@@ -43,7 +41,7 @@ class Preemption(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning has its own handlers by now, which would end the run without a checkpoint."""
         self._step = trainer.global_step
-        heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        heeded = [number for number in (*LEAVE, signal.SIGINT) if signal.getsignal(number) != signal.SIG_IGN]
         self._before = {number: signal.signal(number, self._note) for number in heeded}
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:

@@ -36,10 +36,10 @@ def kill_in_save(name: str, step: int) -> None:
 def kill_in_hook(hook: str, step: int) -> None:
     before = getattr(RngState, hook)
 
-    def killing(self, trainer, *arguments):
+    def killing(self, trainer, *arguments, **named):
         if trainer.global_step == step:
             die()
-        return before(self, trainer, *arguments)
+        return before(self, trainer, *arguments, **named)
 
     setattr(RngState, hook, killing)
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -22,14 +23,19 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_the_last_checkpoint_survives(program, trained, tmp_path, small_disk) -> None:
-    def train(epochs: int):
+@pytest.fixture
+def train(program, tmp_path, small_disk):
+    def run(epochs: int):
         overrides = quick(*COMMON, f"recipe.epochs={epochs}", "resume=auto", "hydra.run.dir=disk/run")
         return program("sparseift.train", overrides, tmp_path)
 
+    return run
+
+
+def test_the_last_checkpoint_survives(train, small_disk) -> None:
     assert train(epochs=1).code == 0
     filler, whole = small_disk / "filler", files(small_disk / "run/checkpoints")
-    filler.write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize - 48 * 1024))
+    filler.write_bytes(bytes(free(small_disk) - 48 * 1024))
     full = train(epochs=2)
     assert full.code == 2, full
     assert "ckpt can't be written: no space is left on the disk; the one before it is whole" in full.err
@@ -41,3 +47,19 @@ def test_the_last_checkpoint_survives(program, trained, tmp_path, small_disk) ->
     assert train(epochs=2).code == 0
     assert lasting(small_disk / "run")["steps"] == 20
     assert "error.txt" not in files(small_disk / "run")
+
+
+def test_not_a_byte_is_left(train, small_disk) -> None:
+    assert train(epochs=1).code == 0
+    config = (small_disk / "run/.hydra/config.yaml").read_text()
+    (small_disk / "run/results.json").unlink()
+    (small_disk / "filler").write_bytes(bytes(free(small_disk)))
+    full = train(epochs=2)
+    assert full.code == 2, full
+    assert full.err.splitlines()[-1] == "sparseift: [Errno 28] No space left on device"
+    assert (small_disk / "run/.hydra/config.yaml").read_text() == config
+    assert checkpoint(small_disk / "run")["global_step"] == 10
+
+
+def free(disk: Path) -> int:
+    return os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize

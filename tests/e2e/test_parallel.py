@@ -1,11 +1,15 @@
 """A sweep whose jobs run side by side on this machine."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+
+import pytest
 
 from .programs import Outcome, environment, files, quick
-from .test_ddp import running
+from .test_ddp import heed_ctrl_c, running
 
 
 def test_jobs_share_the_machine_and_one_fails(tmp_path) -> None:
@@ -24,10 +28,37 @@ def test_jobs_share_the_machine_and_one_fails(tmp_path) -> None:
     assert (tmp_path / "sweep/1/error.txt").read_text().startswith("sparsity")
     finished = [tmp_path / "sweep" / name for name in ("0", "2")]
     assert all((folder / "results.json").exists() for folder in finished)
-    given = [line.split()[1:] for job in finished for line in lines(job / "output.log") if line.startswith("given")]
+    printed = [line for job in (tmp_path / "sweep").glob("?") for line in lines(job / "output.log")]
+    given = [line.split()[1:] for line in printed if line.startswith("given")]
     assert {gpu for gpu, _ in given} == {"5", "7"}
     assert {threads for _, threads in given} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
     assert {name for name in files(tmp_path) if "/" not in name} == set()
+    assert not running(f"+mark={tmp_path.name}")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped(tmp_path, number, code) -> None:
+    """Ctrl-C comes to all processes, and SIGTERM to the one that was started."""
+    overrides = quick(
+        *("model._target_=tiny_nets.normless", "recipe.epochs=5000", "seed=0,1,2", "hydra/launcher=parallel"),
+        *(f"+mark={tmp_path.name}", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"),
+        "hydra.sweep.subdir=${hydra:job.num}",
+    )
+    command = [sys.executable, "-m", "sparseift.train", "-m", *overrides]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, preexec_fn=heed_ctrl_c,
+    ) as sweep:  # fmt: skip
+        while not all((tmp_path / f"sweep/{job}/checkpoints/last.ckpt").exists() for job in (0, 1)):
+            assert sweep.poll() is None
+            time.sleep(0.2)
+        (os.killpg if number == signal.SIGINT else os.kill)(sweep.pid, number)
+        _, told = sweep.communicate(timeout=100)
+    assert sweep.returncode == code, told
+    assert told.splitlines()[-1] == f"sparseift: {'interrupted' if code == 130 else 'stopped by SIGTERM'}", told
+    for job in (0, 1):
+        assert f"stopped by {number.name} after step" in lines(tmp_path / f"sweep/{job}/output.log")[-1]
+    assert not (tmp_path / "sweep/2").exists()
     assert not running(f"+mark={tmp_path.name}")
 
 

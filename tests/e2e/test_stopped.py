@@ -30,6 +30,26 @@ def test_stopped_and_resumed(program, trained, finish, tmp_path, number, code, h
     finish(trained(*COMMON), *COMMON)
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "hook", "step", "said"),
+    [
+        (signal.SIGTERM, 143, "setup", 0, "stopped by SIGTERM"),
+        (signal.SIGUSR2, 140, "on_train_start", 0, "stopped by SIGUSR2"),
+        (signal.SIGINT, 130, "on_test_batch_start", 30, "interrupted"),
+    ],
+)
+def test_stopped_where_nothing_is_to_be_saved(
+    program, trained, finish, tmp_path, number, code, hook, step, said
+) -> None:
+    outcome = program(
+        "killed_run", [hook, str(step), *quick(*COMMON, "hydra.run.dir=run")], tmp_path, SIGNAL=str(number)
+    )
+    assert outcome.code == code, outcome
+    assert outcome.err.splitlines()[-1] == f"sparseift: {said}" and "Traceback" not in outcome.err
+    assert not {"run/error.txt", "run/results.json"} & files(tmp_path)
+    finish(trained(*COMMON), *COMMON)
+
+
 def test_never_between_accumulated_batches(program, trained, finish, tmp_path) -> None:
     overrides = (*COMMON, "trainer.accumulate_grad_batches=2", "dataset.num_workers=2")
     arguments = ["on_train_batch_start", "2", *quick(*overrides, "hydra.run.dir=run")]

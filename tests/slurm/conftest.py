@@ -53,7 +53,7 @@ class Cluster:
     def sweep(self, *overrides: str) -> subprocess.Popen:
         """The command that a person gives on the log-in node."""
         own = ("hydra/launcher=slurm", "trainer=ddp", "trainer.accelerator=cpu", "dataset.batch_size=64")
-        folders = ("hydra.sweep.dir=sweep", "hydra.sweep.subdir=${hydra:job.num}", "hydra.launcher.timeout_min=10")
+        folders = ("hydra.sweep.dir=sweep", "hydra.sweep.subdir=${hydra:job.num}")
         arguments = quick(*NET, "model._target_=tiny_nets.slow", *own, *folders, *overrides)
         with (self.folder / "said").open("a") as said:
             command = [sys.executable, "-m", "sparseift.train", "-m", *arguments]

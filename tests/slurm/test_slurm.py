@@ -3,6 +3,7 @@ on two ranks that nothing happened to."""
 
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_an_array_of_two_jobs_with_two_tasks_each_of_which_one_fails(cluster, tw
 def test_two_nodes_preempted_twice(cluster, two_ranks) -> None:
     """By whoever runs the cluster, and by the time limit."""
     (cluster.folder / "slow").touch()
-    sweep = cluster.sweep(*TWO_NODES, "hydra.launcher.signal_delay_s=30")
+    sweep = cluster.sweep(*TWO_NODES, "hydra.launcher.timeout_min=10", "hydra.launcher.signal_delay_s=30")
     job = cluster.job()
     cluster.wait_for_training()
     cluster("scontrol", "requeue", job)
@@ -110,6 +111,28 @@ def test_the_sandbox_leaves_nothing_behind(tmp_path) -> None:
     assert not (tmp_path / "cluster").exists()
     assert not mentioned(str(tmp_path / "cluster"))
     assert sandbox("status").stderr == f"slurm_sandbox: not running (no {tmp_path}/cluster)\n"
+
+
+def test_a_sandbox_that_can_not_start(tmp_path) -> None:
+    """Its port has been taken by the time the controller wants it."""
+    env, home = environment(SLURM_SANDBOX=str(tmp_path / "cluster")), tmp_path / "cluster"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (tmp_path / "python3").write_text(f"#!/bin/sh\necho {port} {port} {port}\n")
+        (tmp_path / "python3").chmod(0o755)
+        env["PATH"] = f"{tmp_path}:{env['PATH']}"
+        start = subprocess.run([SCRIPT, "start"], env=env, capture_output=True, text=True, timeout=60)
+    assert (start.returncode, start.stdout) == (1, "")
+    assert start.stderr.endswith("Address already in use\nslurm_sandbox: did not start\n")
+    assert not home.exists() and not mentioned(str(home))
+
+
+def test_only_a_sandbox_is_removed(tmp_path) -> None:
+    (tmp_path / "mine").touch()
+    env = environment(SLURM_SANDBOX=str(tmp_path))
+    stop = subprocess.run([SCRIPT, "stop"], env=env, capture_output=True, text=True)
+    assert (stop.returncode, stop.stderr) == (1, f"slurm_sandbox: {tmp_path} is no sandbox of yours\n")
+    assert (tmp_path / "mine").exists()
 
 
 def mentioned(text: str) -> list[str]:
