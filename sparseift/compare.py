@@ -36,8 +36,12 @@ def compare(a: Path, b: Path) -> None:
         layers = [{layer["name"]: _layer(layer) for layer in run.results.get("layers", [])} for run in pair]
         _print(console, "layers: active of stored weights, FLOPs of a sample", layers, "layers in results.json")
         print_summary([run.results for run in pair])
-        gain = pair[1].accuracy - pair[0].accuracy
-        print(f"test top-1, B - A: {gain:+.2f} points; one run each, so nothing is known of the noise")
+        sums = [[run.results.get(name) for name in ("weights_sha256", "masks_sha256")] for run in pair]
+        if sums[0] == sums[1] and sums[0][0]:
+            print("weights and masks: the same to the bit")
+        else:
+            gain = pair[1].accuracy - pair[0].accuracy
+            print(f"test top-1, B - A: {gain:+.2f} points; one run each, so nothing is known of the noise")
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -2,7 +2,8 @@
 
 A layer is a graph of its inputs (left) and outputs (right), one edge an active weight; its adjacency matrix has the
 singular values of the biadjacency matrix as eigenvalues, with both signs. Definitions are those of Hoang et al. (ICLR
-2023, NeurIPS 2023), which the paper plots.
+2023, NeurIPS 2023), which the paper plots. The iterative ones are plain means over subgraphs, as in their first code;
+the second weights these by their sizes. Both codes count a gap that is not defined as 0; here it is left out of means.
 """
 
 from __future__ import annotations

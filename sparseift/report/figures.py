@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
@@ -95,10 +95,10 @@ def accuracy_against_flops(rows: list[Row]) -> Figure:
 
 
 def accuracy_against_sparsity(rows: list[Row]) -> Figure:
-    series: dict[Hashable, list[Row]] = defaultdict(list)
+    series: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
         if row.sparsity:
-            series[row.member, row.sparsifier, row.distribution, row.variant].append(row)
+            series[(*row.method, row.variant)].append(row)
     if not series:
         raise LeftOut("no sparse run has finished")
     figure, (axes,) = new_figure()
@@ -131,21 +131,24 @@ def density_by_depth(rows: list[Row]) -> Figure:
     figure, (axes,) = new_figure()
     style = looks(rows)
     for row in shown:
-        depth = [(index + 0.5) / len(layers[row]) for index in range(len(layers[row]))]
-        density = [layer["active"] / layer["stored"] for layer in layers[row]]
-        style[row].tag(*axes.plot(depth, density, markevery=max(1, len(depth) // 20), **style[row].line_of_points))
-    axes.set(xlabel="depth: layers in order of execution, from first (0) to last (1)", ylabel="density", ylim=(0, 1.04))
+        densities = [layer["active"] / layer["stored"] for layer in layers[row]]
+        places = [(index + 0.5) / len(densities) for index in range(len(densities))]
+        masked = [(place, density) for place, density in zip(places, densities, strict=True) if density < 1]
+        look = style[row].line_of_points | {"markevery": max(1, len(masked) // 20)}
+        style[row].tag(*axes.plot(*zip(*masked, strict=True), **look))
+    axes.set(xlabel="depth: layers in order of execution, from first (0) to last (1)", ylabel="density", xlim=(0, 1))
+    axes.set_ylim(bottom=0)
     legend(figure, (style[row] for row in shown))
     return figure
 
 
 def exploration_against_time(rows: list[Row]) -> Figure:
-    columns = [column for column in _columns(rows) if column not in NOT_EXPLORATION and "gap" not in column]
-    if not columns:
+    shown = [row for row in rows if any(run.series("masks/replaced") for run in row.runs)]
+    columns = [column for column in _columns(shown) if column not in NOT_EXPLORATION and "gap" not in column]
+    if not shown:
         raise LeftOut("no finished run has logged an update of its masks in metrics.csv")
     figure, panels = new_figure(len(columns))
     style = looks(rows)
-    shown = dict.fromkeys(row for row in rows if any(run.series(column) for run in row.runs for column in columns))
     for axes, column in zip(panels, columns, strict=True):
         for row in shown:
             course = _mean_course(run.series(column) for run in row.runs)
@@ -191,12 +194,13 @@ FIGURES: dict[str, tuple[str, str, Callable[[list[Row]], Figure]]] = {
     ),
     "density_depth": (
         "Density by depth",
-        "Share of active weights in each layer at the end of training, from the first layer to the last.",
+        "Share of active weights at the end of training, of the layers that have masked ones, from the first layer of "
+        "the network to the last.",
         density_by_depth,
     ),
     "exploration": (
         "Exploration",
-        "How the masks moved while the network trained, mean over seeds.",
+        "How the masks moved while the network trained, mean over seeds. Masks that stay as they are are left out.",
         exploration_against_time,
     ),
     "spectral_gap": (

@@ -23,8 +23,9 @@ METHOD = ("member", "sparsifier", "sparsity")
 IRRELEVANT = {
     *("checkpoint.every_n_steps", "dataset.num_workers", "dataset.root"),
     *("trainer.accelerator", "trainer.log_every_n_steps"),
+    *(f"callbacks.{name}" for name in ("histograms", "learning_rate", "mask_pictures", "spectral", "topology")),
 }
-"""Keys that change nothing of what is learned, up to rounding."""
+"""Keys that change nothing of what is learned, up to rounding, and callbacks that only look."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ class Row:
     dense: Row | None = None
 
     @property
-    def names(self) -> tuple[Hashable, ...]:
-        """Of the method."""
-        return self.member, self.sparsity, self.distribution or "", self.sparsifier
+    def method(self) -> tuple[str, ...]:
+        """What may be tried at several sparsities."""
+        return self.member, self.distribution or "", self.sparsifier
 
     @property
     def is_dense(self) -> bool:
@@ -132,9 +133,10 @@ def _section(dataset: str, model: str, rows: list[Row]) -> Section:
     odd = _odd({row: _common(row.runs[0]) for row in rows})
     for row in rows:
         row.dense = None if row.is_dense else dense.get(_frozen(_common(row.runs[0])))
-        alike = _odd({other: _method(other.runs[0]) for other in rows if other.names == row.names})
-        row.variant = " ".join(f"{key}={value}" for key, value in sorted((odd[row] | alike[row]).items()))
-    rows.sort(key=lambda row: (not row.is_dense, row.names, row.variant))
+        alike = _odd({other: _method(other.runs[0]) for other in rows if other.method == row.method})
+        settings = sorted((odd[row] | alike[row]).items())
+        row.variant = " ".join(f"{key}={value}" for key, value in settings if key != "sparsity.level")
+    rows.sort(key=lambda row: (not row.is_dense, row.member, row.sparsity, *row.method, row.variant))
     return Section(dataset, model, rows)
 
 
@@ -165,7 +167,11 @@ def _method(run: Run) -> dict[str, Any]:
 
 
 def _nodes(run: Run, nodes: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key.split(".")[0] in nodes and key not in IRRELEVANT}
+    return {
+        key: value
+        for key, value in run.config.items()
+        if key.split(".")[0] in nodes and not any(f"{key}.".startswith(f"{one}.") for one in IRRELEVANT)
+    }
 
 
 def _frozen(value: Any) -> str:

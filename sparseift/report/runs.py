@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
+from ..waiting import one_by_one
 
 FINISHED, FAILED, HALF_DONE, UNREADABLE = "finished", "failed", "half-done", "unreadable"
 STATES = (FINISHED, FAILED, HALF_DONE, UNREADABLE)
@@ -66,7 +67,7 @@ class Run:
 
 def find_runs(paths: Iterable[Path]) -> list[Run]:
     """Every run folder among `paths` and below them, each once. Raises UserError where a path holds none."""
-    found: dict[Path, Run] = {}
+    found: dict[Path, Path] = {}
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path} is not a folder; give run folders, or folders that hold runs")
@@ -74,9 +75,8 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
         if not folders:
             raise UserError(f"no runs in {path}: no folder below it has a .hydra folder or a results.json")
         for folder in folders:
-            if folder.resolve() not in found:
-                found[folder.resolve()] = read_run(folder)
-    return list(found.values())
+            found.setdefault(folder.resolve(), folder)
+    return [read_run(folder) for folder in one_by_one(found.values(), "runs")]
 
 
 def read_run(folder: Path) -> Run:

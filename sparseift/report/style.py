@@ -57,7 +57,7 @@ RC = {
     "savefig.dpi": 200,
 }
 DATELESS = {"Creator": None, "Date": None, "Format": None, "Type": None}  # the same figure, the same bytes
-WIDTH, PANEL = 6.0, 2.7  # inches: of a figure, and the height of a panel
+WIDTH, PANEL, LINE = 6.0, 2.6, 0.18  # inches: of a figure, and the heights of a panel and a line of the legend
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ def label(row: Row, sparsity: bool = True) -> str:
 
 
 def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
-    """A figure of the width of a page, with panels two abreast."""
+    """A figure of the width of a page, with panels two abreast. `legend` makes it higher."""
     lines = -(-panels // 2)
-    figure = Figure(figsize=(WIDTH, PANEL * lines + 0.6))
+    figure = Figure(figsize=(WIDTH, PANEL * lines))
     axes = figure.subplots(lines, min(panels, 2), squeeze=False).ravel()
     for unused in axes[panels:]:
         unused.remove()
@@ -118,9 +118,10 @@ def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
 
 
 def legend(figure: Figure, shown: Iterable[Look]) -> None:
-    """One for all panels, below them."""
+    """One for all panels, below them, in room of its own."""
     shown = list(shown)
     columns = max(1, min(3, len(shown), 80 // max(len(look.label) for look in shown)))
+    figure.set_figheight(figure.get_figheight() + LINE * (1 + -(-len(shown) // columns)))
     handles = [Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, label=look.label) for look in shown]
     drawn = figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
     for look, handle, text in zip(shown, drawn.legend_handles, drawn.get_texts(), strict=True):

@@ -64,8 +64,7 @@ def test_density_by_depth(drawn) -> None:
     (axes,) = drawn["density_depth"].figure.axes
     assert len(axes.lines) == 2  # the dense rows mask nothing
     for line in axes.lines:
-        assert list(line.get_ydata()) == [1, 0.25, 1]
-        assert list(line.get_xdata()) == pytest.approx([1 / 6, 3 / 6, 5 / 6])
+        assert line.get_xydata().tolist() == [[3 / 6, 0.25]]  # the first and the last layer are not masked
 
 
 def test_exploration(drawn) -> None:
@@ -73,6 +72,29 @@ def test_exploration(drawn) -> None:
     assert axes.get_title() == "share of the mask replaced at an update"
     (line,) = axes.lines
     assert list(line.get_xdata()) == pytest.approx([0.25, 0.5, 0.75, 1]) and set(line.get_ydata()) == {0.1}
+
+
+def test_masks_that_never_move_explore_nothing(tmp_path) -> None:
+    """Both have the first mask's shares; one of them is updated."""
+    wide = {"member": "sparse_wide", "sparsity": 0.75}
+    first = {"masks/itop": 0.25, "masks/density": 0.25}
+    write_run(tmp_path / "rigl", sparsifier="rigl", columns={**first, "masks/replaced": 0.1}, **wide)
+    write_run(tmp_path / "static", sparsifier="static", columns=first, **wide)
+    (section,) = sections(find_runs([tmp_path]))
+    (figure,) = (one.figure for one in draw(section) if one.title == "Exploration")
+    assert [len(axes.lines) for axes in figure.axes] == [1, 1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sparse_wide 0.75 rigl"]
+
+
+@pytest.mark.parametrize("rows", [1, 16])
+def test_a_long_legend_takes_nothing_from_the_panels(tmp_path, rows) -> None:
+    for index in range(rows):
+        optimizer = {"epochs": 4, "optimizer": {"lr": index}}
+        write_run(tmp_path / str(index), "a_member_with_a_long_name", config={"recipe": optimizer})
+    (section,) = sections(find_runs([tmp_path]))
+    figure = draw(section)[0].figure
+    figure.draw_without_rendering()
+    assert all(axes.get_window_extent().height / figure.dpi > 1.8 for axes in figure.axes)
 
 
 def test_every_topology_series_of_the_whole_network_is_a_panel(tmp_path) -> None:

@@ -92,6 +92,23 @@ def test_other_settings_are_another_row_and_not_compared(tmp_path, node, changed
     assert rows[1].dense is rows[0] and rows[2].dense is None and rows[2].difference is None
 
 
+@pytest.mark.parametrize("name", ["histograms", "learning_rate", "mask_pictures", "spectral", "topology"])
+def test_callbacks_that_only_look_do_not_matter(tmp_path, name) -> None:
+    looking = {"callbacks": {name: {"_target_": "sparseift.callbacks.Any", "every_n_steps": 5}}}
+    dense = write_run(tmp_path / "dense")
+    wide = write_run(tmp_path / "wide", "sparse_wide", 0.95, sparsity=0.75, sparsifier="rigl", config=looking)
+    rows = one_section(dense, wide)
+    assert rows[1].dense is rows[0] and [row.variant for row in rows] == ["", ""]
+
+
+def test_what_differs_between_sparsities_is_told(tmp_path) -> None:
+    for level, interval in ((0.5, 50), (0.75, 50), (0.9, 10)):
+        config = {"sparsifier": {"_target_": "rigl", "update_interval": interval}}
+        write_run(tmp_path / f"{level}", "sparse_wide", sparsity=level, sparsifier="rigl", config=config)
+    rows = one_section(*sorted(tmp_path.iterdir()))
+    assert [row.variant for row in rows] == ["", "", "sparsifier.update_interval=10"]
+
+
 def test_settings_of_a_method_do_not_hinder_the_comparison(tmp_path) -> None:
     dense = write_run(tmp_path / "dense")
     wide = {"member": "sparse_wide", "sparsity": 0.75, "sparsifier": "rigl"}
