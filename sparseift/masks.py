@@ -73,6 +73,13 @@ def silence(values: Tensor, mask: Tensor) -> None:
         part.mul_(numbers[: ones.numel()].copy_(ones))
 
 
+@torch.no_grad()
+def clear(values: Tensor, mask: Tensor) -> None:
+    """`silence`, and no zero stays negative: checkpoints would have to mark those."""
+    silence(values, mask)
+    values.add_(0.0)
+
+
 class Masks:
     """One mask per masked layer of a network, by layer name, of the shape of its weight.
 
@@ -122,7 +129,7 @@ class Masks:
     def apply(self) -> None:
         """Set the masked weights to zero."""
         for name, weight in self.weights.items():
-            silence(weight, self._masks[name])
+            clear(weight, self._masks[name])
 
     def mask_gradients(self) -> None:
         """Set the gradients of the masked weights to zero, as long as they are finite: steps with gradients that are

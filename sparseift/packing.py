@@ -39,8 +39,15 @@ def mask_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The checkpoint with each tensor packed that is zero outside one of its masks: weights, their averages, and
-    whatever optimizers keep of them. What the tensors hold decides, so nothing else is ever lost."""
+    whatever optimizers keep of them. What the tensors hold decides, so nothing else is ever lost. Of packed masks that
+    are equal, as those of a history are that have not moved, one is written."""
     candidates = _masks_by_shape(checkpoint)
+    written: dict[tuple[torch.Size, bytes], Tensor] = {}
+
+    def share_if_equal(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or leaf.dtype != torch.uint8:
+            return leaf
+        return written.setdefault((leaf.shape, leaf.cpu().numpy().tobytes()), leaf)
 
     def pack_if_masked(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
@@ -52,7 +59,9 @@ def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
                 return found
         return leaf
 
-    return {key: part if key == "callbacks" else _mapped(part, pack_if_masked) for key, part in checkpoint.items()}
+    return {
+        key: _mapped(part, share_if_equal if key == "callbacks" else pack_if_masked) for key, part in checkpoint.items()
+    }
 
 
 def unpacked(checkpoint: dict[str, Any]) -> dict[str, Any]:

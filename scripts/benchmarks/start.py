@@ -27,6 +27,8 @@ def plan(scale: Scale) -> Iterable[Figure]:
 
 @row("start-up of the programs, each in a process of its own")
 def start(scale: Scale) -> Iterable[Figure]:
+    """The largest part of what profile takes longer is torch's own: its meta device imports its compiler."""
+
     def program(*words: str) -> None:
         subprocess.run([sys.executable, *words], check=True, capture_output=True)
 

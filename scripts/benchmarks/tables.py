@@ -20,7 +20,7 @@ def as_dict(figure: Figure) -> dict[str, Any]:
 
 
 def earlier(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
-    """The rows that bench.json has of the same setting: one machine, the same versions."""
+    """The rows that bench.json has of the same setting: one machine."""
     if not path.exists():
         return {}
     saved = json.loads(path.read_text())
@@ -45,17 +45,21 @@ def markdown(setting: dict[str, Any], rows: dict[str, Any]) -> Iterator[str]:
         yield from ("With --quick, sizes are so small and rounds so few that the times mean nothing.", "")
     yield "Medians, with the first and third quartile. Ratios compare figures of one row, which took turns."
     yield ""
-    for name in ("machine", "versions", "allocator"):
-        yield f"- {name}: " + ", ".join(f"{key} {value}" for key, value in setting[name].items())
+    for name in ("machine", "allocator"):
+        yield f"- {name}: {listed(setting[name])}"
     for name, row in rows.items():
         yield from ("", f"## {name}", "", f"{row['title'][0].upper()}{row['title'][1:]}.", "")
         clock = {"wall": "Wall time", "cpu": "Processor time of all threads"}[row["clock"]]
         busy = f" The machine had a load of {row['load']:.1f} before it began." if row["load"] > BUSY else ""
-        yield f"{clock} of `{row['command']}` on {row['date']}.{busy}"
+        yield f"{clock} of `{row['command']}` on {row['date']}, with {listed(row['versions'])}.{busy}"
         yield ""
         yield "| | median | quartiles | ratio | to | bar | faults | |"
         yield "|---|---:|---:|---:|---|---|---:|---|"
         yield from (f"| {' | '.join(cells(figure, setting['quick']))} |" for figure in row["figures"])
+
+
+def listed(names: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in names.items())
 
 
 def cells(figure: dict[str, Any], quick: bool) -> list[str]:

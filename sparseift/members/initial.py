@@ -92,6 +92,6 @@ def _tolerance(numel: int) -> float:
 def stretched(values: Tensor, length: int, dim: int = 0) -> Tensor:
     """Values of a per-channel tensor for another number of channels: constants stay constant, others are repeated in
     order. A parameter comes out as one."""
-    index = torch.arange(length, device=values.device) * values.shape[dim] // length
-    new = values.detach().index_select(dim, index)
+    index = torch.arange(length, device="cpu") * values.shape[dim] // length  # on meta it is a quarter of `sparsify`
+    new = values.detach().index_select(dim, index.to(values.device))
     return nn.Parameter(new, requires_grad=values.requires_grad) if isinstance(values, nn.Parameter) else new

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..masks import Masks, generator_for, silence
+from ..masks import Masks, clear, generator_for, silence
 from ..selection import largest
 from ..sparsity.plan import Plan
 from .patterns import Unstructured
@@ -123,7 +123,7 @@ def replace(masks: Masks, name: str, new: Tensor, optimizers: Iterable[torch.opt
     Returns how many weights stopped being active."""
     weight, stay = masks.weights[name], masks[name] & new
     for tensor in (weight, *_optimizer_state(optimizers, weight)):
-        silence(tensor, stay)
+        clear(tensor, stay)
     left = masks.active[name] - int(stay.count_nonzero())
     masks[name] = new
     return left
