@@ -1,0 +1,76 @@
+"""The plan of a row, and its check with real values."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparseift import Masks, UserError, sparsify
+from sparseift.meta import duplicate, tensor_leaves
+from sparseift.sparsifiers import RigL
+from sparseift.sparsity import Plan
+
+from .networks import Network
+from .rows import Row
+
+
+def fill_in(row: Row, network: Network) -> None:
+    """The plan of a row, or the refusal."""
+    row.image, row.dense = network.image, sum(parameter.numel() for parameter in network.on_meta.parameters())
+    try:
+        _, plan = sparsify(network.on_meta, row.member, row.sparsity, network.example)
+    except UserError as error:
+        row.refusal = str(error)
+        return
+    row.budget, row.ratio = plan.budget, plan.ratio
+    row.stored, row.active = plan.params_stored, plan.params_active
+
+
+class Failed(Exception):
+    """A check that the network does not pass."""
+
+
+def check(row: Row, network: Network) -> str:
+    """The check of a row that has a plan, on real values."""
+    try:
+        net, plan = sparsify(network.real, row.member, row.sparsity, network.example)
+        if (plan.params_stored, plan.params_active, plan.ratio) != (row.stored, row.active, row.ratio):
+            raise Failed("the plan differs from that of the table")
+        before = duplicate(net)
+        check_step(net, plan, network.images)
+        before.load_state_dict(net.state_dict())
+        with torch.no_grad():
+            outputs, again = net.eval()(network.images), before.eval()(network.images)
+        check_finite(outputs, "the outputs after a step")
+        if not torch.equal(outputs, again):
+            raise Failed("a network with its state dict gives other outputs")
+    except Failed as error:
+        return str(error)
+    return "passed"
+
+
+def check_step(net: nn.Module, plan: Plan, images: Tensor) -> None:
+    masks = Masks.random(net, plan, seed=0)
+    masks.apply()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    rigl = RigL(update_interval=1, begin=0.0, end=1.0, drop_fraction=0.3, anneal="constant")
+    outputs = tensor_leaves(net.train()(images))  # those of auxiliary heads among them
+    check_finite(outputs, "the outputs")
+    sum(F.cross_entropy(logits, torch.tensor([0, 1])) for logits in outputs).backward()
+    check_finite([weight.grad for weight in masks.weights.values() if weight.grad is not None], "the gradients")
+    if not rigl.update(masks, [optimizer], step=1, total=10, seed=0):
+        raise Failed("RigL moved no weight")
+    masks.mask_gradients()
+    nn.utils.clip_grad_norm_(net.parameters(), 1.0)  # deep batch-normed networks begin with gradients of any size
+    optimizer.step()
+    for name, layer in plan.masked.items():
+        weight, mask = masks.weights[name].detach(), masks[name]
+        if mask.count_nonzero() != layer.active or weight.masked_fill(mask, 0).any():
+            raise Failed(f"{name} has left its mask")
+
+
+def check_finite(tree: object, what: str) -> None:
+    ends = [torch.stack(torch.aminmax(tensor.detach())) for tensor in tensor_leaves(tree)]  # of NaN both are
+    if not all(bool(end.isfinite().all()) for end in ends):
+        raise Failed(f"{what} are not finite")

@@ -1,0 +1,75 @@
+"""The rows of the table, and its CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from sparseift.files import replacing
+from sparseift.summary import si
+
+from .networks import all_networks
+
+MEMBERS = ("sparse_wide", "sparse_parallel", "sparse_factorized", "sparse_doped")
+TOLERANCE = 1e-3
+NOT_DONE = "not done"  # begins what stands in the place of a check that was left out
+
+
+@dataclass
+class Row:
+    """A network and a member. image: side in pixels. budget: FLOPs of one sample of the dense network, which has
+    `dense` parameters. Of the result: FLOPs over the budget, parameters stored and not masked. refusal: the line with
+    which there is none. check: 'passed', what failed, or why there was none; empty without --check."""
+
+    network: str
+    member: str
+    sparsity: float
+    image: int = 0
+    budget: int = 0
+    dense: int = 0
+    ratio: float = 0.0
+    stored: int = 0
+    active: int = 0
+    refusal: str = ""
+    check: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, float]:
+        return self.network, self.member, self.sparsity
+
+    @property
+    def met(self) -> bool:
+        return abs(self.ratio - 1) <= TOLERANCE
+
+    def __str__(self) -> str:
+        if self.refusal:
+            return self.refusal
+        size = f"{self.ratio:.4f} of {si(self.budget)}FLOPs, {si(self.stored)} stored, {si(self.active)} active"
+        return size + (f"; check: {self.check}" if self.check else "")
+
+
+def read(path: Path) -> dict[tuple[str, str, float], Row]:
+    if not path.exists():
+        return {}
+    kinds = {field.name: {"int": int, "float": float, "str": str}[field.type] for field in fields(Row)}
+    with path.open(newline="") as file:
+        rows = [Row(**{key: kinds[key](value) for key, value in row.items()}) for row in csv.DictReader(file)]
+    return {row.key: row for row in rows}
+
+
+def write(rows: Iterable[Row], path: Path) -> None:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def lacks_check(row: Row) -> bool:
+    return not row.refusal and (not row.check or row.check.startswith(NOT_DONE))
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    order = {name: place for place, name in enumerate(all_networks())}
+    return sorted(rows, key=lambda row: (row.sparsity, order.get(row.network, len(order)), MEMBERS.index(row.member)))
