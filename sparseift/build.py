@@ -41,6 +41,7 @@ WHOLE_NUMBERS = {
     "dataset.val_size": 0,
     "dataset.num_workers": 0,
     "dataset.num_classes": 1,
+    "dataset.channels": 1,
     "dataset.image_size": 1,
     "trainer.num_nodes": 1,
     "trainer.max_epochs": 1,
@@ -157,6 +158,9 @@ def check_run(config: DictConfig) -> None:
         raise UserError(f"checkpoint.test is '{test}'; it is 'last' or 'best'")
     if test == "best" and not config.dataset.val_size:
         raise UserError("checkpoint.test=best needs images to choose by, and dataset.val_size is 0")
+    outputs, classes = OmegaConf.select(config, "model.num_classes"), config.dataset.num_classes
+    if isinstance(outputs, int) and outputs < classes:
+        raise UserError(f"model.num_classes is {outputs}; the data set has {classes} classes")
     tasks, wanted = os.environ.get("SLURM_NTASKS"), (config.trainer.num_nodes, config.trainer.devices)
     if slurm.in_task() and isinstance(wanted[1], int) and int(tasks or 1) != wanted[0] * wanted[1]:
         raise UserError(

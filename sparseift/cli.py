@@ -18,6 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString, RangeSweep
@@ -108,6 +109,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
             raise UserError("--cfg shows the config of one run: leave out -m")
         overrides = [plain_choice(argument) for argument in arguments if _is_override(argument)]
         options = [argument for argument in arguments if not _is_override(argument)]
+        _check(options)
         launchers.check(overrides, sweep)
         for number in (*LEAVE, *([signal.SIGINT] if launchers.named(overrides) == "parallel" else [])):
             if signal.getsignal(number) != signal.SIG_IGN:
@@ -144,6 +146,19 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     raise Stopped(128 + number)
 
 
+def _check(options: list[str]) -> None:
+    """Hydra itself answers a mistake in its options with their whole usage."""
+    parser = get_args_parser()
+    parser.error = _refuse
+    _, unknown = parser.parse_known_args(options)
+    if unknown:
+        _refuse(f"there is no option {unknown[0]}; values are set without dashes, as in sparsity=0.9")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UserError(f"{message}; see --help")
+
+
 def _is_override(argument: str) -> bool:
     return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
@@ -156,7 +171,7 @@ class Arguments(argparse.ArgumentParser):
     """The command line of a program without a config, whose mistakes are told in one line like all others."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see --help")
+        _refuse(message)
 
 
 @contextmanager

@@ -89,7 +89,10 @@ class RunFolder:
         elif isinstance(error, Exception) and (self._begun or in_sweep()):
             self._note_error(error)
         elif first_process() and {item.name for item in self.path.iterdir()} <= MADE_BY_HYDRA:
-            shutil.rmtree(self.path)
+            for name in MADE_BY_HYDRA:
+                (self.path / name).unlink(missing_ok=True)
+            if not self.path.samefile("."):  # a shell may be in it
+                self.path.rmdir()
 
     def tell(self, reason: str) -> None:
         """Say why the run ends, here and in error.txt, where no exception can."""

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from .alone import run_alone
 from .build import Run, build_run, example_of
 from .cli import run
-from .errors import LEAVE, Stopped
+from .errors import LEAVE, Stopped, UserError
 from .folder import RunFolder, in_sweep
 from .launchers import in_parallel
 from .meta import first_line
@@ -92,6 +92,13 @@ def _fit(parts: Run, checkpoint: Path | None) -> None:
         if explained is error:
             raise
         raise explained from error
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 value per channel"):
+            raise
+        raise UserError(
+            "a batch of one image is too small for the batch norms, the last one of an epoch too: "
+            "choose another dataset.batch_size or dataset.val_size"
+        ) from error
 
 
 @contextmanager

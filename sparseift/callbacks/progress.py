@@ -65,4 +65,6 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # data sets in memory are faster without
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # on every log-in node, also where it is meant
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # epochs are logged in any case
+    warnings.filterwarnings("ignore", ".*across ranks is zero.*")  # no validation images, as asked for
     warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # torch to Lightning, about Lightning's own code

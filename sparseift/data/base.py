@@ -56,6 +56,13 @@ class ImageData(pl.LightningDataModule, ABC):
             raise UserError(f"dataset.batch_size={batch_size}: must be at least 1")
         if num_workers < 0:
             raise UserError(f"dataset.num_workers={num_workers}: must be at least 0")
+        for name, values in ("mean", mean), ("std", std):
+            number = isinstance(values, Sequence) and all(isinstance(value, int | float) for value in values)
+            if not number or len(values) not in (1, channels) or (name == "std" and min(values) <= 0):
+                raise UserError(
+                    f"dataset.{name}={values}: must be a list of {channels} numbers, or of one for all channels"
+                    + ", above 0" * (name == "std")
+                )
         self.batch_size = batch_size
         self.val_size = val_size
         self.num_workers = num_workers

@@ -76,6 +76,8 @@ class TensorImageData(ImageData):
         for name, value, most in ("crop_padding", crop_padding, self.image_size), ("cutout", cutout, self.image_size):
             if not isinstance(value, int) or not 0 <= value <= most:
                 raise UserError(f"dataset.{name}={value}: must be a whole number from 0 to {most}")
+        if not isinstance(flip, bool):
+            raise UserError(f"dataset.flip={flip}: must be true or false")
         self.augment = Augment(self.normalize, crop_padding, flip, cutout)
 
     @abstractmethod

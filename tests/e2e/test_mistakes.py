@@ -46,6 +46,11 @@ MISTAKES = {
     "dataset.batch_size=0": "dataset.batch_size is 0",
     "dataset.batch_size=1.5": "dataset.batch_size",
     "dataset.num_classes=5": "dataset.num_classes=10",
+    "dataset.channels=0": "dataset.channels is 0",
+    "dataset.mean=[]": "dataset.mean=[]: must be a list of 1 numbers",
+    "dataset.mean=0.3": "dataset.mean=0.3",
+    "dataset.std=[0]": "dataset.std=[0]",
+    "dataset.flip=maybe": "dataset.flip=maybe: must be true or false",
     "resume=nowhere": "no checkpoint at nowhere",
     "recipe.epochs=0": "recipe.epochs is 0",
     "recipe.epochs=ten": "recipe.epochs is ten",
@@ -62,6 +67,9 @@ MISTAKES = {
     "dataset=fashion_mnist": "fashion_mnist",
     "dataset=imagenet": "imagenet",
     "format=xml": "there is no option 'format'",
+    "--sparsity=0.9": "there is no option --sparsity=0.9; values are set without dashes",
+    "--sparsity 0.9": "there is no option --sparsity; values are set without dashes",
+    "--cfg jobs": "invalid choice: 'jobs'",
 }
 
 
@@ -72,3 +80,25 @@ def test_one_line(program, tmp_path, mistake: str) -> None:
     outcome = program("sparseift.train", quick(*net, *mistake.split()), tmp_path)
     assert MISTAKES[mistake] in outcome.mistake()
     assert [path for path in tmp_path.rglob("*") if path.name != "runs"] == []
+
+
+def test_a_network_of_too_few_classes(program, tmp_path) -> None:
+    outcome = program("sparseift.train", quick("model.num_classes=5"), tmp_path)
+    assert outcome.mistake() == "model.num_classes is 5; the data set has 10 classes"
+
+
+def test_a_batch_of_one_image(program, tmp_path) -> None:
+    """Digits are a single pixel in the last stage: the last batch of 1,281 images in batches of 64."""
+    outcome = program("sparseift.train", quick("dataset.batch_size=64", "dataset.val_size=157"), tmp_path)
+    assert outcome.code == 2 and "Traceback" not in outcome.err, outcome
+    assert "choose another dataset.batch_size or dataset.val_size" in outcome.err
+
+
+def test_the_working_folder_stays(program, tmp_path) -> None:
+    program("sparseift.train", quick("hydra.run.dir=.", "sparsity=1.5"), tmp_path).mistake()
+    assert tmp_path.is_dir() and list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_validation_has_nothing_to_say(program, tmp_path) -> None:
+    outcome = program("sparseift.train", quick("model._target_=tiny_nets.dropout", "dataset.val_size=0"), tmp_path)
+    assert (outcome.code, outcome.err) == (0, "")
