@@ -89,13 +89,12 @@ _PARTS = count()
 
 
 def looks(rows: list[Row]) -> dict[Row, Look]:
-    """A colour a member, a marker and a line a row of it."""
+    """A colour a member, a marker and a line a row."""
     others = sorted({row.member for row in rows} - COLOURS.keys())
     colours = COLOURS | {member: SPARE_COLOURS[index % len(SPARE_COLOURS)] for index, member in enumerate(others)}
     found = {}
     for number, row in enumerate(rows):
-        place = [other for other in rows if other.member == row.member].index(row)
-        line, marker = LINES[place % len(LINES)], MARKERS[place % len(MARKERS)]
+        line, marker = LINES[number % len(LINES)], MARKERS[number % len(MARKERS)]
         found[row] = Look(label(row), colours[row.member], marker, line, number)
     return found
 
