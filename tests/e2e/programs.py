@@ -81,6 +81,9 @@ class Zygote:
 
     def __init__(self, logs: Path):
         self.logs = logs
+        self._start()
+
+    def _start(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "zygote.py")],
             stdin=subprocess.PIPE,
@@ -94,7 +97,12 @@ class Zygote:
         out, err = self.logs / "stdout", self.logs / "stderr"
         job = {"module": module, "arguments": list(arguments), "cwd": str(cwd), "env": env}
         print(json.dumps(job | {"stdout": str(out), "stderr": str(err)}), file=self.process.stdin, flush=True)
-        code = int(self.process.stdout.readline())
+        try:
+            code = int(self.process.stdout.readline())
+        except BaseException:  # a time-out: the answer that still comes must not be taken for that of the next job
+            self.process.kill()
+            self._start()
+            raise
         return Outcome(code, out.read_text(), err.read_text())
 
     def close(self) -> None:
