@@ -48,7 +48,7 @@ def small_images(scale: Scale) -> Iterable[Figure]:
     return [*slow, fast, replace(fast, name="the same").over(best, at_least=10)]
 
 
-@row("JPEGs of 500 by 375 pixels as a random crop of 224, ready for the network, with 2 workers")
+@row("JPEGs of 500 by 375 pixels as a random crop of 224, ready for the network")
 def jpegs(scale: Scale) -> Iterable[Figure]:
     count, size, workers = scale(256, 8), scale(224, 32), workers_of(scale)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,12 +57,13 @@ def jpegs(scale: Scale) -> Iterable[Figure]:
         sizes = {"num_classes": 2, "image_size": size, "batch_size": 32}
         data = ImageNet(root=folder, skip_damaged=False, **COMMON, **sizes, num_workers=workers)
         usual = v2.Compose([v2.RandomResizedCrop(size), v2.RandomHorizontalFlip(), v2.PILToTensor(), *to_floats()])
+        pillow = usual_loader(ImageFolder(root / "train", usual), workers, 32)
         phases = [
-            Phase("Pillow", partial(exhaust, usual_loader(ImageFolder(root / "train", usual), workers, 32))),
-            Phase("tensors", partial(exhaust, data.train_dataloader(), data)),
+            Phase(f"Pillow, {workers or 'no'} workers", partial(exhaust, pillow)),
+            Phase(f"tensors, {workers or 'no'} workers", partial(exhaust, data.train_dataloader(), data)),
         ]
-        pillow, tensors = (images_a_second(figure, count) for figure in scale.timed(phases, scale(5, 1), 1))
-    return [pillow, tensors.over(pillow)]
+        slow, fast = (images_a_second(figure, count) for figure in scale.timed(phases, scale(5, 1), 1))
+    return [slow, fast.over(slow)]
 
 
 class OneByOne(Dataset):

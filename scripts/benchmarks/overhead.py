@@ -42,7 +42,7 @@ def sizes(scale: Scale) -> Iterable[Figure]:
         wide = train.net.conv1.out_channels
         step, *masks = phases_of(train)
         timed = scale.timed([step], rounds=1, warmup=0) + scale.timed(masks, rounds=scale(5, 2), warmup=1)
-        for figure in judged(timed):
+        for figure in list(judged(timed)):  # named anew when all know their base
             figure.name, figure.base = (
                 name and f"{wide} wide, batch {batch}: {name}" for name in (figure.name, figure.base)
             )
