@@ -25,9 +25,9 @@ def markdown(rows: list[Row]) -> Iterator[str]:
     if checked:
         yield ""
         yield (
-            "The check runs a network with real values, on images as small as it takes: finite outputs, one training "
-            "step with an update of RigL that keeps to the masks, a state dict that another such network takes. It "
-            "leaves out networks that are too large for it; `dropin.csv` has the result of every row."
+            "The check runs a network with real values, where it takes them on smaller images: finite outputs, one "
+            "training step with an update of RigL that keeps to the masks, a state dict with which the network from "
+            "before the step computes the same. Small networks come first; `dropin.csv` has the result of every row."
         )
     yield ""
     yield from table(["member", "networks", "met", "refused", *(["check passed", "not checked"] if checked else [])])
