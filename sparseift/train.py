@@ -139,6 +139,7 @@ def _write_results(
 
     summary = plan_summary(parts.plan)
     summary["flops"]["train_total"] = parts.accounting.train_flops
+    summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # of the total
     results = {
         **identity_of(config),
         "test": test,

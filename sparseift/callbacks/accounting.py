@@ -25,7 +25,7 @@ class Accounting(pl.Callback):
         self.plan = plan
         self.sparsifier = sparsifier
         self.masks = masks
-        self.spent: dict[str, Any] = {"samples": 0, "flops": 0, "seconds": 0.0}
+        self.spent: dict[str, Any] = {"samples": 0, "flops": 0, "dense_gradients": 0, "seconds": 0.0}
         self._since = 0.0
         self._logged_at = 0
         self._counts: dict[str, int] = {}
@@ -34,6 +34,11 @@ class Accounting(pl.Callback):
     @property
     def train_flops(self) -> int:
         return self.spent["flops"]
+
+    @property
+    def dense_gradient_flops(self) -> int:
+        """The part of them that the gradients of masked weights took."""
+        return self.spent["dense_gradients"]
 
     @property
     def seconds(self) -> float:
@@ -55,9 +60,9 @@ class Accounting(pl.Callback):
             self._counts = dict(self.masks.active)
             self._now = self.masks.counted(self.plan)
         self.spent["samples"] += samples
-        self.spent["flops"] += training_flops(
-            self._now.forward, self._now.forward_stored, samples, samples if grows else 0
-        )
+        costs, grown_by = (self._now.forward, self._now.forward_stored), samples if grows else 0
+        self.spent["flops"] += training_flops(*costs, samples, grown_by)
+        self.spent["dense_gradients"] += training_flops(*costs, 0, grown_by)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
@@ -79,7 +84,7 @@ class Accounting(pl.Callback):
         return dict(self.spent)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.spent = dict(state)
+        self.spent |= state
 
     def _log(self, trainer: pl.Trainer) -> None:
         """Once a step, and before the losses and accuracies of that step."""

@@ -40,7 +40,8 @@ def accounting(sparsifier: Sparsifier) -> Accounting:
 def test_dense_gradients_cost_more(fit, sparsifier: Sparsifier, dense: int) -> None:
     counter = accounting(sparsifier)
     fit(counter)
-    assert counter.train_flops == 3 * FORWARD * 24 + (STORED - FORWARD) * dense
+    assert counter.dense_gradient_flops == (STORED - FORWARD) * dense
+    assert counter.train_flops == 3 * FORWARD * 24 + counter.dense_gradient_flops
     assert 0 < counter.seconds < 60
 
 
@@ -51,4 +52,5 @@ def test_expenses_go_on_after_a_resume(fit) -> None:
     second.load_state_dict({**first.state_dict(), "seconds": 1000.0})
     fit(second)
     assert second.train_flops == 2 * first.train_flops
+    assert second.dense_gradient_flops == 2 * first.dense_gradient_flops > 0
     assert 1000 < second.seconds < 1060

@@ -67,7 +67,8 @@ def test_results_as_the_schema_says(folder) -> None:
     for part in (run["test"], run["val"]):
         assert set(part) == {"acc1", "acc5", "loss"}
         assert 0 <= part["acc1"] <= part["acc5"] <= 1 and part["loss"] > 0
-    assert list(run["flops"]) == ["budget", "forward", "forward_stored", "ratio", "train_total"]
+    training = ["train_total", "train_dense_gradients"]
+    assert list(run["flops"]) == ["budget", "forward", "forward_stored", "ratio", *training]
     assert list(run["params"]) == ["stored", "active"]
     assert (run["epochs"], run["steps"]) == (2, STEPS)
     assert 0 < run["seconds"] < 300
@@ -121,6 +122,8 @@ def test_training_flops(folder) -> None:
     costs = [2 * sparse + dense if step in UPDATES else 3 * sparse for step in range(1, STEPS + 1)]
     spent = list(accumulate(images * cost for images, cost in zip(2 * BATCHES, costs, strict=True)))
     assert flops["train_total"] == spent[-1]
+    grown = sum(images for step, images in enumerate(2 * BATCHES, start=1) if step in UPDATES)
+    assert flops["train_dense_gradients"] == (dense - sparse) * grown > 0
     logged = {int(row["step"]): float(row["train/flops"]) for row in metrics(folder) if "train/flops" in row}
     assert logged == {9: spent[9], 19: spent[19]}
 
