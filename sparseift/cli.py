@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -110,6 +110,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
         overrides = [plain_choice(argument) for argument in arguments if _is_override(argument)]
         options = [argument for argument in arguments if not _is_override(argument)]
         _check(options)
+        _check_ranges(overrides)
         launchers.check(overrides, sweep)
         for number in (*LEAVE, *([signal.SIGINT] if launchers.named(overrides) == "parallel" else [])):
             if signal.getsignal(number) != signal.SIG_IGN:
@@ -131,6 +132,14 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
     if failed:
         print(f"sparseift: {len(failed)} of the jobs failed:", *failed, sep="\n  ", file=sys.stderr)
         sys.exit(1)
+
+
+def _check_ranges(overrides: Iterable[str]) -> None:
+    """Raises UserError for a range that counts no value: Hydra would launch no job, and that would be a success."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        value = override.value()
+        if isinstance(value, RangeSweep) and not list(value.range()):
+            raise UserError(f"{override.input_line} has no values: a range counts up, or down if its step is negative")
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

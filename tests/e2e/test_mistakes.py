@@ -26,6 +26,7 @@ MISTAKES = {
     "sparsity=0.5,0.9": "--multirun",
     "sparsity.level=abc": "sparsity.level is 'abc'",
     "member=dense sparsifier=rigl sparsity=1.5": "sparsity 1.5 is outside (0, 1)",
+    "-m seed=range(3,1)": "seed=range(3,1) has no values",
     "sparsty=0.5": "did you mean sparsity",
     "recipe.epoch=3": "did you mean recipe.epochs",
     "sparsifier.update_intervall=4": "did you mean sparsifier.update_interval",
