@@ -23,6 +23,7 @@ from .masks import Masks
 from .meta import first_line
 from .packing import mask_state, read_checkpoint
 from .report.runs import flat
+from .shapes import Shapes
 from .sparsifiers import Sparsifier
 from .sparsity import Plan
 from .transformation import sparsify
@@ -133,7 +134,7 @@ def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
 
 def _dense_on_meta(config: DictConfig) -> nn.Module:
     try:
-        with torch.device("meta"):
+        with Shapes(), torch.device("meta"):
             return instantiate(config.model)
     except (InstantiationException, NotImplementedError, RuntimeError):
         return make(config.model)  # some networks compute with values while they are built

@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_map_only
 
 from .errors import UserError
 from .meta import first_line, inputs_of, meta_copy, on_meta, require_plain, tensor_leaves, tensors_in
+from .shapes import Shapes
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -358,7 +359,7 @@ def trace(net: nn.Module, example: Tensor | tuple | dict, training: bool = False
     for tensor in tensors:
         recorder.new_value(tensor)
     try:
-        with torch.no_grad(), recorder:
+        with torch.no_grad(), Shapes(), recorder:
             output = runner(*args, **kwargs)
     except Exception as error:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors)

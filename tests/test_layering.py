@@ -19,6 +19,7 @@ CORE = {
     "members",
     "meta",
     "selection",
+    "shapes",
     "sparsifiers",
     "sparsity",
     "spectral",

@@ -28,6 +28,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ..errors import UserError
 from ..meta import first_line, meta_copy, tensor_leaves
+from ..shapes import Shapes
 from ..trace import LAYER_FUNCTIONS, LAYERS, NORMS, Trace, Watching, layers_by_weight
 from .adopt import own_tensors
 from .initial import Initializer, stretched
@@ -60,7 +61,7 @@ class Following(Watching):
         runner = meta_copy(record.net).train(record.training)
         args, kwargs = record.example
         reference = Reference(runner)
-        with torch.no_grad():
+        with torch.no_grad(), Shapes():
             runner(*args, **kwargs)  # what the code computes once and keeps is then there in every run that follows
             with reference:
                 runner(*args, **kwargs)
@@ -84,7 +85,7 @@ class Following(Watching):
         for _ in range(MOST_RUNS):
             try:
                 self._start()
-                with torch.no_grad(), self:
+                with torch.no_grad(), Shapes(), self:
                     self.net(*self.args, **self.kwargs)
                 break
             except _Again:
