@@ -66,5 +66,5 @@ def test_masks_that_do_not_move(check, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_weights_outside_their_mask(check, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparseift.sparsifiers.base.silence", lambda *_: None)
+    monkeypatch.setattr("sparseift.sparsifiers.base.clear", lambda *_: None)
     assert check(Small()) == "layers.3 has left its mask"
