@@ -9,6 +9,7 @@ import gc
 import importlib.util
 import json
 import os
+import signal
 import sys
 import traceback
 
@@ -50,6 +51,7 @@ def become(job: dict) -> int:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has background jobs ignore Ctrl-C
     for name in PRELOADED:
         importlib.import_module(name)
     gc.freeze()
