@@ -15,6 +15,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from . import shares
@@ -58,7 +59,8 @@ def check(overrides: Sequence[str], sweep: bool) -> None:
 
 def in_parallel() -> bool:
     """Whether this process runs a job of a sweep beside others on the same machine."""
-    return HydraConfig.get().runtime.choices.get("hydra/launcher") == "parallel"
+    hydra = HydraConfig.get()
+    return hydra.mode is RunMode.MULTIRUN and _side_by_side(hydra.launcher)
 
 
 def devices_per_node(devices: int | str | Sequence[int]) -> int:
@@ -73,14 +75,14 @@ def gpus_per_node(accelerator: str, devices: int | str | Sequence[int]) -> int |
 
 
 class SweepFolder(Callback):
-    """Notes the folder of the sweep that this process launches, and by what."""
+    """Notes the folder of the sweep that this process launches, and whether its jobs run beside each other here."""
 
     path: Path | None = None
-    launcher: str | None = None
+    side_by_side = False
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         type(self).path = Path(config.hydra.sweep.dir)
-        type(self).launcher = config.hydra.runtime.choices["hydra/launcher"]
+        type(self).side_by_side = _side_by_side(config.hydra.launcher)
 
 
 def refusal(error: Exception) -> UserError | None:
@@ -110,7 +112,7 @@ def queued(since: float) -> list[str]:
 def end_parallel_jobs(number: int) -> None:
     """Pass a signal on to the jobs of this sweep that run beside each other, and wait until they have saved: joblib
     kills those that run when the first one has ended."""
-    if SweepFolder.launcher != "parallel":
+    if not SweepFolder.side_by_side:
         return
     for worker in multiprocessing.active_children():
         with suppress(ProcessLookupError):
@@ -118,6 +120,11 @@ def end_parallel_jobs(number: int) -> None:
     for folder in SweepFolder.path.glob("*/"):
         with suppress(OSError):  # some file systems have no locks
             fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)  # which a run has alone, see RunFolder
+
+
+def _side_by_side(launcher: DictConfig) -> bool:
+    """Also where a launcher of a user's own has taken conf/hydra/launcher/parallel.yaml over under another name."""
+    return launcher._target_.startswith(NEEDED["parallel"])
 
 
 def _wait(job_id: str) -> None:

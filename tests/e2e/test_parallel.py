@@ -13,8 +13,13 @@ from .test_ddp import heed_ctrl_c, running
 
 
 def test_jobs_share_the_machine_and_one_fails(tmp_path) -> None:
+    """Also with a launcher of a user's own that takes parallel.yaml over."""
+    own = tmp_path / "own" / "hydra" / "launcher"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("defaults: [parallel]\n")
     overrides = quick(
-        *("trainer=auto", "model._target_=tiny_nets.tells", "sparsity=0.5,1.5,0.75", "hydra/launcher=parallel"),
+        *("trainer=auto", "model._target_=tiny_nets.tells", "sparsity=0.5,1.5,0.75"),
+        *(f"hydra.searchpath=[file://{tmp_path}/own]", "hydra/launcher=mine"),
         *(f"+mark={tmp_path.name}", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${hydra:job.num}"),
     )
     env = environment(CUDA_VISIBLE_DEVICES="5,7")  # which are not there, so the jobs use the CPU
