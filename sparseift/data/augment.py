@@ -7,7 +7,6 @@ depend neither on the batch nor on the device, the ranks or a resume.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sparseift.data.sampler import stable_seed
@@ -75,16 +74,26 @@ class Augment:
         if self.flip:
             images = flip(images, mirrored)
         if self.padding:
-            images = crop(F.pad(images, (self.padding,) * 4), top, left, size)
+            images = crop(pad(images, self.padding), top, left, size)
         images = self.normalize(images)
         return cut_out(images, *centre, self.cutout) if self.cutout else images
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
-    """The images for which `mirrored` is 1 from right to left, the others, for which it is 0, as they are."""
-    count = len(images)
-    both = torch.cat([images, images.flip(-1)])
-    return both.index_select(0, torch.arange(count, device=images.device) + count * mirrored)
+    """The uint8 images for which `mirrored` is 1 from right to left, the others, for which it is 0, as they are.
+
+    By their bits, which is several times as fast as a condition that is the same for all pixels of an image.
+    """
+    all_or_none = -mirrored.to(torch.uint8).view(-1, 1, 1, 1)
+    return images.flip(-1).bitwise_xor_(images).bitwise_and_(all_or_none).bitwise_xor_(images)
+
+
+def pad(images: Tensor, width: int) -> Tensor:
+    """Images (B, C, S, S) with zeros on each side, in half the time of torch's own."""
+    count, channels, height, length = images.shape
+    padded = images.new_zeros(count, channels, height + 2 * width, length + 2 * width)
+    padded[:, :, width:-width, width:-width] = images
+    return padded
 
 
 def crop(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
