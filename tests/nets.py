@@ -1,7 +1,14 @@
 """What networks of the tests are made of."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+LOCAL = ["sparse_parallel", "sparse_factorized", "sparse_doped"]
+MEMBERS = ["sparse_wide", *LOCAL]
+
+X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+"""Images that the networks take."""
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, **options) -> nn.Conv2d:
@@ -19,6 +26,18 @@ class Net(nn.Module):
 
     def forward(self, *args, **kwargs):
         return self.run(self, *args, **kwargs)
+
+
+def plain() -> Net:
+    """Activations are functions."""
+    return Net(
+        lambda m, x: m.head(F.relu(m.b(F.relu(m.a(F.relu(m.stem(x)))))).mean((2, 3))),
+        stem=conv(3, 8), a=conv(8, 8), b=conv(8, 8), head=nn.Linear(8, 5),
+    )  # fmt: skip
+
+
+def between(*middle: nn.Module) -> nn.Sequential:
+    return nn.Sequential(conv(3, 8), *middle, nn.ReLU(), conv(8, 8), conv(8, 2))
 
 
 class NormAct(nn.BatchNorm2d):
