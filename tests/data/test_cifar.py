@@ -122,14 +122,16 @@ def test_missing_files_are_explained(kind, make, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("failure", [URLError("no\nname"), RuntimeError("File not found or corrupted."), EOFError()])
 def test_a_failed_download_is_explained(make, tmp_path: Path, monkeypatch, failure: Exception) -> None:
-    def fail(*args, **kwargs):
+    def fail(url, root, **kwargs):
+        Path(root).mkdir(parents=True)
         raise failure
 
     monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", fail)
     with pytest.raises(UserError) as refusal:
-        make(Cifar100, download=True).prepare_data()
+        make(Cifar100, root=f"{tmp_path}/new/folder", download=True).prepare_data()
+    assert not list(tmp_path.iterdir())
     message = str(refusal.value)
-    assert message.startswith(f"CIFAR100 is not in {tmp_path} and cannot be downloaded (")
+    assert message.startswith(f"CIFAR100 is not in {tmp_path}/new/folder and cannot be downloaded (")
     assert message.endswith("unpack cifar-100-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html there")
     assert "\n" not in message
 
