@@ -36,6 +36,8 @@ def export(run: Path, best: bool, out: Path | None) -> None:
     out = out or (run if run.is_dir() else run.parent) / "weights.pt"
     if out.suffix not in (".pt", ".safetensors"):
         raise UserError(f"--out {out}: the end of the name says the format, .pt or .safetensors")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}")
     with waiting(out.name):
         saved = read_checkpoint(checkpoint)
         # Each tensor with memory of its own, also where weights are shared: safetensors wants it so.
