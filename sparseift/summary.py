@@ -37,7 +37,8 @@ ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def print_summary(runs: list[dict[str, Any]]) -> None:
     """One table of runs, a column each."""
-    titles = dict.fromkeys(f"{run['model']} on {run['dataset']}, {run['epochs']} epochs" for run in runs)
+    epochs = (f"{run['epochs']} epoch{'' if run['epochs'] == 1 else 's'}" for run in runs)
+    titles = dict.fromkeys(f"{run['model']} on {run['dataset']}, {of}" for run, of in zip(runs, epochs, strict=True))
     table = Table(title=" / ".join(titles))
     table.add_column()
     for run in runs:
