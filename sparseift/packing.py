@@ -1,7 +1,12 @@
-"""Checkpoints that hold of masked tensors only what is inside the masks, and give them back to the bit."""
+"""Checkpoints that hold of masked tensors only what is inside the masks, and give them back to the bit.
+
+Masks, whose bits are as random as their density lets them be, are written in the fewest bits that a code for their
+bytes can do with.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Callable
 from copy import copy
@@ -19,6 +24,9 @@ NET = "net."
 MASKED_BY, VALUES, SHAPE, NEGATIVE_ZEROS = "masked_by", "values", "shape", "negative_zeros"
 """Keys of a packed tensor: the layer whose mask it is zero outside of, what it is inside, its shape, and, if there are
 any, the bits that mark the zeros outside that are negative."""
+
+CODED = "coded"
+"""Key of the bytes of a mask as zlib has coded them."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -42,12 +50,15 @@ def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
     whatever optimizers keep of them. What the tensors hold decides, so nothing else is ever lost. Of packed masks that
     are equal, as those of a history are that have not moved, one is written."""
     candidates = _masks_by_shape(checkpoint)
-    written: dict[tuple[torch.Size, bytes], Tensor] = {}
+    written: dict[bytes, Any] = {}
 
-    def share_if_equal(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor) or leaf.dtype != torch.uint8:
+    def code_once(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or leaf.dtype != torch.uint8 or leaf.dim() != 1:
             return leaf
-        return written.setdefault((leaf.shape, leaf.cpu().numpy().tobytes()), leaf)
+        content = leaf.cpu().numpy().tobytes()
+        if content not in written:
+            written[content] = _code(leaf, content)
+        return written[content]
 
     def pack_if_masked(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
@@ -59,13 +70,12 @@ def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
                 return found
         return leaf
 
-    return {
-        key: _mapped(part, share_if_equal if key == "callbacks" else pack_if_masked) for key, part in checkpoint.items()
-    }
+    return {key: _mapped(part, code_once if key == "callbacks" else pack_if_masked) for key, part in checkpoint.items()}
 
 
 def unpacked(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """What `packed` was given."""
+    checkpoint = {key: _mapped(part, _decode) if key == "callbacks" else part for key, part in checkpoint.items()}
     masks = mask_state(checkpoint).get("masks", {})
 
     def unpack_if_packed(leaf: Any) -> Any:
@@ -83,6 +93,19 @@ def _masks_by_shape(checkpoint: dict[str, Any]) -> dict[torch.Size, deque[tuple[
         if state["active"][name] < weight.numel():
             found.setdefault(weight.shape, deque()).append((name, unpack(bits.to(weight.device), weight.shape)))
     return found
+
+
+def _code(bits: Tensor, content: bytes) -> Any:
+    """A code for each byte, by how often it occurs: nothing repeats in masks that would be worth looking for."""
+    coder = zlib.compressobj(level=1, strategy=zlib.Z_HUFFMAN_ONLY)
+    coded = bytearray(coder.compress(content) + coder.flush())
+    return {CODED: torch.frombuffer(coded, dtype=torch.uint8)} if len(coded) < len(content) else bits
+
+
+def _decode(leaf: Any) -> Any:
+    if not _is_packed(leaf):
+        return leaf
+    return torch.frombuffer(bytearray(zlib.decompress(leaf[CODED].cpu().numpy())), dtype=torch.uint8)
 
 
 def _pack(tensor: Tensor, name: str, mask: Tensor) -> dict[str, Any] | None:
@@ -107,7 +130,7 @@ def _unpack(content: dict[str, Any], bits: Tensor) -> Tensor:
 
 
 def _is_packed(content: Any) -> bool:
-    return isinstance(content, dict) and MASKED_BY in content
+    return isinstance(content, dict) and (MASKED_BY in content or CODED in content)
 
 
 def _mapped(content: Any, change: Callable[[Any], Any]) -> Any:

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,9 @@ def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
 
 
 def dense(content: Any, masks: dict[str, Tensor]) -> Any:
-    """Without packed tensors: values at the places of the ones of a mask, zeros at the others."""
+    """Without packed tensors: values at the places of the ones of a mask, zeros at the others; bits that are coded."""
+    if isinstance(content, dict) and "coded" in content:
+        return decoded(content)
     if isinstance(content, dict) and "masked_by" in content:
         mask = unpacked(masks[content["masked_by"]], content["shape"]).numpy()
         array = np.zeros(mask.shape, dtype=content["values"].numpy().dtype)
@@ -170,7 +173,12 @@ def network_state(folder: Path) -> dict[str, Tensor]:
 
 def masks_of(saved: dict[str, Any]) -> dict[str, Tensor]:
     """Packed bits by layer name, wherever the callback's state is."""
-    return next((state["masks"] for state in saved["callbacks"].values() if "masks" in state), {})
+    masks = next((state["masks"] for state in saved["callbacks"].values() if "masks" in state), {})
+    return {name: decoded(bits) if isinstance(bits, dict) else bits for name, bits in masks.items()}
+
+
+def decoded(bits: dict[str, Tensor]) -> Tensor:
+    return torch.from_numpy(np.frombuffer(zlib.decompress(bits["coded"].numpy().tobytes()), dtype=np.uint8).copy())
 
 
 def saved_masks(folder: Path, name: str = "last") -> dict[str, Tensor]:
