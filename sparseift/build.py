@@ -199,6 +199,7 @@ def build_run(
         Accounting,
         AtomicCheckpointIO,
         Checkpoint,
+        Divergence,
         Hyperparameters,
         MetricsCsv,
         Preemption,
@@ -220,7 +221,8 @@ def build_run(
         net, plan = build_network(config, on_meta=False)
         masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
     accounting = Accounting(plan, sparsifier, masks)
-    callbacks = [accounting, RngState(), progress(masks or plan), Hyperparameters(hyperparameters(config, settings))]
+    shown = [progress(masks or plan), Hyperparameters(hyperparameters(config, settings))]
+    callbacks = [Divergence(), accounting, RngState(), *shown]
     if masks:
         callbacks.insert(0, MaskCallback(masks, plan, sparsifier, config.seed))
     callbacks += [make(callback) for callback in config.callbacks.values()]

@@ -3,6 +3,7 @@
 from .accounting import Accounting
 from .channels_last import ChannelsLast
 from .checkpoint import AtomicCheckpointIO, Checkpoint, find_checkpoint, has_checkpoint, settings_in
+from .divergence import Divergence
 from .ema import EMA
 from .histograms import Histograms
 from .loggers import Hyperparameters, TensorBoard, mlflow, wandb
@@ -21,6 +22,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "ChannelsLast",
     "Checkpoint",
+    "Divergence",
     "Histograms",
     "Hyperparameters",
     "MaskPictures",

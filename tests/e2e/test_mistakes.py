@@ -2,7 +2,7 @@
 
 import pytest
 
-from .programs import quick
+from .programs import files, quick
 
 MISTAKES = {
     "model=resnet19": "Could not find 'model/resnet19'",
@@ -93,6 +93,15 @@ def test_a_batch_of_one_image(program, tmp_path) -> None:
     outcome = program("sparseift.train", quick("dataset.batch_size=64", "dataset.val_size=157"), tmp_path)
     assert outcome.code == 2 and "Traceback" not in outcome.err, outcome
     assert "choose another dataset.batch_size or dataset.val_size" in outcome.err
+
+
+def test_a_learning_rate_that_makes_training_diverge(program, tmp_path) -> None:
+    net = ("model._target_=tiny_nets.normless", "recipe.epochs=2", "hydra.run.dir=run")
+    outcome = program("sparseift.train", quick(*net, "recipe.optimizer.lr=1e20"), tmp_path)
+    assert outcome.code == 2 and "Traceback" not in outcome.err, outcome
+    assert "there are weights that are NaN after epoch 1; try a lower recipe.optimizer.lr" in outcome.err
+    assert (tmp_path / "run/error.txt").read_text().startswith("training has diverged")
+    assert not {"run/results.json", "run/checkpoints/last.ckpt"} & files(tmp_path)
 
 
 def test_the_working_folder_stays(program, tmp_path) -> None:
