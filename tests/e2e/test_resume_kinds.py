@@ -7,6 +7,7 @@ from sparseift.cli import config_folder
 INTERVAL = {"sparsifier.update_interval=4"}
 OPTIONS = {
     "dense_warmup": {"sparsifier.then.update_interval=4", "sparsifier.until=0.4"},
+    "force": {"sparsifier.iterations=6"},
     "gmp": INTERVAL,
     "granet": INTERVAL,
     "rigl": INTERVAL,
