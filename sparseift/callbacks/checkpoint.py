@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from .. import slurm
 from ..errors import UserError
 from ..files import replacing
 from ..meta import first_line
@@ -52,6 +53,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class Checkpoint(pl.Callback):
     """Saves last.ckpt every n optimizer steps and at the end of every epoch, and best.ckpt when the validation
     accuracy is higher than ever (without a validation set there is none; nor while the masks are denser than planned).
+    In a task of SLURM also before the last step of an epoch, so that one that is killed in validation loses that alone.
 
     settings: kept in every checkpoint, for a run that goes on from it to compare with its own.
     """
@@ -73,7 +75,10 @@ class Checkpoint(pl.Callback):
         # Never between the micro-batches of a step: gradients are not in a checkpoint. The end of an epoch saves by
         # itself, after validation: in between, Lightning's counters are half moved on.
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
-        if stepped and self.every_n_steps and self._step % self.every_n_steps == 0 and not trainer.is_last_batch:
+        due = self.every_n_steps and self._step % self.every_n_steps == 0
+        # SLURM kills a job that it takes the node from and that does not leave soon: a validation may last too long.
+        due = due or (slurm.in_task() and _validates_after_next_step(trainer, batch_idx))
+        if stepped and due and not trainer.is_last_batch:
             self.save_last(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -111,6 +116,11 @@ class Checkpoint(pl.Callback):
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.folder / name)
+
+
+def _validates_after_next_step(trainer: pl.Trainer, batch_idx: int) -> bool:
+    last = batch_idx + 1 + trainer.accumulate_grad_batches >= trainer.num_training_batches
+    return last and trainer.enable_validation
 
 
 def _as_sparse_as_planned(trainer: pl.Trainer) -> bool:

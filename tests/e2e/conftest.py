@@ -54,9 +54,9 @@ def trained(program, shared) -> Callable[..., Path]:
 def killed(program, tmp_path) -> Callable[..., None]:
     """Starts a run in the test's folder, which dies in `hook` after `step` optimizer steps."""
 
-    def kill(hook: str, step: int, *overrides: str) -> None:
+    def kill(hook: str, step: int, *overrides: str, **env: str) -> None:
         arguments = [hook, str(step), *quick(*overrides, "resume=auto", "hydra.run.dir=run")]
-        assert program("killed_run", arguments, tmp_path).code == -signal.SIGKILL
+        assert program("killed_run", arguments, tmp_path, **env).code == -signal.SIGKILL
         assert not (tmp_path / "run/results.json").exists()
 
     return kill

@@ -2,6 +2,8 @@
 
 import pytest
 
+from .programs import checkpoint
+
 # 30 steps in 3 epochs; masks move in steps 4, 8, ..., 20; checkpoints after steps 3, 6, 9, 10, 12, ...
 COMMON = ("recipe.epochs=3", "checkpoint.every_n_steps=3", "sparsifier.update_interval=4")
 DROPOUT = ("model._target_=tiny_nets.dropout", *COMMON)
@@ -56,3 +58,18 @@ def test_no_checkpoint_in_the_middle_of_accumulated_batches(trained, killed, fin
     if step:  # dies in the step after the one that it resumed from
         killed("on_before_optimizer_step", step, *overrides)
     finish(trained(*overrides), *overrides)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_a_task_of_slurm_that_is_killed_in_validation_loses_one_step(
+    trained, killed, finish, tmp_path, micro_batches: int
+) -> None:
+    """It is given no more time than SLURM has patience (KillWait)."""
+    number = {f"SLURM_{name}": "0" for name in ("STEP_ID", "PROCID", "LOCALID", "NODEID")}
+    task = {**number, "SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train"}
+    net = ("model._target_=tiny_nets.dropout", "recipe.epochs=2", "sparsifier.update_interval=4")
+    overrides = (*net, f"trainer.accumulate_grad_batches={micro_batches}")
+    end = 10 // micro_batches
+    killed("on_validation_batch_start", end, *overrides, **task)
+    assert checkpoint(tmp_path / "run")["global_step"] == end - 1
+    assert finish(trained(*overrides), *overrides) == [1, 2]
