@@ -122,7 +122,7 @@ def markdown(section: Section) -> str:
 
 
 def latex(section: Section) -> str:
-    """A table environment for the package booktabs."""
+    """A table environment for the packages booktabs and graphicx, no wider than the text."""
     shown = columns(section)
     notes = " ".join(f"{column.title}: {NOTES[column.title]}" for column in shown if column.title in NOTES)
     lines = [
@@ -130,6 +130,7 @@ def latex(section: Section) -> str:
         r"  \centering",
         r"  \small",
         rf"  \caption{{{_latex(section.title)}. {_latex(notes)}}}",
+        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{",
         rf"  \begin{{tabular}}{{{''.join('r' if column.number else 'l' for column in shown)}}}",
         r"    \toprule",
         "    " + " & ".join(_latex(column.title) for column in shown) + r" \\",
@@ -138,7 +139,7 @@ def latex(section: Section) -> str:
     for row in section.rows:
         texts = ((_latex(column.text(row)), column.strong(row)) for column in shown)
         lines.append("    " + " & ".join(rf"\textbf{{{text}}}" if strong else text for text, strong in texts) + r" \\")
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]) + "\n"
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}"]) + "\n"
 
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
