@@ -29,5 +29,6 @@ def _overrides_in(file: Path) -> list[str]:
 
 
 def _said(overrides: Sequence[str]) -> list[str]:
-    """What decides which jobs there are."""
-    return sorted(override for override in overrides if not override.startswith(("sweep.", "hydra.", "resume=")))
+    """What decides which jobs there are: not what launches them."""
+    others = ("sweep.", "hydra.", "hydra/", "resume=")
+    return sorted(override for override in overrides if not override.startswith(others))

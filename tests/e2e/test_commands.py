@@ -132,7 +132,7 @@ def test_a_sweep_ends_with_the_first_failure_if_asked(program, tmp_path) -> None
 
 def test_a_sweep_that_is_said_again_does_what_is_missing(program, tmp_path) -> None:
     """One job is finished, one was stopped after an epoch, one has failed."""
-    said = ["-m", *quick(TINY, "recipe.epochs=2", "seed=0,1,2")]
+    said = ["-m", *quick(TINY, "recipe.epochs=2", "seed=0,1,2", "hydra/launcher=basic")]
     assert program("sparseift.train", said, tmp_path).code == 0
     assert program("sparseift.train", [*said, "sparsifier=set"], tmp_path).code == 0  # newer, and another one
     [first, _] = sorted((tmp_path / "multirun").iterdir())
