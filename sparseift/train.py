@@ -22,6 +22,7 @@ from .errors import LEAVE, Stopped, UserError
 from .folder import RunFolder, in_sweep
 from .launchers import in_parallel
 from .meta import first_line
+from .report.runs import config_folders
 from .resume import already_finished, checkpoint_of, identity_of, settings_of, source_of
 from .shares import share_of
 
@@ -39,12 +40,11 @@ def train(config: DictConfig) -> None:
         if already_finished(config, folder.path):
             print(f"already finished: {folder.path / 'results.json'}")
         elif in_parallel():
-            overrides, output = HydraConfig.get().overrides.task, folder.path / "output.log"
             with share_of(config) as environment:
-                run_alone(overrides, folder.path, environment, output)
+                run_alone(_arguments(), folder.path, environment, folder.path / "output.log")
             print(f"finished: {folder.path}")
         elif _starts_processes_in_a_sweep(config):
-            run_alone(HydraConfig.get().overrides.task, folder.path, environment={}, output=None)
+            run_alone(_arguments(), folder.path, environment={}, output=None)
         else:
             _train(config, folder)
 
@@ -53,6 +53,12 @@ def _starts_processes_in_a_sweep(config: DictConfig) -> bool:
     """SLURM starts the processes of a run by itself."""
     one = config.trainer.devices == 1 and config.trainer.num_nodes == 1
     return HydraConfig.get().mode is RunMode.MULTIRUN and not one and os.environ.get("SUBMITIT_EXECUTOR") != "slurm"
+
+
+def _arguments() -> list[str]:
+    """What makes a job of a sweep a run of its own."""
+    hydra = HydraConfig.get()
+    return [*config_folders(hydra), *hydra.overrides.task]
 
 
 def _train(config: DictConfig, folder: RunFolder) -> None:

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,12 +156,19 @@ def _hydra(folder: Path) -> tuple[dict[str, Any], tuple[str, ...] | None]:
 
 
 def _config_folders(folder: Path) -> Iterator[str]:
-    """Folders of configs that were given besides the package's own."""
     if (folder / ".hydra/hydra.yaml").exists():
-        hydra = flat(_yaml(folder / ".hydra/hydra.yaml"))
-        for source in hydra.get("hydra.runtime.config_sources") or []:
-            if source["provider"] == "command-line":
-                yield from ("--config-dir", source["path"])
+        try:
+            yield from config_folders(_yaml(folder / ".hydra/hydra.yaml")["hydra"])
+        except (KeyError, TypeError) as error:
+            raise NotARun(f"hydra.yaml is not that of a run: no {error}") from error
+
+
+def config_folders(hydra: Mapping[str, Any]) -> Iterator[str]:
+    """The arguments that gave folders of configs besides the package's own. hydra: Hydra's own config of a run."""
+    for source in hydra["runtime"]["config_sources"]:
+        if source["provider"] == "command-line":
+            yield from ("--config-dir", source["path"])
+    yield from (override for override in hydra["overrides"]["hydra"] if override.startswith("hydra.searchpath="))
 
 
 def _yaml(path: Path) -> Any:

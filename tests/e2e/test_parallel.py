@@ -13,18 +13,18 @@ from .test_ddp import heed_ctrl_c, running
 
 
 def test_jobs_share_the_machine_and_one_fails(tmp_path) -> None:
-    """Also with a launcher of a user's own that takes parallel.yaml over."""
-    own = tmp_path / "own" / "hydra" / "launcher"
-    own.mkdir(parents=True)
-    (own / "mine.yaml").write_text("defaults: [parallel]\n")
+    """Also with a launcher of a user's own that takes parallel.yaml over, and with a sparsifier from another folder."""
+    for group, content in ("own/hydra/launcher", "defaults: [parallel]\n"), ("more/sparsifier", "defaults: [set]\n"):
+        (tmp_path / group).mkdir(parents=True)
+        (tmp_path / group / "mine.yaml").write_text(content)
     overrides = quick(
         *("trainer=auto", "model._target_=tiny_nets.tells", "sparsity=0.5,1.5,0.75"),
-        *(f"hydra.searchpath=[file://{tmp_path}/own]", "hydra/launcher=mine"),
+        *(f"hydra.searchpath=[file://{tmp_path}/own]", "hydra/launcher=mine", "sparsifier=mine"),
         *(f"+mark={tmp_path.name}", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${hydra:job.num}"),
     )
     env = environment(CUDA_VISIBLE_DEVICES="5,7")  # which are not there, so the jobs use the CPU
     del env["OMP_NUM_THREADS"]
-    command = [sys.executable, "-m", "sparseift.train", "-m", *overrides]
+    command = [sys.executable, "-m", "sparseift.train", "-m", "--config-dir", "more", *overrides]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=250)
     outcome = Outcome(done.returncode, done.stdout, done.stderr)
 

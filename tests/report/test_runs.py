@@ -105,6 +105,10 @@ def damaged_config(folder: Path) -> None:
     (folder / ".hydra/config.yaml").write_text("model: {a: [1, 2\n")
 
 
+def foreign_hydra(folder: Path) -> None:
+    (folder / ".hydra/hydra.yaml").write_text("hydra: {job: {}}\n")
+
+
 def no_config(folder: Path) -> None:
     (folder / ".hydra/config.yaml").unlink()
     (folder / "results.json").unlink()
@@ -120,6 +124,7 @@ def no_config(folder: Path) -> None:
         (not_text, "can't be read"),
         (foreign_config, "a run of another program"),
         (damaged_config, "config.yaml is damaged"),
+        (foreign_hydra, "no 'runtime'"),
         (no_config, "neither results.json nor"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -156,11 +161,13 @@ def test_series_by_step_without_empty_cells(tmp_path: Path) -> None:
 def test_commands_are_for_a_shell(tmp_path: Path) -> None:
     overrides = ("recipe.scheduler.milestones=[2, 3]", "+note=it's", "hydra.job.chdir=false", "resume=auto")
     folder = write_run(tmp_path / "my runs", finished=False, overrides=overrides)
-    own = {"hydra": {"runtime": {"config_sources": [{"path": "/my conf", "provider": "command-line"}]}}}
-    (folder / ".hydra/hydra.yaml").write_text(yaml.safe_dump(own))
+    sources = [{"path": "/my conf", "provider": "command-line"}, {"path": "/other", "provider": "main"}]
+    searched = "hydra.searchpath=[file:///more]"
+    own = {"runtime": {"config_sources": sources}, "overrides": {"hydra": ["hydra.mode=MULTIRUN", searched]}}
+    (folder / ".hydra/hydra.yaml").write_text(yaml.safe_dump({"hydra": own}))
     run = read_run(folder)
     names = ["member=dense", "dataset=digits", "seed=0"]
-    start = ["python", "-m", "sparseift.train", "--config-dir", "/my conf", *names]
+    start = ["python", "-m", "sparseift.train", "--config-dir", "/my conf", searched, *names]
     assert shlex.split(run.command) == [*start, *overrides]
     assert shlex.split(run.command_to_go_on) == [*start, *overrides[:-1], f"hydra.run.dir={folder}", "resume=auto"]
 
