@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -48,21 +49,19 @@ def share_of(config: DictConfig) -> Iterator[dict[str, str]]:
     if not gpus or not isinstance(devices, int) or devices < 1:
         yield {}
         return
-    hydra = HydraConfig.get()
-    with slot_in(Path(hydra.sweep.dir) / "multirun.yaml", hydra.launcher.n_jobs) as slot:
+    with slot_in(Path(HydraConfig.get().sweep.dir) / "multirun.yaml") as slot:
         yield {"CUDA_VISIBLE_DEVICES": ",".join(gpus_of(slot, gpus, devices))}
 
 
 @contextmanager
-def slot_in(file: Path, slots: int) -> Iterator[int]:
-    """A number below `slots` that no other process has at the time: it locks that byte of the file until the context,
-    or the process, ends. Raises RuntimeError if there are more processes than slots."""
+def slot_in(file: Path) -> Iterator[int]:
+    """The least number that no other process has at the time: it locks that byte of the file until the context, or the
+    process, ends."""
     with file.open("r+b") as locked:
-        for slot in range(slots):
+        for slot in count():
             try:
                 fcntl.lockf(locked, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
             except BlockingIOError:
                 continue
             yield slot
             return
-    raise RuntimeError(f"more than {slots} jobs at once")
