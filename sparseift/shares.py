@@ -7,7 +7,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -23,11 +23,13 @@ def gpus_of(slot: int, gpus: Sequence[str], devices: int) -> list[str]:
 
 
 def visible_gpus(accelerator: str) -> list[str]:
-    """As CUDA_VISIBLE_DEVICES names them; none where the trainer uses none."""
+    """As CUDA_VISIBLE_DEVICES names them, up to the first name that is none, such as -1; none where the trainer uses
+    none."""
     if accelerator not in ("auto", "gpu", "cuda"):
         return []
     if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+        names = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+        return list(takewhile(lambda name: name and not name.startswith("-"), names))
     import torch
 
     return [str(index) for index in range(torch.cuda.device_count())]

@@ -36,10 +36,11 @@ def test_jobs_at_once_with_gpus(monkeypatch, visible, accelerator, devices, jobs
     assert jobs_at_once(accelerator, devices) == jobs
 
 
-def test_jobs_at_once_without_gpus(monkeypatch) -> None:
+@pytest.mark.parametrize(("accelerator", "visible"), [("cpu", "0,1,2"), ("auto", "-1"), ("auto", "")])
+def test_jobs_at_once_without_gpus(monkeypatch, accelerator: str, visible: str) -> None:
     monkeypatch.setattr("joblib.cpu_count", lambda: 6)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    assert [jobs_at_once("cpu", devices) for devices in (1, 2, 8)] == [6, 3, 1]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [jobs_at_once(accelerator, devices) for devices in (1, 2, 8)] == [6, 3, 1]
 
 
 def other_process(file: Path) -> str:
