@@ -17,15 +17,14 @@ from types import FrameType
 
 from .errors import LEAVE, Stopped, UserError
 from .folder import SWEEP_JOB
-from .report.runs import reason_of_failure
+from .report.runs import reason_of_failure, run_in
 
 
 def run_alone(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path | None) -> None:
     """Train with these arguments in `folder`. environment: of the job, besides this process's. output: the file for
     what it prints, if not to the same place. Raises UserError with the job's reason where it fails, Stopped where it
     was told to leave, and KeyboardInterrupt where it was interrupted."""
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    command = [sys.executable, "-m", "sparseift.train", *arguments, f"hydra.run.dir='{quoted}'"]
+    command = [sys.executable, "-m", "sparseift.train", *arguments, run_in(folder)]
     with output.open("a") if output else nullcontext() as file:
         job = subprocess.Popen(command, env={**os.environ, **environment, SWEEP_JOB: "1"}, stdout=file, stderr=file)
     received: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import warnings
@@ -22,7 +23,7 @@ from .errors import LEAVE, Stopped, UserError
 from .folder import RunFolder, in_sweep
 from .launchers import in_parallel
 from .meta import first_line
-from .report.runs import config_folders
+from .report.runs import config_folders, run_in
 from .resume import already_finished, checkpoint_of, identity_of, settings_of, source_of
 from .shares import share_of
 
@@ -79,7 +80,7 @@ def _train(config: DictConfig, folder: RunFolder) -> None:
 def _how_to_go_on(folder: Path) -> str:
     if in_sweep():
         return "the same sweep with sweep.resume=true goes on"
-    return f"the same command with resume=auto hydra.run.dir={os.path.relpath(folder)} goes on"
+    return f"the same command with resume=auto {shlex.quote(run_in(os.path.relpath(folder)))} goes on"
 
 
 def _take_along(checkpoint: Path, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class Run:
         if self.arguments is None or self.state not in (FAILED, HALF_DONE):
             return None
         own = [argument for argument in self.arguments if not argument.startswith("resume=")]
-        return _command((*own, f"hydra.run.dir={self.folder}", "resume=auto"))
+        return _command((*own, run_in(self.folder), "resume=auto"))
 
     def series(self, column: str) -> dict[int, float]:
         """A column of metrics.csv by optimizer step."""
@@ -106,6 +107,14 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: tree} if prefix else {}
     pairs = (flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in tree.items())
     return {key: value for pair in pairs for key, value in pair.items()}
+
+
+def run_in(folder: Path | str) -> str:
+    """The override by which a run works in this folder, quoted where Hydra wants it."""
+    path = str(folder)
+    if not re.fullmatch(r"[\w/.+: -]+", path, re.ASCII):
+        path = "'" + path.replace("'", r"\'") + "'"
+    return f"hydra.run.dir={path}"
 
 
 def _command(arguments: Iterable[str]) -> str:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sparseift import UserError
-from sparseift.report.runs import FAILED, FINISHED, HALF_DONE, UNREADABLE, find_runs, flat, read_run
+from sparseift.report.runs import FAILED, FINISHED, HALF_DONE, UNREADABLE, find_runs, flat, read_run, run_in
 
 from .folders import write_run
 
@@ -170,6 +171,11 @@ def test_commands_are_for_a_shell(tmp_path: Path) -> None:
     start = ["python", "-m", "sparseift.train", "--config-dir", "/my conf", searched, *names]
     assert shlex.split(run.command) == [*start, *overrides]
     assert shlex.split(run.command_to_go_on) == [*start, *overrides[:-1], f"hydra.run.dir={folder}", "resume=auto"]
+
+
+@pytest.mark.parametrize("name", ["runs/dense_0.5", "my runs/1", "lr=0.1,seed=0", "it's", "é (2)", "a\\b"])
+def test_folders_are_quoted_for_hydra(name: str) -> None:
+    assert OverridesParser.create().parse_override(run_in(Path(name))).value() == name
 
 
 def test_a_finished_run_has_nothing_to_go_on_with(tmp_path: Path) -> None:
