@@ -125,13 +125,14 @@ def latex(section: Section) -> str:
     """A table environment for the packages booktabs and graphicx, no wider than the text."""
     shown = columns(section)
     notes = " ".join(f"{column.title}: {NOTES[column.title]}" for column in shown if column.title in NOTES)
+    sides = "".join("r" if column.number else "l" for column in shown)
     lines = [
         r"\begin{table}",
         r"  \centering",
         r"  \small",
         rf"  \caption{{{_latex(section.title)}. {_latex(notes)}}}",
-        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{",
-        rf"  \begin{{tabular}}{{{''.join('r' if column.number else 'l' for column in shown)}}}",
+        # in one line, as the end of one would be a space before the table
+        rf"  \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{\begin{{tabular}}{{{sides}}}",
         r"    \toprule",
         "    " + " & ".join(_latex(column.title) for column in shown) + r" \\",
         r"    \midrule",

@@ -77,6 +77,7 @@ def test_latex(section) -> None:
     assert r"sparse\_wide" in body and r"91.00 $\pm$ 1.00" in body
     assert r"a\_b \& 50\% \{x\} \#1 \$2 \textasciitilde{} \textasciicircum{} \textbackslash{}" in body
     assert "[$-$2.79, +3.79]" in body
+    assert re.search(r"\\resizebox{.*}{!}{\\begin{tabular}", text)
     assert not re.search(r"(?<!\\)[_#%~^]", text.replace("\\\\", ""))
     unescaped = re.sub(r"\\[{}]", "", text)
     assert unescaped.count("{") == unescaped.count("}")
