@@ -33,7 +33,9 @@ class MaskPictures(pl.Callback):
 
     def _write(self, trainer: pl.Trainer) -> None:
         board, mover = tensorboard_of(trainer, "callbacks=mask_pictures"), mask_callback(trainer)
-        names = pick(self.layers, mover.masks if mover else (), "callbacks.mask_pictures.layers")
+        if not mover:  # the dense network among sparse ones
+            return
+        names = pick(self.layers, mover.masks, "callbacks.mask_pictures.layers")
         if not trainer.is_global_zero:
             return
         for name in names:

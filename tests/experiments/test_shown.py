@@ -101,6 +101,11 @@ def test_pictures_of_masks(build: Build) -> None:
     assert {(image.height, image.width) for image in events.Images(tag)} == {(outputs, min(inputs, 512))}
 
 
+def test_there_are_no_pictures_of_a_network_without_masks(build: Build) -> None:
+    run = fitted(build("callbacks=[mask_pictures]", "member=dense", "recipe.epochs=1"))
+    assert events_of(run).Tags()["images"] == []
+
+
 def test_a_pixel_is_a_weight_or_a_density() -> None:
     mask = torch.rand(4, 3, 2, 2) < 0.5
     assert torch.equal(picture_of(mask, 12), mask.flatten(1).float())
