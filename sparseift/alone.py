@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
-from .errors import LEAVE, Stopped, UserError
+from .errors import LEAVE, Noted, Stopped, UserError
 from .folder import SWEEP_JOB
 from .report.runs import reason_of_failure, run_in
 
@@ -24,6 +24,7 @@ def run_alone(arguments: Sequence[str], folder: Path, environment: Mapping[str, 
     """Train with these arguments in `folder`. environment: of the job, besides this process's. output: the file for
     what it prints, if not to the same place. Raises UserError with the job's reason where it fails, Stopped where it
     was told to leave, and KeyboardInterrupt where it was interrupted."""
+    (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
     command = [sys.executable, "-m", "sparseift.train", *arguments, run_in(folder)]
     with output.open("a") if output else nullcontext() as file:
         job = subprocess.Popen(command, env={**os.environ, **environment, SWEEP_JOB: "1"}, stdout=file, stderr=file)
@@ -45,6 +46,8 @@ def run_alone(arguments: Sequence[str], folder: Path, environment: Mapping[str, 
             raise Stopped(128 + number)
     if signal.SIGINT in received or code in (130, -signal.SIGINT):  # however the job ended, which its ranks race for
         raise KeyboardInterrupt
+    if code and (folder / "error.txt").exists():
+        raise Noted(reason_of_failure(folder))
     if code:
         ended = f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        raise UserError(reason_of_failure(folder) if (folder / "error.txt").exists() else f"its process {ended}")
+        raise UserError(f"its process {ended}")

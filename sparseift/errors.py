@@ -14,5 +14,9 @@ class UserError(ValueError):
     """
 
 
+class Noted(UserError):
+    """Why a process of its own has failed, which is in the error.txt of its run already."""
+
+
 class Stopped(SystemExit):
     """The end of a process that a signal has asked to leave; its code is 128 and the signal's number, as in a shell."""

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from .cli import EXPECTED, one_line
-from .errors import UserError
+from .errors import Noted, UserError
 from .files import replacing
 from .slurm import first_process
 
@@ -87,7 +87,8 @@ class RunFolder:
         if error is None:
             (self.path / "error.txt").unlink(missing_ok=True)
         elif isinstance(error, Exception) and (self._begun or in_sweep()):
-            self._note_error(error)
+            if not isinstance(error, Noted):
+                self._note_error(error)
         elif first_process() and {item.name for item in self.path.iterdir()} <= MADE_BY_HYDRA:
             for name in MADE_BY_HYDRA:
                 (self.path / name).unlink(missing_ok=True)

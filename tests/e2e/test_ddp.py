@@ -131,7 +131,8 @@ def test_a_sweep_in_which_jobs_fail(two_ranks, tmp_path) -> None:
     assert [(job / "results.json").exists() for job in jobs] == [False, False, True]
     assert [(job / "error.txt").exists() for job in jobs] == [True, True, False]
     for rank in (0, 1):
-        assert f"rank {rank} fails on purpose" in (jobs[rank] / "error.txt").read_text()
+        noted = (jobs[rank] / "error.txt").read_text()
+        assert noted.startswith("Traceback") and f"rank {rank} fails on purpose" in noted
     assert results(jobs[2])["masks_sha256"] == results(two_ranks / "run")["masks_sha256"]
     assert not running(f"+mark={tmp_path.name}")
 
