@@ -46,6 +46,7 @@ class Accounting(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.monotonic()
+        self._logged_at = trainer.global_step
         self._total = int(trainer.estimated_stepping_batches)
         stored = self.plan.forward_stored
         if mover := mask_callback(trainer):

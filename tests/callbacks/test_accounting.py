@@ -1,5 +1,6 @@
 """Samples, FLOPs and seconds of a run."""
 
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -43,6 +44,20 @@ def test_dense_gradients_cost_more(fit, sparsifier: Sparsifier, dense: int) -> N
     assert counter.dense_gradient_flops == (STORED - FORWARD) * dense
     assert counter.train_flops == 3 * FORWARD * 24 + counter.dense_gradient_flops
     assert 0 < counter.seconds < 60
+
+
+def test_the_first_micro_batch_after_a_resume_is_not_logged_as_the_step_before() -> None:
+    logged: list[int] = []
+    logger = SimpleNamespace(log_metrics=lambda metrics, step: logged.append(step))
+    trainer = SimpleNamespace(global_step=3, log_every_n_steps=1, estimated_stepping_batches=6)
+    trainer.loggers, trainer.callbacks = [logger], []
+    counter = accounting(EverySecondStep())
+    counter.on_train_start(trainer, None)
+    counter.on_train_batch_end(trainer)
+    assert logged == []
+    trainer.global_step = 4
+    counter.on_train_batch_end(trainer)
+    assert logged == [3]
 
 
 def test_expenses_go_on_after_a_resume(fit) -> None:
