@@ -75,7 +75,8 @@ class Preemption(pl.Callback):
             self._requeue(number, trainer.is_global_zero)
             how = "it goes on when its job starts again"
         if trainer.is_global_zero:
-            print(f"sparseift: stopped by {name} after step {trainer.global_step} and saved; {how}", file=sys.stderr)
+            when = f"after step {trainer.global_step} and saved" if trainer.global_step else "before the first step"
+            print(f"sparseift: stopped by {name} {when}; {how}", file=sys.stderr)
         # Lightning kills rank 0 if one that it started ends with an error.
         raise Stopped(0 if trainer.local_rank else 128 + number)
 

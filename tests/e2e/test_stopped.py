@@ -7,6 +7,7 @@ import pytest
 from .programs import checkpoint, files, quick
 
 COMMON = ("model._target_=tiny_nets.dropout", "recipe.epochs=3", "sparsifier.update_interval=4")
+AGAIN = "the same command with resume=auto hydra.run.dir=run goes on"
 
 
 @pytest.mark.parametrize(
@@ -22,8 +23,8 @@ def test_stopped_and_resumed(program, trained, finish, tmp_path, number, code, h
     arguments = [hook, str(step), *quick(*COMMON, "hydra.run.dir=run")]
     outcome = program("killed_run", arguments, tmp_path, SIGNAL=str(int(number)))
     assert outcome.code == code, outcome
-    said = f"stopped by {number.name} after step {saved} and saved; the same command with resume=auto hydra.run.dir=run"
-    assert outcome.err.splitlines()[-1] == f"sparseift: {said} goes on"
+    said = f"stopped by {number.name} after step {saved} and saved; {AGAIN}"
+    assert outcome.err.splitlines()[-1] == f"sparseift: {said}"
     assert "Traceback" not in outcome.err
     assert checkpoint(tmp_path / "run")["global_step"] == saved
     assert not {"run/error.txt", "run/results.json"} & files(tmp_path)
@@ -35,6 +36,7 @@ def test_stopped_and_resumed(program, trained, finish, tmp_path, number, code, h
     [
         (signal.SIGTERM, 143, "setup", 0, "stopped by SIGTERM"),
         (signal.SIGUSR2, 140, "on_train_start", 0, "stopped by SIGUSR2"),
+        (signal.SIGTERM, 143, "on_train_epoch_start", 0, f"stopped by SIGTERM before the first step; {AGAIN}"),
         (signal.SIGINT, 130, "on_test_batch_start", 30, "interrupted"),
     ],
 )
