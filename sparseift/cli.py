@@ -115,7 +115,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
         for number in (*LEAVE, *([signal.SIGINT] if launchers.named(overrides) == "parallel" else [])):
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, _leave)
-        sys.argv[1:] = options + (resumed(overrides) if sweep else overrides)  # Hydra takes overrides in one piece
+        sys.argv[1:] = options + resumed(overrides, sweep)  # Hydra takes overrides in one piece
         try:
             hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
         except Exception as error:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
+
+from .errors import UserError
 
 RESUME = "sweep.resume=true"
 ROOT = Path("multirun")
 """Where sweeps are, as conf/train.yaml says."""
 
 
-def resumed(overrides: Sequence[str]) -> list[str]:
-    """The overrides of a sweep, with what makes it go on if RESUME is among them: its folder, and resume=auto."""
+def resumed(overrides: Sequence[str], sweep: bool) -> list[str]:
+    """The overrides of a sweep, with what makes it go on if RESUME is among them: its folder, and resume=auto. Raises
+    UserError where this is no sweep."""
     overrides = list(overrides)
     if RESUME not in [override.lower() for override in overrides]:
         return overrides
+    if not sweep:
+        raise UserError("sweep.resume=true goes on with a sweep: add -m; a single run goes on with resume=auto")
     added = ["resume=auto"]
     if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
         earlier = [file.parent for file in ROOT.glob("*/multirun.yaml") if _overrides_in(file) == _said(overrides)]
-        added += [f"hydra.sweep.dir={max(earlier)}"] if earlier else []
+        if earlier:
+            added.append(f"hydra.sweep.dir={max(earlier)}")
+        else:
+            print(f"sparseift: no sweep in {ROOT}/ has these overrides: this one is new", file=sys.stderr)
     return [*overrides, *added]
 
 

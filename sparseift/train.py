@@ -23,7 +23,7 @@ from .errors import LEAVE, Stopped, UserError
 from .folder import RunFolder, in_sweep
 from .launchers import in_parallel
 from .meta import first_line
-from .report.runs import config_folders, run_in
+from .report.runs import config_folders, of_one_run, run_in
 from .resume import already_finished, checkpoint_of, identity_of, settings_of, source_of
 from .shares import share_of
 
@@ -59,7 +59,7 @@ def _starts_processes_in_a_sweep(config: DictConfig) -> bool:
 def _arguments() -> list[str]:
     """What makes a job of a sweep a run of its own."""
     hydra = HydraConfig.get()
-    return [*config_folders(hydra), *hydra.overrides.task]
+    return [*config_folders(hydra), *of_one_run(hydra.overrides.task)]
 
 
 def _train(config: DictConfig, folder: RunFolder) -> None:

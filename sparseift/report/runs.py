@@ -117,6 +117,11 @@ def run_in(folder: Path | str) -> str:
     return f"hydra.run.dir={path}"
 
 
+def of_one_run(overrides: Iterable[str]) -> list[str]:
+    """The overrides of a job without those that are for its sweep."""
+    return [override for override in overrides if not override.startswith("sweep.")]
+
+
 def _command(arguments: Iterable[str]) -> str:
     return shlex.join(["python", "-m", "sparseift.train", *arguments])
 
@@ -161,7 +166,7 @@ def _hydra(folder: Path) -> tuple[dict[str, Any], tuple[str, ...] | None]:
     overrides = _yaml(folder / ".hydra/overrides.yaml") if (folder / ".hydra/overrides.yaml").exists() else None
     if not isinstance(overrides, list):
         return flat(config), None
-    return flat(config), (*_config_folders(folder), *map(str, overrides))
+    return flat(config), (*_config_folders(folder), *of_one_run(map(str, overrides)))
 
 
 def _config_folders(folder: Path) -> Iterator[str]:

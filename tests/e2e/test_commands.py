@@ -148,10 +148,18 @@ def test_a_sweep_that_is_said_again_does_what_is_missing(program, tmp_path) -> N
     outcome = program("sparseift.train", [*said, "sweep.resume=true"], tmp_path)
     assert outcome.code == 0, outcome
     assert len(list((tmp_path / "multirun").iterdir())) == 2
+    assert outcome.err == ""
     assert [lasting(job) for job in jobs] == whole
     assert (jobs[0] / "results.json").stat().st_mtime_ns == when
     assert outcome.out.count("epoch 1/2") == 1 and outcome.out.count("epoch 2/2") == 2
     assert not (jobs[2] / "error.txt").exists()
+
+
+def test_a_sweep_that_was_not_there_is_not_gone_on_with_without_a_word(program, tmp_path) -> None:
+    mistake = program("sparseift.train", quick(TINY, "sweep.resume=true"), tmp_path).mistake()
+    assert mistake == "sweep.resume=true goes on with a sweep: add -m; a single run goes on with resume=auto"
+    outcome = program("sparseift.train", ["-m", *quick(TINY, "seed=0", "sweep.resume=true")], tmp_path)
+    assert (outcome.code, outcome.err) == (0, "sparseift: no sweep in multirun/ has these overrides: this one is new\n")
 
 
 def test_the_error_of_a_job_is_gone_when_it_succeeds(program, tmp_path) -> None:
