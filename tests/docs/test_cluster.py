@@ -90,11 +90,13 @@ def test_every_option_is_explained() -> None:
 
 def test_the_plan_has_these_weights_and_hours() -> None:
     rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if " M |" in line]
-    assert len(rows) == 12
-    for member, sparsity, weights, *_, hours in rows:
+    assert len(rows) == 13
+    for member, sparsity, weights, each, *_, hours in rows:
         if sparsity in ("-", "0.75"):
             example = torch.empty(1, 3, 224, 224, device="meta")
             dense = member == "dense"
             _, plan = sparseift.sparsify(torchvision.models.resnet18(), member, 0.75, example, masked=not dense)
+            masks = sum(layer.numel for layer in plan.masked.values())  # of a byte each
+            assert float(each) == pytest.approx(18 + masks / plan.params_stored, abs=0.06)
             flops = 3 * plan.forward_stored * 1_281_167 * 90
             assert (weights, hours) == (f"{plan.params_stored / 1e6:.1f} M", f"{flops / (312e12 * 0.15) / 3600:.0f}")
