@@ -40,10 +40,10 @@ def named(overrides: Sequence[str]) -> str | None:
 def check(overrides: Sequence[str], sweep: bool) -> None:
     """Raises UserError where the launcher that the command line names can't launch this."""
     launcher = named(overrides)
+    if launcher and launcher != "basic" and not sweep:
+        raise UserError(f"hydra/launcher={launcher} launches sweeps: add -m, also for a single job")
     if launcher not in NEEDED:
         return
-    if not sweep:
-        raise UserError(f"hydra/launcher={launcher} launches sweeps: add -m, also for a single job")
     if not _installed(NEEDED[launcher]):
         raise UserError(f"hydra/launcher={launcher} needs the extra of this name: pip install 'sparseift[{launcher}]'")
     if launcher == "slurm":

@@ -14,9 +14,8 @@ from .test_ddp import heed_ctrl_c, running
 
 def test_jobs_share_the_machine_and_one_fails(tmp_path) -> None:
     """Also with a launcher of a user's own that takes parallel.yaml over, and with a sparsifier from another folder."""
-    for group, content in ("own/hydra/launcher", "defaults: [parallel]\n"), ("more/sparsifier", "defaults: [set]\n"):
-        (tmp_path / group).mkdir(parents=True)
-        (tmp_path / group / "mine.yaml").write_text(content)
+    mine(tmp_path / "own/hydra/launcher", "parallel")
+    mine(tmp_path / "more/sparsifier", "set")
     overrides = quick(
         *("trainer=auto", "model._target_=tiny_nets.tells", "sparsity=0.5,1.5,0.75"),
         *(f"hydra.searchpath=[file://{tmp_path}/own]", "hydra/launcher=mine", "sparsifier=mine"),
@@ -41,11 +40,15 @@ def test_jobs_share_the_machine_and_one_fails(tmp_path) -> None:
     assert not running(f"+mark={tmp_path.name}")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped(tmp_path, number, code) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "launcher"), [(signal.SIGINT, 130, "mine"), (signal.SIGTERM, 143, "parallel")]
+)
+def test_stopped(tmp_path, number, code, launcher) -> None:
     """Ctrl-C comes to all processes, and SIGTERM to the one that was started."""
+    mine(tmp_path / "own/hydra/launcher", "parallel")
     overrides = quick(
-        *("model._target_=tiny_nets.normless", "recipe.epochs=5000", "seed=0,1,2", "hydra/launcher=parallel"),
+        *("model._target_=tiny_nets.normless", "recipe.epochs=5000", "seed=0,1,2", f"hydra/launcher={launcher}"),
+        f"hydra.searchpath=[file://{tmp_path}/own]",
         *(f"+mark={tmp_path.name}", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"),
         "hydra.sweep.subdir=${hydra:job.num}",
     )
@@ -65,6 +68,12 @@ def test_stopped(tmp_path, number, code) -> None:
         assert f"stopped by {number.name} after step" in lines(tmp_path / f"sweep/{job}/output.log")[-1]
     assert not (tmp_path / "sweep/2").exists()
     assert not running(f"+mark={tmp_path.name}")
+
+
+def mine(group, choice: str) -> None:
+    """A choice `mine` of a config group in a folder of a user's, which is another one under this name."""
+    group.mkdir(parents=True)
+    (group / "mine.yaml").write_text(f"defaults: [{choice}]\n")
 
 
 def lines(path) -> list[str]:
