@@ -20,6 +20,7 @@ from .alone import run_alone
 from .build import Run, build_run, example_of
 from .cli import run
 from .errors import LEAVE, Stopped, UserError
+from .files import replacing
 from .folder import RunFolder, in_sweep
 from .launchers import in_parallel
 from .meta import first_line
@@ -88,7 +89,8 @@ def _take_along(checkpoint: Path, folder: Path) -> None:
     for source, name in ((checkpoint, "last.ckpt"), (checkpoint.with_name("best.ckpt"), "best.ckpt")):
         if source.exists() and not any((folder / taken).exists() for taken in {name, source.name}):
             folder.mkdir(exist_ok=True)
-            shutil.copy(source, folder / name)
+            with replacing(folder / name) as partial:  # other ranks may look for it already
+                shutil.copy(source, partial)
 
 
 def _fit(parts: Run, checkpoint: Path | None) -> None:
