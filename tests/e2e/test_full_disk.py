@@ -8,7 +8,7 @@ import pytest
 
 from .programs import checkpoint, files, lasting, quick
 
-COMMON = ("model._target_=tiny_nets.dropout",)
+COMMON = ("model._target_=tiny_nets.dropout", "model.base_width=8")  # 87 kB a checkpoint
 
 
 @pytest.fixture
