@@ -15,9 +15,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
+from .arguments import run_in
 from .errors import LEAVE, Noted, Stopped, UserError
 from .folder import SWEEP_JOB
-from .report.runs import reason_of_failure, run_in
+from .report.runs import reason_of_failure
 
 
 def run_alone(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path | None) -> None:

@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from .alone import run_alone
+from .arguments import config_folders, of_one_run, run_in
 from .build import Run, build_run, example_of
 from .cli import run
 from .errors import LEAVE, Stopped, UserError
@@ -24,7 +25,6 @@ from .files import replacing
 from .folder import RunFolder, in_sweep
 from .launchers import in_parallel
 from .meta import first_line
-from .report.runs import config_folders, of_one_run, run_in
 from .resume import already_finished, checkpoint_of, identity_of, settings_of, source_of
 from .shares import share_of
 

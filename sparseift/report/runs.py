@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..arguments import config_folders, of_one_run, run_in
 from ..errors import UserError
 from ..waiting import one_by_one
 
@@ -109,19 +109,6 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {key: value for pair in pairs for key, value in pair.items()}
 
 
-def run_in(folder: Path | str) -> str:
-    """The override by which a run works in this folder, quoted where Hydra wants it."""
-    path = str(folder)
-    if not re.fullmatch(r"[\w/.+: -]+", path, re.ASCII):
-        path = "'" + path.replace("'", r"\'") + "'"
-    return f"hydra.run.dir={path}"
-
-
-def of_one_run(overrides: Iterable[str]) -> list[str]:
-    """The overrides of a job without those that are for its sweep."""
-    return [override for override in overrides if not override.startswith("sweep.")]
-
-
 def _command(arguments: Iterable[str]) -> str:
     return shlex.join(["python", "-m", "sparseift.train", *arguments])
 
@@ -175,14 +162,6 @@ def _config_folders(folder: Path) -> Iterator[str]:
             yield from config_folders(_yaml(folder / ".hydra/hydra.yaml")["hydra"])
         except (KeyError, TypeError) as error:
             raise NotARun(f"hydra.yaml is not that of a run: no {error}") from error
-
-
-def config_folders(hydra: Mapping[str, Any]) -> Iterator[str]:
-    """The arguments that gave folders of configs besides the package's own. hydra: Hydra's own config of a run."""
-    for source in hydra["runtime"]["config_sources"]:
-        if source["provider"] == "command-line":
-            yield from ("--config-dir", source["path"])
-    yield from (override for override in hydra["overrides"]["hydra"] if override.startswith("hydra.searchpath="))
 
 
 def _yaml(path: Path) -> Any:

@@ -8,7 +8,8 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sparseift import UserError
-from sparseift.report.runs import FAILED, FINISHED, HALF_DONE, UNREADABLE, find_runs, flat, read_run, run_in
+from sparseift.arguments import run_in
+from sparseift.report.runs import FAILED, FINISHED, HALF_DONE, UNREADABLE, find_runs, flat, read_run
 
 from .folders import write_run
 
