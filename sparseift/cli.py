@@ -112,8 +112,7 @@ def run(task: Callable[[DictConfig], None], config_name: str, description: str) 
         _check(options)
         _check_ranges(overrides)
         launchers.check(overrides, sweep)
-        alone = launchers.named(overrides) in (None, "basic")
-        for number in (*LEAVE, *([] if alone else [signal.SIGINT])):
+        for number in (*LEAVE, *([signal.SIGINT] if launchers.named(overrides) else [])):
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, _leave)
         sys.argv[1:] = options + resumed(overrides, sweep)  # Hydra takes overrides in one piece

@@ -32,15 +32,15 @@ SAME_IN_AN_ARRAY = ("trainer", "trainer.devices", "trainer.num_nodes", "trainer.
 
 
 def named(overrides: Sequence[str]) -> str | None:
-    """The launcher that the command line names."""
+    """The launcher that the command line names, if it is not Hydra's own."""
     choices = [override.partition("=")[2] for override in overrides if override.startswith("hydra/launcher=")]
-    return choices[-1] if choices else None
+    return choices[-1] if choices and choices[-1] != "basic" else None
 
 
 def check(overrides: Sequence[str], sweep: bool) -> None:
     """Raises UserError where the launcher that the command line names can't launch this."""
     launcher = named(overrides)
-    if launcher and launcher != "basic" and not sweep:
+    if launcher and not sweep:
         raise UserError(f"hydra/launcher={launcher} launches sweeps: add -m, also for a single job")
     if launcher not in NEEDED:
         return
