@@ -37,12 +37,15 @@ ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def print_summary(runs: list[dict[str, Any]]) -> None:
     """One table of runs, a column each."""
-    epochs = (f"{run['epochs']} epoch{'' if run['epochs'] == 1 else 's'}" for run in runs)
-    titles = dict.fromkeys(f"{run['model']} on {run['dataset']}, {of}" for run, of in zip(runs, epochs, strict=True))
-    table = Table(title=" / ".join(titles))
+    table = Table(title=" / ".join(dict.fromkeys(map(_title, runs))))
     table.add_column()
     for run in runs:
         table.add_column(run["member"], justify="right")
     for name, cell in ROWS.items():
         table.add_row(name, *map(cell, runs))
     Console().print(table)
+
+
+def _title(run: dict[str, Any]) -> str:
+    epochs = "epoch" if run["epochs"] == 1 else "epochs"
+    return f"{run['model']} on {run['dataset']}, {run['epochs']} {epochs}"
