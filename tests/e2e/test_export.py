@@ -67,6 +67,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(program, run, tmp_p
         (["other.ckpt"], "other.ckpt holds no network of sparseift.train"),
         (["run", "--out", "weights.onnx"], "the end of the name says the format, .pt or .safetensors"),
         (["run", "--out", "nowhere/weights.pt"], "--out nowhere/weights.pt: there is no folder nowhere"),
+        (["run", "--out", "nowhere/w.safetensors"], "--out nowhere/w.safetensors: there is no folder nowhere"),
     ],
     ids=str,
 )
