@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,8 @@ NET = (
     "recipe.optimizer.lr=0.05",
 )
 
+DEVICES = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
+
 
 @pytest.fixture(scope="module")
 def two_ranks(shared) -> Path:
@@ -27,7 +30,7 @@ def two_ranks(shared) -> Path:
 
     def make(folder: Path) -> None:
         folder.mkdir()
-        overrides = quick(*NET, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
+        overrides = quick(*NET, *DEVICES)
         command = [sys.executable, str(HERE / "ranks_run.py"), *overrides, "hydra.run.dir=run"]
         done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=250)
         (folder / "out.txt").write_text(done.stdout)
@@ -67,35 +70,36 @@ def test_growth_is_by_the_gradients_of_all_ranks(two_ranks, trained) -> None:
     assert results(two_ranks / "run")["flops"] == results(one)["flops"]
 
 
+def train_on_two_ranks(folder: Path, *overrides: str) -> dict[str, Any]:
+    """The results of a run there."""
+    command = [sys.executable, "-m", "sparseift.train", *quick(*overrides, *DEVICES), "hydra.run.dir=run"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, Outcome(done.returncode, done.stdout, done.stderr)
+    return results(folder / "run")
+
+
 @pytest.mark.parametrize("how", ["sparsifier=set", "sparsifier=static", "trainer.accumulate_grad_batches=2"])
 def test_masks_are_those_of_one_process(trained, tmp_path, how: str) -> None:
     options = [option for option in NET if how != "sparsifier=static" or "sparsifier" not in option]
-    devices = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
-    command = [sys.executable, "-m", "sparseift.train", *quick(*options, *devices, how), "hydra.run.dir=run"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, Outcome(done.returncode, done.stdout, done.stderr)
-    one = trained(*options, "dataset.batch_size=128", how)
-    assert results(tmp_path / "run")["masks_sha256"] == results(one)["masks_sha256"]
-    assert results(tmp_path / "run")["val"] == pytest.approx(results(one)["val"], abs=1e-3)
+    both = train_on_two_ranks(tmp_path, *options, how)
+    one = results(trained(*options, "dataset.batch_size=128", how))
+    assert both["masks_sha256"] == one["masks_sha256"]
+    assert both["val"] == pytest.approx(one["val"], abs=1e-3)
 
 
 def test_mixed_precision_on_two_ranks_is_that_of_two_micro_batches(trained, tmp_path) -> None:
     """In bfloat16 gradients are rounded, so that those of 128 images are not the mean of those of 2 x 64 images.
     But two ranks, and one process that adds up two batches, round the same ones. The 1,280 images fill all batches."""
-    options = (*NET, "recipe.epochs=1", "trainer.precision=bf16-mixed", "dataset.val_size=158", "dataset.batch_size=64")
-    devices = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
-    command = [sys.executable, "-m", "sparseift.train", *quick(*options, *devices), "hydra.run.dir=run"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, Outcome(done.returncode, done.stdout, done.stderr)
-    one = results(trained(*options, "trainer.accumulate_grad_batches=2"))
-    both = results(tmp_path / "run")
+    options = (*NET, "recipe.epochs=1", "trainer.precision=bf16-mixed", "dataset.val_size=158")
+    both = train_on_two_ranks(tmp_path, *options)
+    one = results(trained(*options, "dataset.batch_size=64", "trainer.accumulate_grad_batches=2"))
     assert both["steps"] == one["steps"] == 10
     assert both["masks_sha256"] == one["masks_sha256"] and both["weights_sha256"] == one["weights_sha256"]
 
 
 def test_a_mask_that_differs_between_ranks_ends_the_run(tmp_path) -> None:
     """It is the very next update that tells, in step 4."""
-    overrides = quick(*NET, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
+    overrides = quick(*NET, *DEVICES)
     command = [sys.executable, str(HERE / "ranks_run.py"), *overrides, "hydra.run.dir=run"]
     env = environment(CORRUPT="3")
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
@@ -105,8 +109,7 @@ def test_a_mask_that_differs_between_ranks_ends_the_run(tmp_path) -> None:
 
 
 def sweep_on_two_ranks(*overrides: str) -> list[str]:
-    devices = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
-    return [sys.executable, "-m", "sparseift.train", "-m", *quick(*NET, *devices, *overrides), "hydra.sweep.dir=sweep"]
+    return [sys.executable, "-m", "sparseift.train", "-m", *quick(*NET, *DEVICES, *overrides), "hydra.sweep.dir=sweep"]
 
 
 def jobs_of(folder: Path) -> list[Path]:

@@ -10,9 +10,7 @@ import pytest
 import torch
 
 from .programs import HERE, Outcome, checkpoint, environment, files, network_state, quick, results, saved_masks
-from .test_ddp import NET, running, two_ranks  # noqa: F401
-
-DEVICES = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
+from .test_ddp import DEVICES, NET, running, two_ranks  # noqa: F401
 
 
 def on_two_ranks(folder: Path, rank: int, number: int) -> Outcome:

@@ -13,8 +13,9 @@ from sparseift.models import resnet18_cifar
 from sparseift.sparsity import eligible_layers
 from sparseift.trace import trace
 
+from ..nets import MEMBERS
+
 X = torch.empty(2, 3, 8, 8, device="meta")
-MEMBERS = ["sparse_wide", "sparse_parallel", "sparse_factorized", "sparse_doped"]
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, **options) -> nn.Conv2d:
