@@ -216,6 +216,7 @@ def build_run(
     check_run(config)
     sparsifier = make_sparsifier(config)
     data = make(config.dataset)
+    data.prepare_data()  # a network of minutes is not built for data that is missing
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
         net, plan = build_network(config, on_meta=False)

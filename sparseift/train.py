@@ -66,8 +66,7 @@ def _arguments() -> list[str]:
 def _train(config: DictConfig, folder: RunFolder) -> None:
     checkpoint = checkpoint_of(config, folder.path)
     parts = build_run(config, folder.path, settings_of(config), _how_to_go_on(folder.path), folder.tell)
-    parts.data.prepare_data()
-    parts.data.val_dataloader()  # loads the images, or says what is missing, before anything is trained
+    parts.data.val_dataloader()  # loads the images, or says what is wrong with them, before anything is trained
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
         _take_along(checkpoint, folder.path / "checkpoints")

@@ -74,6 +74,12 @@ def test_the_same_weights_for_every_sparsifier(tmp_path: Path) -> None:
     assert torch.equal(*weights)
 
 
+def test_missing_data_is_told_before_the_network_is_built(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("sparseift.build.build_network", lambda *_, **__: pytest.fail("built"))
+    with pytest.raises(UserError, match=f"^no folder {tmp_path}/train: "):
+        build_run(composed("dataset=imagenet", f"dataset.root={tmp_path}"), tmp_path, {})
+
+
 class Mistaken(nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()

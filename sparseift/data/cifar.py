@@ -38,11 +38,21 @@ class Cifar10(TensorImageData):
     def _by_hand(self) -> str:
         return f"unpack {self.source.filename} from https://www.cs.toronto.edu/~kriz/cifar.html there"
 
+    def _incomplete(self) -> UserError:
+        return UserError(
+            f"no complete folder {self.source.base_folder} in {self.root}: "
+            f"set dataset.download=true, or {self._by_hand()}"
+        )
+
     def prepare_data(self) -> None:
-        """Download the set where that is asked for and needed. UserError if it can't be had."""
-        if self.download and not self._is_binary:
+        """Download the set where that is asked for and needed. UserError if it is missing and can't be had."""
+        if self._is_binary:
+            return
+        if self.download:
             fetch = partial(self.source, self.root, download=True)
             download_into(self.root, self.source.__name__, fetch, self._by_hand())
+        elif not (self.root / self.source.base_folder).is_dir():
+            raise self._incomplete()
 
     def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
         if self._is_binary:
@@ -50,10 +60,7 @@ class Cifar10(TensorImageData):
         try:
             data = self.source(self.root, train=train)
         except RuntimeError as error:
-            raise UserError(
-                f"no complete folder {self.source.base_folder} in {self.root}: "
-                f"set dataset.download=true, or {self._by_hand()}"
-            ) from error
+            raise self._incomplete() from error
         return torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
 
 

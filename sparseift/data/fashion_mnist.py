@@ -29,10 +29,13 @@ class FashionMnist(TensorImageData):
         self.download = download
 
     def prepare_data(self) -> None:
-        """Download the files where that is asked for and needed. UserError if they can't be had."""
-        if self.download and any(self._find(name) is None for train in (True, False) for name in _names(train)):
+        """Download the files where that is asked for and needed. UserError if they are missing and can't be had."""
+        names = (*_names(train=True), *_names(train=False))
+        if self.download and not all(map(self._find, names)):
             fetch = partial(FashionMNIST, str(self.root), download=True)
             download_into(self.root, "Fashion-MNIST", fetch, "put its four idx files there")
+        for name in names:
+            self._path(name)
 
     def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
         images, targets = (read_idx(self._path(name)) for name in _names(train))

@@ -48,6 +48,11 @@ class ImageNet(ImageData):
         if self.channels != 3:
             raise UserError(f"dataset.channels={self.channels} does not fit the data: dataset.channels=3")
 
+    def prepare_data(self) -> None:
+        """UserError where a folder is missing."""
+        self._folder("train")
+        self._folder("val")
+
     def load(self, train: bool) -> ImageFolder:
         folder = self._folder("train" if train else "val")
         damaged: list[str] = []

@@ -113,7 +113,7 @@ def test_damaged_files_are_refused(kind, make, tmp_path: Path, monkeypatch) -> N
 @CIFARS
 def test_missing_files_are_explained(kind, make, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refusal:
-        make(kind).train_dataloader()
+        make(kind).prepare_data()
     message = str(refusal.value)
     assert "\n" not in message
     for part in (str(tmp_path), "dataset.download=true", "https://www.cs.toronto.edu/~kriz/cifar.html"):
@@ -140,8 +140,10 @@ def test_nothing_is_downloaded_unasked_or_again(make, tmp_path: Path, monkeypatc
     monkeypatch.setattr(
         torchvision.datasets.cifar, "download_and_extract_archive", lambda *a, **k: pytest.fail("asked")
     )
-    make(Cifar10).prepare_data()
+    with pytest.raises(UserError):
+        make(Cifar10).prepare_data()
     write(Cifar10, tmp_path, monkeypatch)
+    make(Cifar10).prepare_data()
     make(Cifar10, download=True).prepare_data()
 
 

@@ -48,7 +48,7 @@ def test_reads_the_standard_files(make, tmp_path: Path, folder: str, suffix: str
 
 def test_missing_files_are_explained(make, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refusal:
-        make().train_dataloader()
+        make().prepare_data()
     message = str(refusal.value)
     assert message.startswith(f"no train-images-idx3-ubyte[.gz] in {tmp_path}")
     assert "dataset-fashion-mnist" in message
@@ -61,7 +61,6 @@ def test_downloads_only_what_is_missing(make, tmp_path: Path, monkeypatch) -> No
         raise RuntimeError("Error downloading\ntrain-images-idx3-ubyte.gz")
 
     monkeypatch.setattr(FashionMNIST, "download", fail)
-    make().prepare_data()
     with pytest.raises(UserError, match=r"^Fashion-MNIST is not in .* cannot be downloaded \(Error downloading train-"):
         make(download=True).prepare_data()
     write(tmp_path, ".gz")

@@ -170,9 +170,8 @@ def test_training_images_look_different_each_epoch(make, root: Path) -> None:
 @pytest.mark.parametrize("missing", ["train", "val"])
 def test_a_missing_folder_is_named(make, tmp_path: Path, missing: str) -> None:
     write(tmp_path / {"train": "val", "val": "train"}[missing], "abc")
-    loader = make().train_dataloader if missing == "train" else make().test_dataloader
     with pytest.raises(UserError, match=f"^no folder {tmp_path / missing}: dataset.root must hold train and val"):
-        loader()
+        make().prepare_data()
 
 
 def test_an_empty_folder_is_named(make, root: Path) -> None:
