@@ -73,7 +73,7 @@ class Preemption(pl.Callback):
         name, how = signal.Signals(number).name, self.how
         if slurm.in_task():
             self._requeue(number, trainer.is_global_zero)
-            how = "it goes on when its job starts again"
+            how = "it goes on if its job starts again"
         if trainer.is_global_zero:
             when = f"after step {trainer.global_step} and saved" if trainer.global_step else "before the first step"
             print(f"sparseift: stopped by {name} {when}; {how}", file=sys.stderr)
