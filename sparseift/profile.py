@@ -6,14 +6,16 @@ import json
 import sys
 from dataclasses import asdict
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from .build import build_network
 from .cli import run
 from .errors import UserError
-from .sparsity import Plan
 from .waiting import waiting
+
+if TYPE_CHECKING:
+    from .sparsity import Plan
 
 DESCRIPTION = (
     "python -m sparseift.profile [OVERRIDES]: FLOPs and parameters of a run, layer by layer; format=json for JSON"
@@ -30,6 +32,8 @@ def main() -> None:
 def profile(config: DictConfig) -> None:
     if config.format not in ("table", "json"):
         raise UserError(f"format is '{config.format}'; it is 'table' or 'json'")
+    from .build import build_network  # with torch, which takes seconds to load
+
     with waiting("network and plan"):
         _, plan = build_network(config, on_meta=True)
     if config.format == "json":

@@ -35,7 +35,7 @@ LIGHTNING_HOMES = (
     "build.py",
 )  # build.py makes the Trainer
 HYDRA_HOMES = (
-    *("train.py", "profile.py", "build.py", "cli.py", "resume.py", "folder.py", "sweep.py"),
+    *("train.py", "once.py", "profile.py", "build.py", "cli.py", "resume.py", "folder.py", "sweep.py"),
     *("launchers.py", "shares.py"),
 )
 MAX_LINES = 400
@@ -93,6 +93,7 @@ def test_no_file_is_long(file: str) -> None:
     [
         ("from sparseift import *", "pytorch_lightning lightning hydra omegaconf torchvision sklearn matplotlib"),
         ("import sparseift.report.__main__", "pytorch_lightning lightning torch torchvision sklearn"),
+        ("import sparseift.train, sparseift.profile", "pytorch_lightning lightning torch torchvision matplotlib"),
         ("import sparseift.compare", "pytorch_lightning lightning torch torchvision sklearn matplotlib"),
     ],
 )

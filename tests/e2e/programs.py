@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import zlib
@@ -93,10 +94,14 @@ class Zygote:
             env=environment(),
         )
 
-    def __call__(self, module: str, arguments: Iterable[str], cwd: Path, **env: str) -> Outcome:
-        """module: its main() runs. The environment differs from `environment()` by `env`."""
+    def __call__(self, module: str, arguments: Iterable[str], cwd: Path, ranks: int = 1, **env: str) -> Outcome:
+        """module: its main() runs. The environment differs from `environment()` by `env`. ranks: of processes that are
+        started as torchrun does it; what comes back is of all of them, and the exit code of the first."""
         out, err = self.logs / "stdout", self.logs / "stderr"
-        job = {"module": module, "arguments": list(arguments), "cwd": str(cwd), "env": env}
+        for file in (out, err):
+            file.write_text("")
+        environments = [env | variables for variables in (torchrun(ranks) if ranks > 1 else [{}])]
+        job = {"module": module, "arguments": list(arguments), "cwd": str(cwd), "environments": environments}
         print(json.dumps(job | {"stdout": str(out), "stderr": str(err)}), file=self.process.stdin, flush=True)
         try:
             code = int(self.process.stdout.readline())
@@ -110,6 +115,15 @@ class Zygote:
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
+
+
+def torchrun(ranks: int) -> list[dict[str, str]]:
+    """What it tells each of the processes that it starts on one node."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}", "WORLD_SIZE": f"{ranks}", "GROUP_RANK": "0"}
+    common |= {"LOCAL_WORLD_SIZE": f"{ranks}", "TORCHELASTIC_RUN_ID": "test"}
+    return [common | {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}"} for rank in range(ranks)]
 
 
 def once(folder: Path, make) -> Path:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,40 +71,41 @@ def test_growth_is_by_the_gradients_of_all_ranks(two_ranks, trained) -> None:
     assert results(two_ranks / "run")["flops"] == results(one)["flops"]
 
 
-def train_on_two_ranks(folder: Path, *overrides: str) -> dict[str, Any]:
-    """The results of a run there."""
-    command = [sys.executable, "-m", "sparseift.train", *quick(*overrides, *DEVICES), "hydra.run.dir=run"]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, Outcome(done.returncode, done.stdout, done.stderr)
-    return results(folder / "run")
+@pytest.fixture
+def train_on_two_ranks(program, tmp_path) -> Callable[..., dict[str, Any]]:
+    """The results of a run, whose processes torchrun starts."""
+
+    def run(*overrides: str) -> dict[str, Any]:
+        outcome = program("sparseift.train", quick(*overrides, *DEVICES, "hydra.run.dir=run"), tmp_path, ranks=2)
+        assert outcome.code == 0, outcome
+        return results(tmp_path / "run")
+
+    return run
 
 
 @pytest.mark.parametrize("how", ["sparsifier=set", "sparsifier=static", "trainer.accumulate_grad_batches=2"])
-def test_masks_are_those_of_one_process(trained, tmp_path, how: str) -> None:
+def test_masks_are_those_of_one_process(trained, train_on_two_ranks, how: str) -> None:
     options = [option for option in NET if how != "sparsifier=static" or "sparsifier" not in option]
-    both = train_on_two_ranks(tmp_path, *options, how)
+    both = train_on_two_ranks(*options, how)
     one = results(trained(*options, "dataset.batch_size=128", how))
     assert both["masks_sha256"] == one["masks_sha256"]
     assert both["val"] == pytest.approx(one["val"], abs=1e-3)
 
 
-def test_mixed_precision_on_two_ranks_is_that_of_two_micro_batches(trained, tmp_path) -> None:
+def test_mixed_precision_on_two_ranks_is_that_of_two_micro_batches(trained, train_on_two_ranks) -> None:
     """In bfloat16 gradients are rounded, so that those of 128 images are not the mean of those of 2 x 64 images.
     But two ranks, and one process that adds up two batches, round the same ones. The 1,280 images fill all batches."""
     options = (*NET, "recipe.epochs=1", "trainer.precision=bf16-mixed", "dataset.val_size=158")
-    both = train_on_two_ranks(tmp_path, *options)
+    both = train_on_two_ranks(*options)
     one = results(trained(*options, "dataset.batch_size=64", "trainer.accumulate_grad_batches=2"))
     assert both["steps"] == one["steps"] == 10
     assert both["masks_sha256"] == one["masks_sha256"] and both["weights_sha256"] == one["weights_sha256"]
 
 
-def test_a_mask_that_differs_between_ranks_ends_the_run(tmp_path) -> None:
+def test_a_mask_that_differs_between_ranks_ends_the_run(program, tmp_path) -> None:
     """It is the very next update that tells, in step 4."""
-    overrides = quick(*NET, *DEVICES)
-    command = [sys.executable, str(HERE / "ranks_run.py"), *overrides, "hydra.run.dir=run"]
-    env = environment(CORRUPT="3")
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
-    assert done.returncode != 0
+    overrides = quick(*NET, *DEVICES, "hydra.run.dir=run")
+    assert program("ranks_run", overrides, tmp_path, ranks=2, CORRUPT="3").code != 0
     assert "ranks have different masks of 3 in step 4" in (tmp_path / "run/error.txt").read_text()
     assert not (tmp_path / "run/results.json").exists()
 

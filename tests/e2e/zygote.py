@@ -1,7 +1,9 @@
 """Runs the programs in processes forked from one that has imported what they import: real processes, each with a
 command line, a folder, an environment and an exit code of its own, without the seconds of every start.
 
-Reads jobs from standard input, one JSON object a line, and answers each with its exit code, negative for a signal.
+Reads jobs from standard input, one JSON object a line, and answers each with its exit code, negative for a signal. A
+job of several processes, each of which has something else in its environment, ends when they all have; its exit code
+is that of the first.
 """
 
 import atexit
@@ -21,6 +23,7 @@ PRELOADED = (
     "sparseift.data.digits",
     "sparseift.models",
     "sparseift.module",
+    "sparseift.once",
     "sparseift.profile",
     "sparseift.results",
     "sparseift.sparsifiers.callback",
@@ -31,13 +34,14 @@ PRELOADED = (
 )
 
 
-def become(job: dict) -> int:
+def become(job: dict, environment: dict) -> int:
     """Turn this forked process into the one that was asked for; its exit code."""
-    for number, (path, mode) in enumerate([(os.devnull, "r"), (job["stdout"], "w"), (job["stderr"], "w")]):
+    for number, (path, mode) in enumerate([(os.devnull, "r"), (job["stdout"], "a"), (job["stderr"], "a")]):
         with open(path, mode) as file:
             os.dup2(file.fileno(), number)
     os.chdir(job["cwd"])
-    os.environ.update(job["env"])
+    sys.path.insert(0, job["cwd"])
+    os.environ.update(environment)
     sys.argv = [job["module"], *job["arguments"]]
     try:
         package = importlib.util.find_spec(job["module"]).submodule_search_locations
@@ -56,14 +60,16 @@ def main() -> None:
         importlib.import_module(name)
     gc.freeze()
     for line in iter(sys.stdin.readline, ""):
-        pid = os.fork()
-        if pid == 0:
-            code = become(json.loads(line))
-            atexit._run_exitfuncs()
-            sys.stdout.flush()
-            os._exit(code)  # taking down all that was imported would cost more than most jobs
-        _, status = os.waitpid(pid, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        job, pids = json.loads(line), []
+        for environment in job["environments"]:
+            pids.append(os.fork())
+            if pids[-1] == 0:
+                code = become(job, environment)
+                atexit._run_exitfuncs()
+                sys.stdout.flush()
+                os._exit(code)  # taking down all that was imported would cost more than most jobs
+        first, *_ = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+        print(first, flush=True)
 
 
 if __name__ == "__main__":
