@@ -52,7 +52,7 @@ def test_a_rank_that_is_killed(tmp_path, trained, train, rank, code, reason) -> 
     assert "run/error.txt" not in files(tmp_path)
 
 
-def test_ranks_leave_after_the_same_step(tmp_path, two_ranks, train) -> None:  # noqa: F811
+def test_ranks_leave_after_the_same_step(tmp_path, program, two_ranks, train) -> None:  # noqa: F811
     outcome = on_two_ranks(tmp_path, 1, signal.SIGTERM)
     assert outcome.code == 143, outcome
     assert outcome.err.count("stopped by SIGTERM after step 13 and saved") == 1
@@ -62,6 +62,6 @@ def test_ranks_leave_after_the_same_step(tmp_path, two_ranks, train) -> None:  #
 
     refused = train(*NET, "dataset.batch_size=64", "resume=auto", "hydra.run.dir=run")
     assert "in batches of 128 over all devices, this run has 1238 in batches of 64" in refused.err
-    command = [sys.executable, "-m", "sparseift.train", *quick(*NET, *DEVICES), "resume=auto", "hydra.run.dir=run"]
-    subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, check=True)
+    resumed = program("sparseift.train", quick(*NET, *DEVICES, "resume=auto", "hydra.run.dir=run"), tmp_path, ranks=2)
+    assert resumed.code == 0, resumed
     assert results(tmp_path / "run")["weights_sha256"] == results(two_ranks / "run")["weights_sha256"]
