@@ -1,0 +1,59 @@
+"""The command line of scripts/bench."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import time
+import warnings
+from datetime import datetime, timezone
+from pathlib import Path
+
+from . import checkpoint, input, memory, overhead, start, step  # noqa: F401  (which fill ROWS)
+from .harness import CLOCKS, ROWS, Scale
+from .machine import ALLOCATOR, machine, versions
+from .tables import as_dict, cells, earlier, write
+
+
+def arguments() -> argparse.Namespace:
+    width = max(map(len, ROWS))
+    parser = argparse.ArgumentParser(
+        prog="bench",
+        description="What sparse training costs on this machine",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="rows:\n" + "\n".join(f"  {row.name.ljust(width)}  {row.title}" for row in ROWS.values()),
+    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="what to measure (all)")
+    parser.add_argument("--quick", action="store_true", help="the smallest sizes, without the long rows")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: for a machine that does other work too")
+    parser.add_argument("--out", type=Path, default=Path("benchmark"), help="folder of the results (%(default)s)")
+    options = parser.parse_args()
+    if unknown := [name for name in options.rows if name not in ROWS]:
+        parser.exit(2, f"bench: there is no row {unknown[0]}; there are {', '.join(ROWS)}\n")
+    options.rows = options.rows or [row.name for row in ROWS.values() if row.quick or not options.quick]
+    return options
+
+
+def main() -> None:
+    options = arguments()
+    warnings.simplefilter("ignore")  # of libraries about each other
+    setting = {"quick": options.quick, "machine": machine(), "allocator": ALLOCATOR}
+    rows = earlier(options.out / "bench.json", setting)
+    for name in options.rows:
+        began, load = time.monotonic(), os.getloadavg()[0]
+        figures = [as_dict(figure) for figure in ROWS[name].measure(Scale(options.quick, options.clock))]
+        rows[name] = {
+            "title": ROWS[name].title,
+            "command": shlex.join(["scripts/bench", *sys.argv[1:]]),
+            "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
+            "versions": versions(),
+            "clock": options.clock,
+            "load": load,
+            "figures": figures,
+        }
+        write(setting, {name: rows[name] for name in ROWS if name in rows}, options.out)
+        print(f"{name} ({time.monotonic() - began:.0f} s)", flush=True)
+        for figure in figures:
+            print("   ", "  ".join(filter(None, cells(figure, options.quick))), flush=True)
