@@ -1,34 +1,20 @@
-"""The programs as fixtures: `program` runs any of them, `train` a quick run, `trained` one that tests share."""
+"""Runs as fixtures: `train` makes a quick one, `trained` one that tests share, `killed` one that is cut short."""
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from .programs import Outcome, Zygote, lasting, metrics, name_of, once, quick
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory) -> Iterator[Zygote]:
-    zygote = Zygote(tmp_path_factory.mktemp("logs"))
-    yield zygote
-    zygote.close()
+from .programs import Outcome, lasting, metrics, name_of, once, quick
 
 
 @pytest.fixture
 def train(program, tmp_path) -> Callable[..., Outcome]:
     """sparseift.train with the settings of QUICK and these, in the test's folder."""
     return lambda *overrides: program("sparseift.train", quick(*overrides), tmp_path)
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory, worker_id) -> Path:
-    """A folder that all workers of this test session see."""
-    base = tmp_path_factory.getbasetemp()
-    return base if worker_id == "master" else base.parent
 
 
 @pytest.fixture(scope="session")

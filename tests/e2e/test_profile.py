@@ -35,15 +35,15 @@ def profiled(program, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("sparsity", [0.5, 0.75, 0.9])
 @pytest.mark.parametrize("member", ["sparse_wide", "sparse_parallel", "sparse_factorized", "sparse_doped"])
 @pytest.mark.parametrize("model", BUDGETS)
-def test_every_choice_costs_the_budget(model: str, member: str, sparsity: float) -> None:
+def test_every_choice_costs_the_budget(model: str, member: str) -> None:
+    """At the highest sparsity; tests/sparsity counts at others."""
     dataset = "cifar100" if model == "resnet18_cifar" else "imagenet"
     for distribution in ("uniform", "erk"):
         overrides = [f"model={model}", f"dataset={dataset}", f"member={member}", f"sparsity={distribution}"]
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            config = compose("profile", [*overrides, f"sparsity.level={sparsity}"])
+            config = compose("profile", [*overrides, "sparsity.level=0.9"])
         plan = as_dict(build_network(config, on_meta=True)[1])
         assert plan["budget"] == BUDGETS[model]
         assert plan["forward"] == sum(layer["flops"] for layer in plan["layers"])

@@ -2,8 +2,6 @@
 
 import json
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,35 +9,26 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-import sparseift
 from sparseift.cli import config_folder
 
 from .folders import write_run
 
-SOURCE = Path(sparseift.__file__).parents[1]
 
-
-def program(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", f"sparseift.{name}", *map(str, arguments)]
-    environment = {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "PATH": "", "HOME": str(cwd)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-
-
-def test_report(sweep, tmp_path) -> None:
+def test_report(program, sweep, tmp_path) -> None:
     write_run(sweep / "late", finished=False, epochs=1)
-    run = program("report", "sweep", "--out", "here", cwd=tmp_path)
-    assert (run.returncode, run.stderr) == (0, "")
-    assert "10 run folders: 9 finished, 1 half-done" in run.stdout
-    assert "sweep/late: half-done, 1 of 4 epochs trained" in run.stdout
-    assert run.stdout.rstrip().endswith("open here/report.html")
+    run = program("sparseift.report", ["sweep", "--out", "here"], tmp_path)
+    assert (run.code, run.err) == (0, "")
+    assert "10 run folders: 9 finished, 1 half-done" in run.out
+    assert "sweep/late: half-done, 1 of 4 epochs trained" in run.out
+    assert run.out.rstrip().endswith("open here/report.html")
     found = {path.relative_to(tmp_path / "here").as_posix() for path in (tmp_path / "here").rglob("*")}
     assert {"report.html", "report.md", "table.csv", "table.tex"} <= found
     assert {Path(name).suffix for name in found if name.startswith("figures/")} == {".png", ".svg"}
 
 
-def test_the_same_runs_give_the_same_files(sweep, tmp_path) -> None:
+def test_the_same_runs_give_the_same_files(program, sweep, tmp_path) -> None:
     for name in ("one", "two"):
-        assert program("report", "sweep", "--out", name, cwd=tmp_path).returncode == 0
+        assert program("sparseift.report", ["sweep", "--out", name], tmp_path).code == 0
     for path in (tmp_path / "one").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes(), path
 
@@ -56,18 +45,18 @@ def test_the_same_runs_give_the_same_files(sweep, tmp_path) -> None:
         (("compare", "sweep/dense0", "nowhere"), "nowhere is not a run folder"),
     ],
 )
-def test_mistakes_in_one_line(sweep, tmp_path, arguments, told) -> None:
+def test_mistakes_in_one_line(program, sweep, tmp_path, arguments, told) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    run = program(*arguments, cwd=tmp_path)
-    assert run.returncode == 2 and run.stdout == ""
-    assert run.stderr.startswith("sparseift: ") and run.stderr.count("\n") == 1 and told in run.stderr
+    run = program(f"sparseift.{arguments[0]}", arguments[1:], tmp_path)
+    assert run.code == 2 and run.out == ""
+    assert run.err.startswith("sparseift: ") and run.err.count("\n") == 1 and told in run.err
 
 
-def test_compare(sweep, tmp_path) -> None:
-    run = program("compare", "sweep/dense0", "sweep/wide1", cwd=tmp_path)
-    assert (run.returncode, run.stderr) == (0, "")
-    lines = {line.split("│")[1].strip(): line.split("│")[2:4] for line in run.stdout.splitlines() if "│" in line}
+def test_compare(program, sweep, tmp_path) -> None:
+    run = program("sparseift.compare", ["sweep/dense0", "sweep/wide1"], tmp_path)
+    assert (run.code, run.err) == (0, "")
+    lines = {line.split("│")[1].strip(): line.split("│")[2:4] for line in run.out.splitlines() if "│" in line}
     assert [cell.strip() for cell in lines["member._target_"]] == [
         "sparseift.members.dense",
         "sparseift.members.sparse_wide",
@@ -78,43 +67,44 @@ def test_compare(sweep, tmp_path) -> None:
     ]
     assert "conv1" not in lines and "recipe.epochs" not in lines
     assert [cell.strip() for cell in lines["test top-1"]] == ["90.00 %", "94.00 %"]
-    assert "B - A: +4.00 points" in run.stdout
+    assert "B - A: +4.00 points" in run.out
 
 
-def test_compare_with_a_run_that_is_not_finished(sweep, tmp_path) -> None:
+def test_compare_with_a_run_that_is_not_finished(program, sweep, tmp_path) -> None:
     write_run(sweep / "late", seed=5, finished=False, epochs=1)
-    run = program("compare", "sweep/dense0", "sweep/late", cwd=tmp_path)
-    assert run.returncode == 0
-    assert "B: sweep/late, half-done, 1 of 4 epochs trained" in run.stdout
-    assert "seed" in run.stdout and "top-1" not in run.stdout
+    run = program("sparseift.compare", ["sweep/dense0", "sweep/late"], tmp_path)
+    assert run.code == 0
+    assert "B: sweep/late, half-done, 1 of 4 epochs trained" in run.out
+    assert "seed" in run.out and "top-1" not in run.out
 
 
-def test_compare_shows_brackets_as_they_are(sweep, tmp_path) -> None:
+def test_compare_shows_brackets_as_they_are(program, sweep, tmp_path) -> None:
     write_run(sweep / "odd [red]", config={"sparsity": {"include": "[bold]", "level": 0.75}})
-    run = program("compare", "sweep/dense0", "sweep/odd [red]", cwd=tmp_path)
-    assert "B: sweep/odd [red], finished" in run.stdout and "[bold]" in run.stdout
+    run = program("sparseift.compare", ["sweep/dense0", "sweep/odd [red]"], tmp_path)
+    assert "B: sweep/odd [red], finished" in run.out and "[bold]" in run.out
 
 
-def test_compare_a_run_with_itself(sweep, tmp_path) -> None:
-    run = program("compare", "sweep/wide0", "sweep/wide0", cwd=tmp_path)
-    assert run.stdout.count("no difference") == 2 and "the same to the bit" in run.stdout
+def test_compare_a_run_with_itself(program, sweep, tmp_path) -> None:
+    run = program("sparseift.compare", ["sweep/wide0", "sweep/wide0"], tmp_path)
+    assert run.out.count("no difference") == 2 and "the same to the bit" in run.out
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained(program, tmp_path_factory) -> Path:
     """A sweep of two real runs, and a job that fails."""
     folder = tmp_path_factory.mktemp("real")
     quick = ["dataset=digits", "trainer=cpu", "model.base_width=4", "dataset.batch_size=256", "recipe.epochs=1"]
     quick += ["export=false", "sparsifier.update_interval=2", "hydra.sweep.dir=sweep"]
-    run = program("train", "-m", *quick, "member=dense,sparse_wide", "sparsifier=rigl", "sparsity=0.75,2", cwd=folder)
-    assert run.returncode == 1, run.stderr
+    quick += ["member=dense,sparse_wide", "sparsifier=rigl", "sparsity=0.75,2"]
+    run = program("sparseift.train", ["-m", *quick], folder)
+    assert run.code == 1, run.err
     return folder
 
 
-def test_real_runs(trained) -> None:
-    run = program("report", "sweep", cwd=trained)
-    assert (run.returncode, run.stderr) == (0, "")
-    assert "4 run folders: 2 finished, 2 failed" in run.stdout
+def test_real_runs(program, trained) -> None:
+    run = program("sparseift.report", ["sweep"], trained)
+    assert (run.code, run.err) == (0, "")
+    assert "4 run folders: 2 finished, 2 failed" in run.out
     results = [json.loads(path.read_text()) for path in sorted((trained / "sweep").glob("*/results.json"))]
     table = (trained / "report/table.csv").read_text().splitlines()
     assert len(table) == 3

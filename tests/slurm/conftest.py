@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from ..e2e.conftest import shared  # noqa: F401
 from ..e2e.programs import environment, quick
 from ..e2e.test_ddp import NET, two_ranks  # noqa: F401
 

@@ -169,7 +169,7 @@ def labels_of(run: Run) -> Tensor:
     return next(iter(run.data.train_dataloader()))[1]
 
 
-@pytest.mark.parametrize(("sparsifier", "stop"), [("granet", 1), ("granet", 3), ("dense_warmup", 3), ("snip", 2)])
+@pytest.mark.parametrize(("sparsifier", "stop"), [("granet", 1), *((sparsifier, 3) for sparsifier in EVERY)])
 def test_a_run_that_stops_goes_on_to_the_bit(sparsifier: str, stop: int, tmp_path: Path, finished) -> None:
     every = "checkpoint.every_n_steps=1"
     stopped = run_of(tmp_path, sparsifier, every, watch=Watch(stop))
