@@ -23,6 +23,9 @@ class Spectral(pl.Callback):
         self.every_n_steps = at_least_one(every_n_steps, "callbacks.spectral.every_n_steps")
         self._measured_at = 0
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._measured_at = trainer.global_step  # before this run went on
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         mover, step = mask_callback(trainer), trainer.global_step
         if not mover or not trainer.is_global_zero or step % self.every_n_steps or step == self._measured_at:

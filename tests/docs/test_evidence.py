@@ -1,31 +1,30 @@
-"""README's table of evidence is that of the runs whose results are kept in docs/evidence."""
+"""README's table of evidence is the report's of the runs that are kept in docs/evidence."""
 
 import json
 import re
-from collections import defaultdict
-from statistics import mean
 
-from sparseift.summary import si
+from .readme import ROOT, TEXT
 
-from .readme import ROOT, table
-
-RUNS = ROOT / "docs" / "evidence" / "runs"
+EVIDENCE = ROOT / "docs" / "evidence"
+RESULTS = sorted((EVIDENCE / "runs").glob("*/results.json"))
 
 
-def test_table_is_of_the_results_that_are_kept() -> None:
-    kept = defaultdict(list)
-    for file in sorted(RUNS.glob("*/results.json")):
-        setting, seed = re.fullmatch(r"(\w[\w.]*)_seed(\d+)", file.parent.name).groups()
-        kept[setting].append(json.loads(file.read_text()))
-        assert kept[setting][-1]["seed"] == int(seed)
-    rows = table("Fashion-MNIST")
-    assert rows.keys() == kept.keys()
-    for setting, results in kept.items():
-        accuracy = mean(100 * result["test"]["acc1"] for result in results)
-        flops = results[0]["flops"]["forward"]
-        assert rows[setting] == [f"{len(results)}", f"{accuracy:.2f} %", si(flops)], setting
+def test_table_is_that_of_the_report(program, tmp_path) -> None:
+    outcome = program("sparseift.report", [str(EVIDENCE / "runs"), "--out", "report"], tmp_path)
+    assert outcome.code == 0, outcome
+    table = (tmp_path / "report/report.md").read_text().split("\n\n")[3]
+    assert table.startswith("| member |") and table.count("\n") > 2
+    assert table in TEXT and table in (EVIDENCE / "report/report.md").read_text()
+
+
+def test_runs_are_what_their_folders_are_called() -> None:
+    for file in RESULTS:
+        run, (setting, seed) = json.loads(file.read_text()), re.fullmatch(r"(.+)_seed(\d+)", file.parent.name).groups()
+        assert run["seed"] == int(seed)
+        if run["member"] != "dense":
+            assert setting == f"{run['member']}_{run['sparsity']}_{run['sparsifier']}"
 
 
 def test_runs_cost_what_the_dense_network_costs() -> None:
-    for file in RUNS.glob("*/results.json"):
+    for file in RESULTS:
         assert abs(json.loads(file.read_text())["flops"]["ratio"] - 1) < 1e-3, file

@@ -90,10 +90,11 @@ def test_layers_at_the_ends_of_epochs(build: Build) -> None:
             assert row[f"layers/{name}/dead_channels"] == pytest.approx(sum(dead) / len(dead))
 
 
-@pytest.mark.parametrize("stop", [5, 7])
-def test_a_resumed_run_logs_the_same(build: Build, stop: int) -> None:
-    """Between two epochs, and in one after its last update."""
-    overrides = (MOVING, "checkpoint.every_n_steps=1", "callbacks=[spectral]", "callbacks.spectral.every_n_steps=4")
+@pytest.mark.parametrize(("stop", "more"), [(5, ()), (7, ()), (4, ("trainer.accumulate_grad_batches=2",))])
+def test_a_resumed_run_logs_the_same(build: Build, stop: int, more: tuple[str, ...]) -> None:
+    """Between two epochs, in one after its last update, and where the next batch is no step yet."""
+    spectral = ("callbacks=[spectral]", "callbacks.spectral.every_n_steps=4")
+    overrides = (MOVING, "checkpoint.every_n_steps=1", *spectral, *more)
     whole = build(*overrides, folder="whole")
     fit(whole)
     first = build(*overrides, folder="parts")
