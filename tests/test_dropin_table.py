@@ -1,4 +1,4 @@
-"""scripts/dropin_table on a few small networks, with the deep check."""
+"""scripts/dropin_table on two small networks, with the deep check."""
 
 import csv
 import os
@@ -12,7 +12,7 @@ import torchvision
 pytest.importorskip("timm")
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "dropin_table"
-NETWORKS = ["torchvision/squeezenet1_1", "torchvision/mnasnet0_5", "timm/nf_resnet50"]
+FITS, REFUSED = "torchvision/squeezenet1_1", "timm/nf_resnet50"
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess:
@@ -24,9 +24,9 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("dropin")
-    done = run(*NETWORKS, "--members", "sparse_wide", "--check", "--out", folder)
+    done = run(FITS, REFUSED, "--members", "sparse_wide", "--check", "--out", folder)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == len(NETWORKS)
+    assert len(done.stdout.splitlines()) == 2
     return folder
 
 
@@ -35,9 +35,8 @@ def rows(folder: Path) -> dict[str, dict[str, str]]:
         return {row["network"]: row for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("network", NETWORKS[:2])
-def test_a_network_that_fits_has_the_published_costs_and_passes_the_check(folder: Path, network: str) -> None:
-    row, published = rows(folder)[network], torchvision.models.get_model_weights(network.split("/")[1]).DEFAULT.meta
+def test_a_network_that_fits_has_the_published_costs_and_passes_the_check(folder: Path) -> None:
+    row, published = rows(folder)[FITS], torchvision.models.get_model_weights(FITS.split("/")[1]).DEFAULT.meta
     assert int(row["dense"]) == published["num_params"]
     assert int(row["budget"]) == pytest.approx(2e9 * published["_ops"], rel=0.01)  # theirs are multiply-accumulates
     assert float(row["ratio"]) == pytest.approx(1, abs=1e-3)
@@ -46,15 +45,15 @@ def test_a_network_that_fits_has_the_published_costs_and_passes_the_check(folder
 
 
 def test_a_refusal_is_one_line_in_the_table(folder: Path) -> None:
-    row = rows(folder)["timm/nf_resnet50"]
+    row = rows(folder)[REFUSED]
     assert "compute their weight before use" in row["refusal"] and "\n" not in row["refusal"]
     page = (folder / "dropin.md").read_text()
-    assert f"- timm/nf_resnet50, `sparse_wide`: {row['refusal']}" in page
-    assert "| `sparse_wide` | 3 | 2 (66.7%) | 1 | 2 | 0 |" in page
+    assert f"- {REFUSED}, `sparse_wide`: {row['refusal']}" in page
+    assert "| `sparse_wide` | 2 | 1 (50.0%) | 1 | 1 | 0 |" in page
 
 
 def test_rows_that_are_there_are_not_done_again(folder: Path) -> None:
-    again = run(*NETWORKS, "--members", "sparse_wide", "--check", "--out", folder)
+    again = run(FITS, REFUSED, "--members", "sparse_wide", "--check", "--out", folder)
     assert (again.returncode, again.stdout) == (0, "")
 
 

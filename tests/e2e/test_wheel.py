@@ -72,8 +72,8 @@ def test_profile_in_an_empty_folder(site, tmp_path) -> None:
 
 
 def test_train_in_an_empty_folder(site, tmp_path) -> None:
-    done = python(site, tmp_path, "-m", "sparseift.train", *quick("sparsity=0.9", "export=true"))
+    done = python(site, tmp_path, "-m", "sparseift.train", *quick("sparsity=0.9"))
     assert done.returncode == 0, done.stderr[-500:]
     assert "Traceback" not in done.stderr
     [folder] = (tmp_path / "runs").iterdir()
-    assert results(folder)["sparsity"] == 0.9 and (folder / "model.pt2").exists()
+    assert results(folder)["sparsity"] == 0.9
