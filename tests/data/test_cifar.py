@@ -123,7 +123,7 @@ def test_missing_files_are_explained(kind, make, tmp_path: Path) -> None:
 @pytest.mark.parametrize("failure", [URLError("no\nname"), RuntimeError("File not found or corrupted."), EOFError()])
 def test_a_failed_download_is_explained(make, tmp_path: Path, monkeypatch, failure: Exception) -> None:
     def fail(url, root, **kwargs):
-        Path(root).mkdir(parents=True)
+        Path(root).mkdir(parents=True, exist_ok=True)
         raise failure
 
     monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", fail)
