@@ -92,10 +92,9 @@ class Row:
 
     @cached_property
     def published(self) -> Published | None:
-        """The paper's figure, for the network that the paper trained: as its config has it, not narrowed."""
-        names = (self.dataset, self.model, self.member, self.sparsity)
-        top1 = _figure(*names, self.sparsifier)
-        if top1 is None or any(_narrows(argument) for run in self.runs for argument in run.arguments or ()):
+        """The paper's figure, for a network that is not narrowed and was trained for as long as the paper's."""
+        top1 = _figure(self.dataset, self.model, self.member, self.sparsity, self.sparsifier)
+        if top1 is None or self.distribution not in (None, "uniform") or not all(map(_as_published, self.runs)):
             return None
         dense = _figure(self.dataset, self.model, "dense", 0, "none")
         return Published(top1, None if self.is_dense or dense is None else top1 - dense)
@@ -178,6 +177,12 @@ def _frozen(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
+def _as_published(run: Run) -> bool:
+    settings = _published()["settings"].get(run.results["dataset"], {})
+    agrees = all(run.config.get(key, value) == value for key, value in settings.items())
+    return bool(run.config) and agrees and not any(map(_narrows, run.arguments or ()))
+
+
 def _narrows(argument: str) -> bool:
     """An override changes the network that its config describes."""
     key = argument.lstrip("+~").partition("=")[0]
@@ -185,14 +190,15 @@ def _narrows(argument: str) -> bool:
 
 
 @cache
-def _published() -> list[dict[str, Any]]:
-    return json.loads(files("sparseift").joinpath("published.json").read_text())["figures"]
+def _published() -> dict[str, Any]:
+    return json.loads(files("sparseift").joinpath("published.json").read_text())
 
 
 def _figure(dataset: str, model: str, member: str, sparsity: float, sparsifier: str) -> float | None:
-    """Top-1 of the paper, in percent. A figure whose sparsifier is not known stands for all of them."""
-    for figure in _published():
+    """Top-1 of the paper, in percent. A figure whose sparsifier is not said is taken to be of RigL, as most are."""
+    for figure in _published()["figures"]:
         names = (figure["dataset"], figure["model"], figure["member"], figure["sparsity"], figure["metric"])
-        if names == (dataset, model, member, sparsity, "top1") and figure["sparsifier"] in (None, sparsifier):
+        moved = figure["sparsifier"] or "rigl"
+        if (*names, moved) == (dataset, model, member, sparsity, "top1", sparsifier):
             return figure["value"]
     return None

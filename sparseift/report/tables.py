@@ -22,11 +22,12 @@ NOTES = {
     "settings": "those that most rows do not share.",
     "top-1": "test accuracy in percent, mean ± standard deviation over seeds.",
     "to dense": f"difference in points with its {CONFIDENCE:.0%} t interval over seeds: of pairs of one seed where "
-    "there are two or more, else by Welch. One seed, or runs without any spread, give no interval. Bold: the interval "
-    "leaves out zero; with no effect anywhere this still happens by chance in one row of twenty. It says nothing of "
-    "other test images.",
-    "paper": "top-1 of the authors of Sparse-IFT and, in brackets, its distance to their dense network.",
-    "of the budget": "FLOPs of a sample, as a share of those of the dense network that is replaced.",
+    "there are two or more, which leaves other seeds out, else by Welch. One seed, or runs without any spread, give no "
+    "interval. Bold: the interval leaves out zero; with no effect anywhere this still happens by chance in one row of "
+    "twenty. It says nothing of other test images.",
+    "paper": "top-1 of the authors of Sparse-IFT and, in brackets, its distance to their dense network; as reported in "
+    "summaries and reviews of the paper, for runs of the same network and as many epochs.",
+    "of the budget": "FLOPs of a sample, as a share of those of the dense network of the same settings.",
 }
 """What the columns mean, as far as their titles don't say it."""
 

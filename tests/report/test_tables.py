@@ -104,7 +104,7 @@ def test_a_narrow_terminal_shows_what_fits_and_a_file_everything(section) -> Non
 
 
 def test_the_papers_column_comes_with_the_papers_figures(runs) -> None:
-    paper = {"dataset": "cifar100"}
-    (section,) = sections([replace(run, results=run.results | paper) for run in runs])
+    paper, theirs = {"dataset": "cifar100"}, {"model.base_width": 64, "recipe.epochs": 200}
+    (section,) = sections([replace(run, results=run.results | paper, config=run.config | theirs) for run in runs])
     head, _, *lines = tables.markdown(section).splitlines()
     assert dict(zip(cells(head), cells(lines[0]), strict=True))["paper"] == "77.0"
