@@ -1,4 +1,4 @@
-"""How the tests of this folder start the programs, and what they get back."""
+"""How tests start the programs, and what they get back."""
 
 from __future__ import annotations
 

@@ -22,8 +22,6 @@ NET = (
     "recipe.optimizer.lr=0.05",
 )
 
-FAILS = "model._target_=tiny_nets.fails_on"
-
 DEVICES = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "dataset.batch_size=64")
 
 
@@ -112,14 +110,6 @@ def test_a_mask_that_differs_between_ranks_ends_the_run(program, tmp_path) -> No
     assert not (tmp_path / "run/results.json").exists()
 
 
-def test_any_rank_that_fails_says_why(program, tmp_path) -> None:
-    overrides = quick(*NET, *DEVICES, FAILS, "+model.rank=1", "hydra.run.dir=run")
-    assert program("sparseift.train", overrides, tmp_path, ranks=2).code != 0
-    noted = (tmp_path / "run/error.txt").read_text()
-    assert noted.startswith("Traceback") and "rank 1 fails on purpose" in noted
-    assert not (tmp_path / "run/results.json").exists()
-
-
 def sweep_on_two_ranks(*overrides: str) -> list[str]:
     return [sys.executable, "-m", "sparseift.train", "-m", *quick(*NET, *DEVICES, *overrides), "hydra.sweep.dir=sweep"]
 
@@ -135,19 +125,20 @@ def running(mark: str) -> list[str]:
     return [line for line in lines if mark in line]
 
 
-def test_a_sweep_in_which_a_job_fails(two_ranks, tmp_path) -> None:
-    """Their job alone fails, and the next one has two ranks of its own."""
-    overrides = [FAILS, "+model.rank=0,2", f"+mark={tmp_path.name}"]
+def test_a_sweep_in_which_jobs_fail(two_ranks, tmp_path) -> None:
+    """Whichever rank fails, its job alone fails, and the next one has two ranks of its own."""
+    overrides = ["model._target_=tiny_nets.fails_on", "+model.rank=0,1,2", f"+mark={tmp_path.name}"]
     command = sweep_on_two_ranks(*overrides)
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=280)
     assert done.returncode == 1, Outcome(done.returncode, done.stdout, done.stderr)
-    assert "1 of the jobs failed" in done.stderr
+    assert "2 of the jobs failed" in done.stderr
     jobs = jobs_of(tmp_path)
-    assert [(job / "results.json").exists() for job in jobs] == [False, True]
-    assert [(job / "error.txt").exists() for job in jobs] == [True, False]
-    assert (jobs[0] / "error.txt").read_text().startswith("Traceback")
-    assert "rank 0 fails on purpose" in (jobs[0] / "error.txt").read_text()
-    assert results(jobs[1])["masks_sha256"] == results(two_ranks / "run")["masks_sha256"]
+    assert [(job / "results.json").exists() for job in jobs] == [False, False, True]
+    assert [(job / "error.txt").exists() for job in jobs] == [True, True, False]
+    for rank in (0, 1):
+        noted = (jobs[rank] / "error.txt").read_text()
+        assert noted.startswith("Traceback") and f"rank {rank} fails on purpose" in noted
+    assert results(jobs[2])["masks_sha256"] == results(two_ranks / "run")["masks_sha256"]
     assert not running(f"+mark={tmp_path.name}")
 
 

@@ -4,6 +4,7 @@ import pytest
 
 INTERVAL = ("sparsifier.update_interval=4",)
 KINDS = {
+    "none": (),
     "gmp": INTERVAL,  # its density changes
     "rigl_block": INTERVAL,  # it has a pattern
     "snip": (),  # it chooses from data, once
