@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ..e2e.conftest import trained  # noqa: F401
 from ..e2e.programs import environment, quick
 from ..e2e.test_ddp import NET, two_ranks  # noqa: F401
 

@@ -1,5 +1,5 @@
 """Sweeps in the queue of a real SLURM of two nodes. Whatever happens to their jobs, they end with the weights of a run
-on two ranks that nothing happened to."""
+on as many ranks that nothing happened to."""
 
 import os
 import signal
@@ -10,15 +10,22 @@ from pathlib import Path
 import pytest
 
 from ..e2e.programs import checkpoint, environment, files, results
+from ..e2e.test_ddp import NET
 from .conftest import SCRIPT, until
 
 pytestmark = pytest.mark.timeout(600)
 
 ONE_NODE, TWO_NODES = ("trainer.devices=2",), ("trainer.devices=1", "trainer.num_nodes=2")
+ONE_RANK = ("trainer.devices=1", "checkpoint.every_n_steps=1")
 
 
 def weights(folder: Path) -> str:
     return results(folder)["weights_sha256"]
+
+
+@pytest.fixture
+def one_rank(trained) -> Path:
+    return trained(*NET, "dataset.batch_size=64")
 
 
 def test_an_array_of_two_jobs_with_two_tasks_each_of_which_one_fails(cluster, two_ranks) -> None:
@@ -58,28 +65,28 @@ def test_two_nodes_preempted_twice(cluster, two_ranks) -> None:
     assert "sweep/0/error.txt" not in files(cluster.folder)
 
 
-def test_killed_and_submitted_again(cluster, two_ranks) -> None:
+def test_killed_and_submitted_again(cluster, one_rank) -> None:
     (cluster.folder / "slow").touch()
-    sweep = cluster.sweep(*ONE_NODE, "checkpoint.every_n_steps=1")
+    sweep = cluster.sweep(*ONE_RANK)
     job = cluster.job()
     until((cluster.folder / "sweep/0/checkpoints/last.ckpt").exists, "a checkpoint")
-    rank = max(number for number, name in cluster.processes(job).items() if name.startswith("python"))
+    [rank] = [number for number, name in cluster.processes(job).items() if name.startswith("python")]
     os.kill(rank, signal.SIGKILL)
     assert sweep.wait() == 1, cluster.said
     assert "1 of the jobs failed:\n  sweep/0: " in cluster.said
     assert not cluster("squeue", "--noheader")
 
     (cluster.folder / "slow").unlink()
-    again = cluster.sweep(*ONE_NODE, "checkpoint.every_n_steps=1", "sweep.resume=true")
+    again = cluster.sweep(*ONE_RANK, "sweep.resume=true")
     assert again.wait() == 0, cluster.said
-    assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
+    assert weights(cluster.folder / "sweep/0") == weights(one_rank)
     assert "sweep/0/error.txt" not in files(cluster.folder)
 
 
-def test_a_node_that_goes_down(cluster, two_ranks) -> None:
+def test_a_node_that_goes_down(cluster, one_rank) -> None:
     """As without power: SLURM hears nothing of it any more, and starts the job on the other one."""
     (cluster.folder / "slow").touch()
-    sweep = cluster.sweep(*ONE_NODE, "checkpoint.every_n_steps=1")
+    sweep = cluster.sweep(*ONE_RANK)
     job = cluster.job()
     until((cluster.folder / "sweep/0/checkpoints/last.ckpt").exists, "a checkpoint")
     node = cluster("squeue", "--noheader", "--format=%N")
@@ -88,7 +95,7 @@ def test_a_node_that_goes_down(cluster, two_ranks) -> None:
         os.kill(number, signal.SIGKILL)
     (cluster.folder / "slow").unlink()
     assert sweep.wait() == 0, cluster.said
-    assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
+    assert weights(cluster.folder / "sweep/0") == weights(one_rank)
     other = {"n1": "n2", "n2": "n1"}[node]
     until(lambda: f"{job}|COMPLETED|{other}" in cluster("sacct").splitlines(), f"{job} to end on {other}")
     assert cluster("sinfo", "--noheader", "--Node", f"--nodes={node}", "--partition=main", "--format=%t") == "down*"
