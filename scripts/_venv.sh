@@ -37,7 +37,6 @@ install_package() {
     for info in .venv/lib/python3*/site-packages/*.dist-info; do
         [[ -f $info/INSTALLER ]] || rm -rf "$info" # cut short: pip would take it for installed
     done
-    # Compiling all of torch would take longer than compiling what is imported, when it is.
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".${extras:+[$extras]}"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
     printf '%s\n' "$key" >"$stamp"
 }
