@@ -16,7 +16,7 @@ from .conftest import SCRIPT, until
 pytestmark = pytest.mark.timeout(600)
 
 ONE_NODE, TWO_NODES = ("trainer.devices=2",), ("trainer.devices=1", "trainer.num_nodes=2")
-ONE_RANK = ("trainer.devices=1", "checkpoint.every_n_steps=1")
+OFTEN = "checkpoint.every_n_steps=1"
 
 
 def weights(folder: Path) -> str:
@@ -65,28 +65,28 @@ def test_two_nodes_preempted_twice(cluster, two_ranks) -> None:
     assert "sweep/0/error.txt" not in files(cluster.folder)
 
 
-def test_killed_and_submitted_again(cluster, one_rank) -> None:
+def test_killed_and_submitted_again(cluster, two_ranks) -> None:
     (cluster.folder / "slow").touch()
-    sweep = cluster.sweep(*ONE_RANK)
+    sweep = cluster.sweep(*ONE_NODE, OFTEN)
     job = cluster.job()
     until((cluster.folder / "sweep/0/checkpoints/last.ckpt").exists, "a checkpoint")
-    [rank] = [number for number, name in cluster.processes(job).items() if name.startswith("python")]
+    rank = max(number for number, name in cluster.processes(job).items() if name.startswith("python"))
     os.kill(rank, signal.SIGKILL)
     assert sweep.wait() == 1, cluster.said
     assert "1 of the jobs failed:\n  sweep/0: " in cluster.said
     assert not cluster("squeue", "--noheader")
 
     (cluster.folder / "slow").unlink()
-    again = cluster.sweep(*ONE_RANK, "sweep.resume=true")
+    again = cluster.sweep(*ONE_NODE, OFTEN, "sweep.resume=true")
     assert again.wait() == 0, cluster.said
-    assert weights(cluster.folder / "sweep/0") == weights(one_rank)
+    assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
     assert "sweep/0/error.txt" not in files(cluster.folder)
 
 
 def test_a_node_that_goes_down(cluster, one_rank) -> None:
     """As without power: SLURM hears nothing of it any more, and starts the job on the other one."""
     (cluster.folder / "slow").touch()
-    sweep = cluster.sweep(*ONE_RANK)
+    sweep = cluster.sweep("trainer.devices=1", OFTEN)
     job = cluster.job()
     until((cluster.folder / "sweep/0/checkpoints/last.ckpt").exists, "a checkpoint")
     node = cluster("squeue", "--noheader", "--format=%N")
