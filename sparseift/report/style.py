@@ -79,10 +79,10 @@ class Look:
     def line_of_points(self) -> dict[str, Any]:
         return {"color": self.colour, "marker": self.marker, "ls": self.line, "ms": 3.5}
 
-    def tag(self, *artists: Artist) -> None:
-        """Mark parts of a figure as this row's."""
+    def tag(self, *artists: Artist, kind: str = "row") -> None:
+        """Mark parts of a figure as this row's. kind: key, of those in the legend."""
         for artist in artists:
-            artist.set_gid(f"row-{self.number}-{next(_PARTS)}")
+            artist.set_gid(f"{kind}-{self.number}-{next(_PARTS)}")
 
 
 _PARTS = count()
@@ -124,7 +124,7 @@ def legend(figure: Figure, shown: Iterable[Look]) -> None:
     handles = [Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, label=look.label) for look in shown]
     drawn = figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
     for look, handle, text in zip(shown, drawn.legend_handles, drawn.get_texts(), strict=True):
-        look.tag(handle, text)
+        look.tag(handle, text, kind="key")
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -136,9 +136,9 @@ def save(figure: Figure, path: Path) -> None:
 
 def inline(svg: str, alt: str) -> str:
     """A saved figure for a page: without background, in the page's own text colour and as wide as there is room, the
-    parts of rows marked by data-row. alt: says what it shows."""
+    parts of rows marked by data-row, and by data-key in the legend. alt: says what it shows."""
     svg = svg[svg.index("<svg") :].replace("fill: #ffffff", "fill: none").replace(INK, "currentColor")
-    svg = re.sub(r'id="row-(\d+)-\d+"', r'data-row="\1"', svg)
+    svg = re.sub(r'id="(row|key)-(\d+)-\d+"', r'data-\1="\2"', svg)
     head, rest = svg.split(">", 1)
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     return f'{head} role="img" aria-label="{escape(alt)}">{rest}'

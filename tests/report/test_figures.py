@@ -140,8 +140,8 @@ def test_inline_svg(drawn, tmp_path) -> None:
     root = ET.fromstring(text)
     assert root.get("role") == "img" and root.get("aria-label") == 'An "apt" <title>'
     assert "viewBox" in root.attrib and "width" not in root.attrib and "height" not in root.attrib
-    parts = {element.get("data-row") for element in root.iter()} - {None}
-    assert parts == {"0", "1", "2"}
+    for mark in ("data-row", "data-key"):
+        assert {element.get(mark) for element in root.iter()} - {None} == {"0", "1", "2"}
     ids = [element.get("id") for element in root.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
     assert "currentColor" in text and "#1c2126" not in text and "#ffffff" not in text

@@ -130,6 +130,9 @@ for (const value of ["cifar10", "dense"]) document.querySelector(`input[value="$
     parts = re.findall(r'<g data-row="(\d)"([^>]*)>', second)
     assert {number for number, _ in parts} == {"0", "1", "2"}
     assert all(("display: none" in style) == (number == "0") for number, style in parts)
+    keys = re.findall(r'<g data-key="(\d)"([^>]*)>', second)
+    assert {number for number, _ in keys} == {"0", "1", "2"}
+    assert all(("opacity: 0.25" in style) == (number == "0") for number, style in keys)
 
 
 def test_accessible(page) -> None:
