@@ -44,6 +44,9 @@ class GraNet(RigL):
     def due(self, step: int, total: int) -> bool:
         return self.pruning.due(step, total) or super().due(step, total)
 
+    def fraction(self, step: int, total: int) -> float:
+        return super().fraction(step, total) if step < int(self.schedule.end * total) else 0.0  # pruning may end later
+
     def update(
         self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int, seed: int
     ) -> int:

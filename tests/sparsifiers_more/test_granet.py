@@ -72,6 +72,21 @@ def test_what_is_pruned_competes_with_its_gradient_and_grows_at_zero() -> None:
     assert flat(net[0].weight) == [0, 0] and flat(net[0].weight.grad) == [0, 0]
 
 
+def test_after_the_end_of_dropping_and_growing_it_prunes_alone() -> None:
+    net = mlp(4, 6, 8, 4)
+    masks = Masks.random(net, plan_of(net, ACTIVE), 0)
+    granet = GraNet(**{**OPTIONS, "end": 0.5, "anneal": "constant"})
+    granet.start(masks, None, seed=0)
+    for weight in masks.weights.values():
+        weight.grad = torch.rand_like(weight)
+    for step in (15, 18, 20):
+        before = {name: masks[name].clone() for name in masks}
+        assert granet.due(step, TOTAL)
+        granet.update(masks, [], step, TOTAL, seed=0)
+        assert all(before[name][masks[name]].all() for name in masks), "something has grown"
+    assert masks.active == ACTIVE
+
+
 def test_dropping_and_growing_alone_is_rigl() -> None:
     """After the end of pruning."""
     nets = [mlp(4, 6, 8, 4), mlp(4, 6, 8, 4)]
