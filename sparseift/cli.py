@@ -202,6 +202,7 @@ def one_line_errors() -> Iterator[None]:
 
 def one_line(error: Exception) -> str:
     text = " ".join(str(error).split("Config search path:")[0].split())
+    text = text.removeprefix("UserError raised while resolving interpolation: ")  # ours, by way of OmegaConf
     unknown = re.match(r"Could not override '(\S+)'\.", text)
     if not unknown:
         return text

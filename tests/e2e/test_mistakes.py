@@ -83,6 +83,11 @@ def test_one_line(program, tmp_path, mistake: str) -> None:
     assert [path for path in tmp_path.rglob("*") if path.name != "runs"] == []
 
 
+def test_devices_that_a_queue_can_not_count(program, tmp_path) -> None:
+    outcome = program("sparseift.train", quick("-m", "hydra/launcher=slurm", "trainer.devices=auto"), tmp_path)
+    assert outcome.mistake() == "hydra/launcher=slurm asks for devices by number: trainer.devices=8, not auto"
+
+
 def test_a_network_of_too_few_classes(program, tmp_path) -> None:
     outcome = program("sparseift.train", quick("model.num_classes=5"), tmp_path)
     assert outcome.mistake() == "model.num_classes is 5; the data set has 10 classes"
