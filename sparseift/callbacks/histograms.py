@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from ..sparsifiers.callback import mask_callback
-from .on_request import at_least_one, pick, tensorboard_of
+from .on_request import at_least_one, pick, tensorboard_of, warn_if_never
 
 
 class Histograms(pl.Callback):
@@ -30,6 +30,9 @@ class Histograms(pl.Callback):
             if isinstance(getattr(module, "weight", None), torch.nn.Parameter) and module.weight.dim() > 1
         }
         self._weights = {name: weights[name] for name in pick(self.layers, weights, "callbacks.histograms.layers")}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        warn_if_never(trainer, self.every_n_steps, "callbacks.histograms.every_n_steps")
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, *_: Any) -> None:
         step = trainer.global_step + 1

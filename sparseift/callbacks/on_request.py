@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -17,6 +18,13 @@ def at_least_one(value: int, key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise UserError(f"{key} is {value}; a whole number, 1 or more, is meant")
     return value
+
+
+def warn_if_never(trainer: pl.Trainer, every_n_steps: int, key: str) -> None:
+    """Say, on rank 0, that a run is too short for what comes due in every n-th step. key: where that was given."""
+    steps = trainer.estimated_stepping_batches
+    if every_n_steps > steps and trainer.is_global_zero:
+        warnings.warn(f"{key} is {every_n_steps}, and this run has {steps} steps: none comes due", stacklevel=2)
 
 
 def pick(globs: Iterable[str], names: Iterable[str], key: str) -> list[str]:

@@ -12,7 +12,7 @@ from ..sparsifiers.callback import mask_callback
 from ..spectral import MEASURES, spectral_gaps
 from ..waiting import one_by_one
 from .log import log
-from .on_request import at_least_one
+from .on_request import at_least_one, warn_if_never
 
 
 class Spectral(pl.Callback):
@@ -25,6 +25,8 @@ class Spectral(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._measured_at = trainer.global_step  # before this run went on
+        if mask_callback(trainer):
+            warn_if_never(trainer, self.every_n_steps, "callbacks.spectral.every_n_steps")
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         mover, step = mask_callback(trainer), trainer.global_step

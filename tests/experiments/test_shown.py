@@ -127,6 +127,13 @@ def test_requests_that_come_to_nothing(build: Build, overrides: tuple[str, ...],
         run.trainer.fit(run.module, run.data)
 
 
+@pytest.mark.parametrize("callback", ["spectral", "histograms"])
+def test_a_run_too_short_for_a_request(build: Build, callback: str) -> None:
+    run = build(f"callbacks=[{callback}]", f"callbacks.{callback}.every_n_steps=11")
+    with pytest.warns(match=f"callbacks.{callback}.every_n_steps is 11, and this run has 10 steps"):
+        fitted(run)
+
+
 @pytest.mark.parametrize("key", ["spectral.every_n_steps=0", "histograms.every_n_steps=x", "mask_pictures.side=0"])
 def test_values_that_would_fail_later(build: Build, key: str) -> None:
     callback, name = key.partition("=")[0].split(".")
