@@ -37,7 +37,7 @@ def report(paths: list[Path], out: Path) -> None:
         (out / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"can't write to {out}: {error.strerror}") from error
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = Console(width=None if sys.stdout.isatty() else 10_000)  # in a file nothing is cut
     drawn = [one for _, figures in found for one in figures if one.figure]
     for one in one_by_one(drawn, "figures"):
         save(one.figure, out / "figures" / one.name)

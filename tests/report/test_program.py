@@ -19,9 +19,12 @@ from .folders import write_run
 
 def test_report(program, sweep, tmp_path) -> None:
     write_run(sweep / "late", finished=False, epochs=1)
+    long = {"recipe": {"epochs": 4, "name": 200 * "x"}}
+    write_run(sweep / "long", config=long)
     run = program("sparseift.report", ["sweep", "--out", "here"], tmp_path)
     assert (run.code, run.err) == (0, "")
-    assert "10 run folders: 9 finished, 1 half-done" in run.out
+    assert "11 run folders: 10 finished, 1 half-done" in run.out
+    assert 200 * "x" in run.out, "nothing is cut where there is no terminal"
     assert "sweep/late: half-done, 1 of 4 epochs trained" in run.out
     assert run.out.rstrip().endswith("open here/report.html")
     found = {path.relative_to(tmp_path / "here").as_posix() for path in (tmp_path / "here").rglob("*")}
