@@ -38,8 +38,8 @@ class Published:
 
 @dataclass(eq=False, kw_only=True)
 class Row:
-    """Finished runs of one setting. variant: what is unusual about it in its section, as overrides. dense: the row to
-    compare with.
+    """Finished runs of one setting. variant: what is unusual about it in its section, as overrides. dense, static: the
+    rows to compare with, the dense network's and that of the same network with masks that stay as they are.
 
     Accuracies are in percent.
     """
@@ -53,6 +53,7 @@ class Row:
     runs: list[Run]
     variant: str = ""
     dense: Row | None = None
+    static: Row | None = None
 
     @property
     def method(self) -> tuple[str, ...]:
@@ -81,9 +82,14 @@ class Row:
         return spread(self.accuracy.values())
 
     @cached_property
-    def difference(self) -> Difference | None:
-        """To dense, in points."""
+    def to_dense(self) -> Difference | None:
+        """In points."""
         return difference(self.accuracy, self.dense.accuracy) if self.dense else None
+
+    @cached_property
+    def to_static(self) -> Difference | None:
+        """In points: what moving the masks is worth."""
+        return difference(self.accuracy, self.static.accuracy) if self.static else None
 
     @property
     def train_flops(self) -> float:
@@ -129,9 +135,11 @@ def sections(runs: Iterable[Run]) -> list[Section]:
 
 def _section(dataset: str, model: str, rows: list[Row]) -> Section:
     dense = {_frozen(_common(row.runs[0])): row for row in rows if row.is_dense}
+    static = {_frozen(_still(row.runs[0])): row for row in rows if row.sparsifier == "static"}
     odd = _odd({row: _common(row.runs[0]) for row in rows})
     for row in rows:
         row.dense = None if row.is_dense else dense.get(_frozen(_common(row.runs[0])))
+        row.static = None if row.sparsifier in ("static", "none") else static.get(_frozen(_still(row.runs[0])))
         alike = _odd({other: _method(other.runs[0]) for other in rows if other.method == row.method})
         settings = sorted((odd[row] | alike[row]).items())
         row.variant = " ".join(f"{key}={value}" for key, value in settings if key != "sparsity.level")
@@ -163,6 +171,12 @@ def _common(run: Run) -> dict[str, Any]:
 def _method(run: Run) -> dict[str, Any]:
     """A network that masks nothing takes nothing from `sparsity`."""
     return _nodes(run, METHOD if run.results["sparsity"] else METHOD[:2])
+
+
+def _still(run: Run) -> dict[str, Any]:
+    """All but the way in which the masks move."""
+    identity = {key: value for key, value in _identity(run).items() if key != "sparsifier"}
+    return identity | _common(run) | _nodes(run, ("member", "sparsity"))
 
 
 def _nodes(run: Run, nodes: tuple[str, ...]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ..summary import ROWS, si
 from .rows import Row, Section
-from .statistics import CONFIDENCE
+from .statistics import CONFIDENCE, Difference
 
 NOTES = {
     "settings": "those that most rows do not share.",
@@ -25,6 +25,7 @@ NOTES = {
     "there are two or more, which leaves other seeds out, else by Welch. One seed, or runs without any spread, give no "
     "interval. Bold: the interval leaves out zero; with no effect anywhere this still happens by chance in one row of "
     "twenty. It says nothing of other test images.",
+    "to static": "likewise, to the same network with masks that stay as they are: what moving them is worth.",
     "paper": "top-1 of the authors of Sparse-IFT and, in brackets, its distance to their dense network; as reported in "
     "summaries and reviews of the paper, for runs of the same network and as many epochs.",
     "of the budget": "FLOPs of a sample, as a share of those of the dense network of the same settings.",
@@ -34,12 +35,17 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Column:
-    """text: the cell of a row; where all are empty, the column is left out. strong: whether it is set in bold."""
+    """text: the cell of a row; where all are empty, the column is left out. difference: the one that it shows, if any,
+    in bold where that is significant."""
 
     title: str
     text: Callable[[Row], str]
     number: bool = True
-    strong: Callable[[Row], bool] = lambda row: False
+    difference: Callable[[Row], Difference | None] = lambda row: None
+
+    def strong(self, row: Row) -> bool:
+        difference = self.difference(row)
+        return difference is not None and difference.significant
 
 
 def fact(name: str) -> Callable[[Row], str]:
@@ -51,11 +57,14 @@ def plus_minus(row: Row) -> str:
     return f"{row.mean:.2f}" if row.std is None else f"{row.mean:.2f} ± {row.std:.2f}"
 
 
-def gain(row: Row) -> str:
-    if row.difference is None:
-        return ""
-    interval = row.difference.interval
-    return f"{row.difference.mean:+.2f}" + (f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else "")
+def compared(title: str, difference: Callable[[Row], Difference | None]) -> Column:
+    def text(row: Row) -> str:
+        if (found := difference(row)) is None:
+            return ""
+        interval = found.interval
+        return f"{found.mean:+.2f}" + (f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else "")
+
+    return Column(title, text, difference=difference)
 
 
 def paper(row: Row) -> str:
@@ -72,8 +81,9 @@ COLUMNS = (
     Column("settings", lambda row: row.variant, number=False),
     Column("seeds", lambda row: str(len(row.accuracy))),
     Column("top-1", plus_minus),
-    Column("to dense", gain, strong=lambda row: row.difference is not None and row.difference.significant),
-    Column("over", lambda row: row.difference.how if row.difference else "", number=False),
+    compared("to dense", lambda row: row.to_dense),
+    Column("over", lambda row: row.to_dense.how if row.to_dense else "", number=False),
+    compared("to static", lambda row: row.to_static),
     Column("paper", paper),
     Column("of the budget", fact("of the budget")),
     Column("training FLOPs", lambda row: si(row.train_flops)),
@@ -163,9 +173,13 @@ def csv_text(sections: Iterable[Section]) -> str:
     return out.getvalue()
 
 
+def _difference(name: str, found: Difference | None) -> dict[str, object]:
+    low, high = (found and found.interval) or (None, None)
+    return {name: found and found.mean, f"{name}_low": low, f"{name}_high": high, f"{name}_over": found and found.how}
+
+
 def _record(row: Row) -> dict[str, object]:
     results = row.runs[0].results
-    difference, interval = row.difference, (row.difference and row.difference.interval) or (None, None)
     return {
         "dataset": row.dataset,
         "model": row.model,
@@ -177,10 +191,8 @@ def _record(row: Row) -> dict[str, object]:
         "seeds": " ".join(map(str, row.accuracy)),
         "top1_mean": row.mean,
         "top1_std": row.std,
-        "to_dense": difference and difference.mean,
-        "to_dense_low": interval[0],
-        "to_dense_high": interval[1],
-        "to_dense_over": difference and difference.how,
+        **_difference("to_dense", row.to_dense),
+        **_difference("to_static", row.to_static),
         "flops": results["flops"].get("forward"),
         "flops_ratio": results["flops"]["ratio"],
         "train_flops": row.train_flops,

@@ -36,10 +36,34 @@ def test_a_row_is_the_mean_of_its_seeds(runs) -> None:
 def test_difference_to_dense_is_paired(runs) -> None:
     (section,) = sections(runs)
     dense, wide, static = section.rows
-    assert dense.difference is None
+    assert dense.to_dense is None
     expected = ttest_rel([100 * v for v in WIDE.values()], [100 * v for v in DENSE.values()]).confidence_interval()
-    assert wide.difference.interval == pytest.approx((expected.low, expected.high))
-    assert wide.difference.significant and not static.difference.significant
+    assert wide.to_dense.interval == pytest.approx((expected.low, expected.high))
+    assert wide.to_dense.significant and not static.to_dense.significant
+
+
+def test_difference_to_masks_that_stay(runs) -> None:
+    (section,) = sections(runs)
+    dense, wide, static = section.rows
+    assert dense.to_static is None and static.to_static is None
+    expected = ttest_rel([100 * v for v in WIDE.values()], [100 * v for v in STATIC.values()]).confidence_interval()
+    assert wide.to_static.interval == pytest.approx((expected.low, expected.high))
+
+
+def test_masks_that_stay_in_another_network_are_not_compared(tmp_path) -> None:
+    static = {"member": "sparse_wide", "sparsifier": "static"}
+    others = [
+        write_run(tmp_path / "level", sparsity=0.5, **static),
+        write_run(tmp_path / "rounding", sparsity=0.75, config={"member": {"rounding": "down"}}, **static),
+        write_run(tmp_path / "recipe", sparsity=0.75, config={"recipe": {"epochs": 9}}, **static),
+        write_run(tmp_path / "member", "sparse_doped", sparsity=0.75, sparsifier="static"),
+    ]
+    moved = write_run(tmp_path / "moved", "sparse_wide", sparsity=0.75, sparsifier="rigl")
+    rows = one_section(*others, moved)
+    assert [row.to_static for row in rows] == [None] * 5
+    same = write_run(tmp_path / "same", sparsity=0.75, **static)
+    rows = one_section(*others, moved, same)
+    assert [row.sparsifier for row in rows if row.to_static] == ["rigl"]
 
 
 def test_runs_of_one_seed_count_once(tmp_path) -> None:
@@ -89,7 +113,7 @@ def test_other_settings_are_another_row_and_not_compared(tmp_path, node, changed
     other = [write_run(tmp_path / f"other{seed}", seed=seed, config={node: changed}, **wide) for seed in (0, 1)]
     rows = one_section(*dense, *usual, *other)
     assert [row.variant for row in rows] == ["", "", named]
-    assert rows[1].dense is rows[0] and rows[2].dense is None and rows[2].difference is None
+    assert rows[1].dense is rows[0] and rows[2].dense is None and rows[2].to_dense is None
 
 
 @pytest.mark.parametrize("name", ["histograms", "learning_rate", "mask_pictures", "spectral", "topology"])
