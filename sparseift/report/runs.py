@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 from ..arguments import config_folders, of_one_run, run_in
 from ..errors import UserError
 from ..waiting import one_by_one
+from .shape import faults
 
 FINISHED, FAILED, HALF_DONE, UNREADABLE = "finished", "failed", "half-done", "unreadable"
 STATES = (FINISHED, FAILED, HALF_DONE, UNREADABLE)
@@ -83,17 +85,24 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
 def read_run(folder: Path) -> Run:
     """What is in a folder; anything that is wrong with it becomes its state and detail."""
     try:
-        config, arguments = _hydra(folder)
-        results = _results(folder) if (folder / "results.json").exists() else {}
-        if not config and not results:
-            raise NotARun("neither results.json nor .hydra/config.yaml")
+        return _read(folder)
     except NotARun as error:
         return Run(folder, UNREADABLE, str(error))
+    except OSError as error:
+        return Run(folder, UNREADABLE, f"{error.filename or folder}: {error.strerror}")
+
+
+def _read(folder: Path) -> Run:
+    config, arguments = _hydra(folder)
+    results = _results(folder) if (folder / "results.json").exists() else {}
+    if not config and not results:
+        raise NotARun("neither results.json nor .hydra/config.yaml")
     try:
         metrics, damage = _metrics(folder), ""
     except NotARun as error:
         metrics, damage = [], str(error)
     if results:
+        damage = damage or ("" if metrics else "without a step in metrics.csv")
         return Run(folder, FINISHED, damage, results, config, arguments, metrics)
     how_far = damage or _progress(metrics, config)
     if (folder / "error.txt").exists():
@@ -114,10 +123,20 @@ def _command(arguments: Iterable[str]) -> str:
 
 
 def _run_folders(path: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(path):
-        if ".hydra" in folders or "results.json" in files:
+    """Runs below a path, through links too, and folders in which there may be some, but which can't be read."""
+    closed: list[OSError] = []
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(path, followlinks=True, onerror=closed.append):
+        real = os.path.realpath(parent)
+        if real in seen:  # links may go in circles
+            folders.clear()
+            continue
+        seen.add(real)
+        is_run = ".hydra" in folders or "results.json" in files
+        if is_run:
             yield Path(parent)
-        folders[:] = sorted(name for name in folders if name not in CONTENTS)
+        folders[:] = sorted(name for name in folders if not (is_run and name in CONTENTS))
+    yield from (Path(error.filename) for error in closed)
 
 
 def _text(path: Path) -> str:
@@ -130,16 +149,10 @@ def _text(path: Path) -> str:
 def _results(folder: Path) -> dict[str, Any]:
     try:
         results = json.loads(_text(folder / "results.json"))
-        numbers = [results[key] for key in ("sparsity", "seed", "epochs", "steps")] + [results["test"]["acc1"]]
-        numbers += [results["flops"][key] for key in ("budget", "ratio", "train_total")]
-        numbers += [results["params"][key] for key in ("stored", "active")]
-        names = [results[key] for key in ("dataset", "model", "member", "sparsifier")]
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise NotARun(f"results.json is damaged or cut short: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise NotARun(f"results.json is not that of a run of sparseift: no {error}") from error
-    if not all(isinstance(n, int | float) for n in numbers) or not all(isinstance(name, str) for name in names):
-        raise NotARun("results.json is not that of a run of sparseift: numbers or names are of another type")
+    if fault := next(faults(results), None):
+        raise NotARun(f"results.json is not that of a run of sparseift: {fault}")
     return results
 
 
@@ -167,7 +180,7 @@ def _config_folders(folder: Path) -> Iterator[str]:
 def _yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(_text(path))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a day that no month has
         raise NotARun(f"{path.name} is damaged: {' '.join(str(error).split())}") from error
 
 
@@ -179,12 +192,13 @@ def _metrics(folder: Path) -> list[dict[str, float]]:
             rows = [{key: float(cell) for key, cell in row.items() if key and cell} for row in csv.DictReader(file)]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise NotARun(f"metrics.csv is damaged: {error}") from error
-    return [row for row in rows if "step" in row]
+    return [row for row in rows if isfinite(row.get("step", nan))]
 
 
 def _progress(metrics: list[dict[str, float]], config: dict[str, Any]) -> str:
     """How far a run came that has no results."""
-    epochs = [row["epoch"] for row in metrics if {"epoch", "train/acc1"} <= row.keys()]  # logged where an epoch ends
+    ends = [row for row in metrics if {"epoch", "train/acc1"} <= row.keys()]  # logged where an epoch ends
+    epochs = [row["epoch"] for row in ends if isfinite(row["epoch"])]
     if epochs:
         return f"{max(epochs) + 1:.0f} of {config.get('recipe.epochs', '?')} epochs trained"
     return f"in its first epoch, step {max(row['step'] for row in metrics):.0f}" if metrics else "nothing trained"

@@ -91,6 +91,15 @@ def other_types(folder: Path) -> None:
     (folder / "results.json").write_text(text.replace('"acc1": 0.9', '"acc1": "high"'))
 
 
+def impossible_date(folder: Path) -> None:
+    (folder / ".hydra/config.yaml").write_text("day: 2020-99-99\n")
+
+
+def no_text_in_error(folder: Path) -> None:
+    (folder / "results.json").unlink()
+    (folder / "error.txt").mkdir()
+
+
 def a_list(folder: Path) -> None:
     (folder / "results.json").write_text("[1, 2]")
 
@@ -120,12 +129,14 @@ def no_config(folder: Path) -> None:
     ("damage", "told"),
     [
         (damage_results, "damaged or cut short"),
-        (foreign_results, "no 'sparsity'"),
-        (other_types, "another type"),
-        (a_list, "not that of a run of sparseift"),
+        (foreign_results, "not that of a run of sparseift: no dataset"),
+        (other_types, "test.acc1 is not a number"),
+        (a_list, "it has no names"),
         (not_text, "can't be read"),
         (foreign_config, "a run of another program"),
         (damaged_config, "config.yaml is damaged"),
+        (impossible_date, "config.yaml is damaged"),
+        (no_text_in_error, "error.txt: Is a directory"),
         (foreign_hydra, "no 'runtime'"),
         (no_config, "neither results.json nor"),
     ],
@@ -136,6 +147,52 @@ def test_unreadable(tmp_path: Path, damage, told) -> None:
     damage(folder)
     (run,) = find_runs([tmp_path])
     assert run.state == UNREADABLE and told in run.detail and "\n" not in run.detail
+
+
+LAYER = {"name": "a", "stored": 10, "active": 5, "flops": 10}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"test": {"acc1": float("nan"), "acc5": 1}}, "test.acc1 is not a number"),
+        ({"test": {"acc1": float("inf"), "acc5": 1}}, "test.acc1 is not a number"),
+        ({"test": {"acc1": 10**400, "acc5": 1}}, "test.acc1 is not a number"),
+        ({"test": {"acc1": 1}}, "no test.acc5"),
+        ({"test": 0.9}, "test has no names"),
+        ({"seed": 0.5}, "seed is not a whole number"),
+        ({"steps": 0}, "steps is not a positive number"),
+        ({"distribution": ["uniform"]}, "distribution is not a name or null"),
+        ({"layers": None}, "layers is no list"),
+        ({"layers": [LAYER, LAYER | {"stored": 0}]}, r"layers[1].stored is not a positive number"),
+        ({"layers": [{"name": "a"}]}, r"no layers[0].stored"),
+    ],
+)
+def test_results_that_nothing_can_be_computed_with(tmp_path: Path, change, told) -> None:
+    run = read_run(write_run(tmp_path / "a", change=change))
+    assert (run.state, run.detail) == (UNREADABLE, f"results.json is not that of a run of sparseift: {told}")
+
+
+def test_runs_behind_links_and_in_folders_of_any_name(tmp_path: Path) -> None:
+    write_run(tmp_path / "elsewhere/a")
+    write_run(tmp_path / "here/checkpoints/b")
+    (tmp_path / "here/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "here/circle").symlink_to(tmp_path / "here")
+    (tmp_path / "here/again").symlink_to(tmp_path / "elsewhere/a")
+    found = find_runs([tmp_path / "here"])
+    assert sorted(run.folder.resolve() for run in found) == [tmp_path / "elsewhere/a", tmp_path / "here/checkpoints/b"]
+
+
+def test_steps_and_epochs_that_are_no_numbers(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", finished=False, epochs=0)
+    (folder / "metrics.csv").write_text("step,epoch,train/acc1\n9,0,0.5\nnan,1,0.6\n29,nan,0.7\n")
+    run = read_run(folder)
+    assert run.series("train/acc1") == {9: 0.5, 29: 0.7} and run.detail == "1 of 4 epochs trained"
+
+
+def test_a_finished_run_without_metrics_says_so(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "a", epochs=0))
+    assert (run.state, run.detail) == (FINISHED, "without a step in metrics.csv")
 
 
 def test_results_alone_are_a_finished_run(tmp_path: Path) -> None:
