@@ -32,10 +32,10 @@ SPOKEN = {
 }
 
 ASIDE = 0.05
-"""How far at most points are set aside, as a share of the largest value or of the range."""
+"""How far at most points of one sparsity are set aside, as a share of the range."""
 
 STEP = 0.015
-"""How far points are set apart at most, likewise."""
+"""How far they are set apart at most, likewise."""
 
 POINT = 1.0
 """Least range of an axis of accuracies, in percent: smaller differences are to look small."""
@@ -65,7 +65,8 @@ def draw(section: Section) -> list[Drawn]:
                 figure, reason = function(section.rows), ""
         except LeftOut as error:
             figure, reason = None, str(error)
-        drawn.append(Drawn(f"{section.dataset}_{section.model}_{name}", title, caption, figure, reason))
+        file = re.sub(r"[^\w.-]", "_", f"{section.dataset}_{section.model}_{name}")
+        drawn.append(Drawn(file, title, caption, figure, reason))
     return drawn
 
 
@@ -74,19 +75,17 @@ def accuracy_against_flops(rows: list[Row]) -> Figure:
     figure, panels = new_figure(2 if any(courses.values()) else 1)
     *on_the_way, at_the_end = panels
     style = looks(rows)
-    least, most = min(row.train_flops for row in rows), max(row.train_flops for row in rows)
-    for row, aside in zip(rows, _asides(len(rows), most), strict=True):
+    for row in rows:
         look = style[row]
-        bars = at_the_end.errorbar(row.train_flops + aside, row.mean, yerr=row.std, **look.points)
-        look.tag(*_parts(bars))
+        look.tag(*at_the_end.plot(row.train_flops, row.mean, **look.points, mfc="none"))  # equal ones show through
         for axes in on_the_way:
             flops, accuracies = zip(*courses[row], strict=True) if courses[row] else ((), ())
             look.tag(*axes.plot(flops, accuracies, color=look.colour, ls=look.line))
     for axes in on_the_way:
         axes.set(title="while it trains: validation, mean of seeds", ylabel="top-1 (%)", xlabel="training FLOPs")
         axes.set_xlim(left=0)
-    at_the_end.set(title="at the end: test, mean and std of seeds", ylabel="top-1 (%)", xlabel="training FLOPs")
-    at_the_end.set_xlim(least - 3 * ASIDE * most, most + 3 * ASIDE * most)
+    at_the_end.set(title="at the end: test, mean of seeds", ylabel="top-1 (%)", xlabel="training FLOPs")
+    at_the_end.set_xlim(left=0)
     _not_too_close(at_the_end)
     for axes in panels:
         axes.xaxis.set_major_formatter(EngFormatter())
@@ -116,7 +115,7 @@ def accuracy_against_sparsity(rows: list[Row]) -> Figure:
         look.tag(*axes.plot(places, [row.mean for row in points], color=look.colour, ls=look.line, lw=1))
         for place, row in zip(places, points, strict=True):
             style[row].tag(*_parts(axes.errorbar(place, row.mean, yerr=row.std, **look.points)))
-    axes.set(xlabel="sparsity", ylabel="test top-1 (%)")
+    axes.set(xlabel="sparsity; points of one are set a little aside", ylabel="test top-1 (%)")
     _not_too_close(axes)
     named = [replace(style[points[0]], label=label(points[0], sparsity=False)) for points in series.values()]
     legend(figure, [*(style[row] for row in dense), *named])
@@ -137,7 +136,7 @@ def density_by_depth(rows: list[Row]) -> Figure:
         look = style[row].line_of_points | {"markevery": max(1, len(masked) // 20)}
         style[row].tag(*axes.plot(*zip(*masked, strict=True), **look))
     axes.set(xlabel="depth: layers in order of execution, from first (0) to last (1)", ylabel="density", xlim=(0, 1))
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])  # a line at the edge would be cut
     legend(figure, (style[row] for row in shown))
     return figure
 
@@ -182,14 +181,13 @@ FIGURES: dict[str, tuple[str, str, Callable[[list[Row]], Figure]]] = {
     "accuracy_flops": (
         "Accuracy against training FLOPs",
         "Top-1 against the FLOPs spent on training: during training on the validation images, and after it on the test "
-        "images, where points are set aside by up to 5%, so that equal FLOPs don't hide each other.",
+        "images.",
         accuracy_against_flops,
     ),
     "accuracy_sparsity": (
         "Accuracy against sparsity",
         "Test top-1, mean and standard deviation over seeds, against sparsity, for each member and sparsifier; the "
-        "band is the dense network, plus and minus its standard deviation. Points of one sparsity are set a little "
-        "aside.",
+        "band is the dense network, plus and minus its standard deviation.",
         accuracy_against_sparsity,
     ),
     "density_depth": (

@@ -36,6 +36,7 @@ RC = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
+    "text.parse_math": False,  # names of settings and folders may have dollars
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
     "xtick.color": INK,
@@ -130,8 +131,8 @@ def legend(figure: Figure, shown: Iterable[Look]) -> None:
 def save(figure: Figure, path: Path) -> None:
     """As `path`.png and `path`.svg, on white."""
     with matplotlib.rc_context(RC):
-        figure.savefig(path.with_suffix(".png"), facecolor="white")
-        figure.savefig(path.with_suffix(".svg"), facecolor="white", metadata=DATELESS)
+        figure.savefig(f"{path}.png", facecolor="white")
+        figure.savefig(f"{path}.svg", facecolor="white", metadata=DATELESS)
 
 
 def inline(svg: str, alt: str) -> str:
