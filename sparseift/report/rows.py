@@ -98,7 +98,7 @@ class Row:
 
     @cached_property
     def published(self) -> Published | None:
-        """The paper's figure, for a network that is not narrowed and was trained for as long as the paper's."""
+        """The paper's figure, for the network of the paper trained for as long."""
         top1 = _figure(self.dataset, self.model, self.member, self.sparsity, self.sparsifier)
         if top1 is None or self.distribution not in (None, "uniform") or not all(map(_as_published, self.runs)):
             return None
@@ -136,15 +136,22 @@ def sections(runs: Iterable[Run]) -> list[Section]:
 def _section(dataset: str, model: str, rows: list[Row]) -> Section:
     dense = {_frozen(_common(row.runs[0])): row for row in rows if row.is_dense}
     static = {_frozen(_still(row.runs[0])): row for row in rows if row.sparsifier == "static"}
-    odd = _odd({row: _common(row.runs[0]) for row in rows})
     for row in rows:
         row.dense = None if row.is_dense else dense.get(_frozen(_common(row.runs[0])))
         row.static = None if row.sparsifier in ("static", "none") else static.get(_frozen(_still(row.runs[0])))
-        alike = _odd({other: _method(other.runs[0]) for other in rows if other.method == row.method})
-        settings = sorted((odd[row] | alike[row]).items())
-        row.variant = " ".join(f"{key}={value}" for key, value in settings if key != "sparsity.level")
+    known, bare = [row for row in rows if row.runs[0].config], [row for row in rows if not row.runs[0].config]
+    for row, settings in (_unusual(known) | _unusual(bare)).items():
+        parts = [f"{key}={value}" for key, value in sorted(settings.items()) if key != "sparsity.level"]
+        row.variant = " ".join(["without config", *parts] if known and row in bare else parts)
     rows.sort(key=lambda row: (not row.is_dense, row.member, row.sparsity, *row.method, row.variant))
     return Section(dataset, model, rows)
+
+
+def _unusual(rows: list[Row]) -> dict[Row, dict[str, Any]]:
+    """Of each row the settings that few others share, or few others of its method."""
+    common = _odd({row: _common(row.runs[0]) for row in rows})
+    alike = {row: _odd({other: _method(other.runs[0]) for other in rows if other.method == row.method}) for row in rows}
+    return {row: common[row] | alike[row][row] for row in rows}
 
 
 def _odd(settings: dict[Row, dict[str, Any]]) -> dict[Row, dict[str, Any]]:
@@ -192,13 +199,13 @@ def _frozen(value: Any) -> str:
 
 
 def _as_published(run: Run) -> bool:
-    settings = _published()["settings"].get(run.results["dataset"], {})
-    agrees = all(run.config.get(key, value) == value for key, value in settings.items())
-    return bool(run.config) and agrees and not any(map(_narrows, run.arguments or ()))
+    theirs = _published()["runs"].get(run.results["dataset"], {}).get(run.results["model"])
+    ours = {"epochs": run.results["epochs"], "budget": run.results["flops"]["budget"]}
+    return ours == theirs and not any(map(_changes, run.arguments or ()))
 
 
-def _narrows(argument: str) -> bool:
-    """An override changes the network that its config describes."""
+def _changes(argument: str) -> bool:
+    """An override makes another network than its config does, of the same FLOPs maybe."""
     key = argument.lstrip("+~").partition("=")[0]
     return key.startswith("model.") and key != "model.name"
 

@@ -3,6 +3,7 @@
 import json
 import re
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,27 @@ def test_costs_what_it_should(file: Path) -> None:
         else:
             assert ratio < 1
             assert plan.density == pytest.approx(1 - level, abs=1e-5)
+
+
+PUBLISHED = {
+    ("cifar100", "resnet18_cifar"): "cifar100_resnet18",
+    ("cifar100", "mobilenet_v2_cifar"): "cifar100_mobilenet_v2",
+    ("cifar100", "mobilevit_s"): "cifar100_mobilevit_s",
+    ("cifar100", "botnet26t_256"): "cifar100_botnet26",
+    ("cifar100", "botnet50ts_256"): "cifar100_botnet50",
+    ("imagenet", "resnet18"): "imagenet_resnet18",
+    ("imagenet", "resnet34"): "imagenet_resnet34",
+    ("imagenet", "botnet50ts_256"): "imagenet_botnet50",
+}
+
+
+def test_the_runs_that_the_papers_figures_stand_beside() -> None:
+    """They are told from others by their length and the FLOPs of their dense network."""
+    runs = json.loads(files("sparseift").joinpath("published.json").read_text())["runs"]
+    assert {(dataset, model) for dataset in runs for model in runs[dataset]} == PUBLISHED.keys()
+    for (dataset, model), name in PUBLISHED.items():
+        epochs, budget = composed(name).recipe.epochs, planned(name, levels(name)[0]).budget
+        assert runs[dataset][model] == {"epochs": epochs, "budget": budget}, name
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
