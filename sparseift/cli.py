@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -186,6 +187,8 @@ class Arguments(argparse.ArgumentParser):
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Ends the program with one line and exit code 2 where the user can put things right."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without some sign is no reason to fail
     try:
         yield
         sys.stdout.flush()

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 SI_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -37,7 +38,7 @@ ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def print_summary(runs: list[dict[str, Any]]) -> None:
     """One table of runs, a column each."""
-    table = Table(title=" / ".join(dict.fromkeys(map(_title, runs))))
+    table = Table(title=Text(" / ".join(dict.fromkeys(map(_title, runs)))))
     table.add_column()
     for run in runs:
         table.add_column(run["member"], justify="right")

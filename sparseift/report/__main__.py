@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
@@ -14,7 +16,7 @@ from ..waiting import one_by_one
 from . import page, tables
 from .figures import draw
 from .rows import sections
-from .runs import FINISHED, find_runs
+from .runs import FINISHED, Run, find_runs
 from .style import save
 
 DESCRIPTION = "Tables, figures and a page of any number of runs: finished, failed and half-done ones"
@@ -34,23 +36,18 @@ def report(paths: list[Path], out: Path) -> None:
     runs = find_runs(paths)
     found = [(section, draw(section)) for section in sections(runs)]
     try:
-        (out / "figures").mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out, prefix=".making-") as making:  # what stops half-way leaves the old report
+            _write(runs, found, Path(making), out)
+            _move(Path(making), out)
     except OSError as error:
         raise UserError(f"can't write to {out}: {error.strerror}") from error
     console = Console(width=None if sys.stdout.isatty() else 10_000)  # in a file nothing is cut
-    drawn = [one for _, figures in found for one in figures if one.figure]
-    for one in one_by_one(drawn, "figures"):
-        save(one.figure, out / "figures" / one.name)
-    texts = {
-        "report.html": page.html(runs, found, out),
-        "report.md": page.markdown(runs, found, out),
-        "table.csv": tables.csv_text(section for section, _ in found),
-        "table.tex": "\n".join(tables.latex(section) for section, _ in found),
-    }
-    for name, text in texts.items():
-        (out / name).write_text(text, encoding="utf-8")
     for section, figures in found:
-        console.print(tables.terminal(section, console))
+        table = tables.terminal(section, console)
+        console.print(table)
+        if hidden := tables.left_out(section, table):
+            print(f"no room for {', '.join(hidden)}: see table.csv")
         for one in figures:
             if not one.figure:
                 print(f"left out: {one.title.lower()}; {one.reason}")
@@ -59,6 +56,29 @@ def report(paths: list[Path], out: Path) -> None:
         if run.state != FINISHED or run.detail:
             print(f"  {run.folder}: {run.state}, {run.detail}")
     print(f"open {shlex.quote(str(out / 'report.html'))}")
+
+
+def _write(runs: list[Run], found: page.Sections, making: Path, out: Path) -> None:
+    """Everything into `making`, with the links that are right in `out`."""
+    (making / "figures").mkdir()
+    drawn = [one for _, figures in found for one in figures if one.figure]
+    for one in one_by_one(drawn, "figures"):
+        save(one.figure, making / "figures" / one.name)
+    texts = {
+        "report.html": page.html(runs, found, out, making / "figures"),
+        "report.md": page.markdown(runs, found, out),
+        "table.csv": tables.csv_text(section for section, _ in found),
+        "table.tex": "\n".join(tables.latex(section) for section, _ in found),
+    }
+    for name, text in texts.items():
+        (making / name).write_text(text, encoding="utf-8", errors="replace")  # a folder's name may be no text
+
+
+def _move(making: Path, out: Path) -> None:
+    for path in sorted(making.rglob("*.*")):
+        place = out / path.relative_to(making)
+        place.parent.mkdir(exist_ok=True)
+        os.replace(path, place)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,25 +26,28 @@ def tally(runs: Iterable[Run]) -> str:
     return ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
 
 
-def html(runs: list[Run], sections: Sections, folder: Path) -> str:
-    """A page that needs no other file. folder: where it will lie, beside its figures; links to runs are relative to
-    it."""
-    return _render("page.html.jinja", runs, sections, folder, autoescape=True)
+def html(runs: list[Run], sections: Sections, folder: Path, figures: Path) -> str:
+    """A page that needs no other file. folder: where it will lie; links to runs are relative to it. figures: where
+    they have been saved."""
+
+    def svg(drawn: Drawn) -> Markup:
+        saved = (figures / f"{drawn.name}.svg").read_text(encoding="utf-8")
+        return Markup(inline(saved, f"{drawn.title}. {drawn.caption}"))
+
+    return _render("page.html.jinja", runs, sections, folder, autoescape=True, svg=svg)
 
 
 def markdown(runs: list[Run], sections: Sections, folder: Path) -> str:
     return _render("page.md.jinja", runs, sections, folder, autoescape=False)
 
 
-def _render(template: str, runs: list[Run], sections: Sections, folder: Path, autoescape: bool) -> str:
+def _render(
+    template: str, runs: list[Run], sections: Sections, folder: Path, autoescape: bool, **functions: Callable
+) -> str:
     rows = [row for section, _ in sections for row in section.rows]
 
     def link(path: Path) -> str:
-        return quote(Path(os.path.relpath(path, folder)).as_posix())
-
-    def svg(drawn: Drawn) -> Markup:
-        saved = (folder / "figures" / f"{drawn.name}.svg").read_text(encoding="utf-8")
-        return Markup(inline(saved, f"{drawn.title}. {drawn.caption}"))
+        return quote(os.fsencode(os.path.relpath(path, folder)))
 
     filters: dict[str, Any] = {
         "data set": sorted({section.dataset for section, _ in sections}),
@@ -68,7 +71,8 @@ def _render(template: str, runs: list[Run], sections: Sections, folder: Path, au
         notes={title: note for title, note in tables.NOTES.items() if title in titles},
         columns=tables.columns,
         table=tables.markdown,
+        cell=tables.cell,
         label=label,
         link=link,
-        svg=svg,
+        **functions,
     )

@@ -20,11 +20,12 @@ from .statistics import CONFIDENCE, Difference
 
 NOTES = {
     "settings": "those that most rows do not share.",
+    "seeds": "in brackets the number of runs, where it is another; those of one seed count as one, by their mean.",
     "top-1": "test accuracy in percent, mean ± standard deviation over seeds.",
     "to dense": f"difference in points with its {CONFIDENCE:.0%} t interval over seeds: of pairs of one seed where "
-    "there are two or more, which leaves other seeds out, else by Welch. One seed, or runs without any spread, give no "
-    "interval. Bold: the interval leaves out zero; with no effect anywhere this still happens by chance in one row of "
-    "twenty. It says nothing of other test images.",
+    "there are two or more, else by Welch. Pairs leave out other seeds, which are in the means. One seed, or runs "
+    "without any spread, give no interval. Bold: the interval leaves out zero; with no effect anywhere this still "
+    "happens by chance in one row of twenty. It says nothing of other test images.",
     "to static": "likewise, to the same network with masks that stay as they are: what moving them is worth.",
     "paper": "top-1 of the authors of Sparse-IFT and, in brackets, its distance to their dense network; as reported in "
     "summaries and reviews of the paper, for runs of the same network and as many epochs.",
@@ -53,6 +54,11 @@ def fact(name: str) -> Callable[[Row], str]:
     return lambda row: ROWS[name](row.runs[0].results)
 
 
+def seeds(row: Row) -> str:
+    count = len(row.accuracy)
+    return str(count) if len(row.runs) == count else f"{count} ({len(row.runs)} runs)"
+
+
 def plus_minus(row: Row) -> str:
     return f"{row.mean:.2f}" if row.std is None else f"{row.mean:.2f} ± {row.std:.2f}"
 
@@ -61,8 +67,8 @@ def compared(title: str, difference: Callable[[Row], Difference | None]) -> Colu
     def text(row: Row) -> str:
         if (found := difference(row)) is None:
             return ""
-        interval = found.interval
-        return f"{found.mean:+.2f}" + (f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else "")
+        interval = f" [{found.interval[0]:+.2f}, {found.interval[1]:+.2f}]" if found.interval else ""
+        return f"{found.mean:+.2f}{interval}, {found.how}"
 
     return Column(title, text, difference=difference)
 
@@ -79,10 +85,9 @@ COLUMNS = (
     Column("sparsity", fact("sparsity"), number=False),
     Column("sparsifier", lambda row: row.sparsifier, number=False),
     Column("settings", lambda row: row.variant, number=False),
-    Column("seeds", lambda row: str(len(row.accuracy))),
+    Column("seeds", seeds),
     Column("top-1", plus_minus),
     compared("to dense", lambda row: row.to_dense),
-    Column("over", lambda row: row.to_dense.how if row.to_dense else "", number=False),
     compared("to static", lambda row: row.to_static),
     Column("paper", paper),
     Column("of the budget", fact("of the budget")),
@@ -107,8 +112,14 @@ def terminal(section: Section, console: Console) -> Table:
     return table
 
 
+def left_out(section: Section, table: Table) -> list[str]:
+    """Titles of the columns that a table for the terminal had no room for."""
+    there = {column.header for column in table.columns}
+    return [column.title for column in columns(section) if column.title not in there]
+
+
 def _rich(section: Section, shown: list[Column]) -> Table:
-    table = Table(title=section.title, box=box.SIMPLE_HEAD)
+    table = Table(title=Text(section.title), box=box.SIMPLE_HEAD)
     for column in shown:
         table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
     for row in section.rows:
@@ -120,6 +131,11 @@ def _width(table: Table, console: Console) -> int:
     return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
+def cell(text: object) -> str:
+    """Text in a table of Markdown."""
+    return " ".join(str(text).split()).replace("|", r"\|")
+
+
 def markdown(section: Section) -> str:
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |"
@@ -127,7 +143,7 @@ def markdown(section: Section) -> str:
     shown = columns(section)
     lines = [line(c.title for c in shown), line("---:" if c.number else "---" for c in shown)]
     for row in section.rows:
-        texts = ((column.text(row).replace("|", r"\|"), column.strong(row)) for column in shown)
+        texts = ((cell(column.text(row)), column.strong(row)) for column in shown)
         lines.append(line(f"**{text}**" if strong else text for text, strong in texts))
     return "\n".join(lines) + "\n"
 

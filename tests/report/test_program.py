@@ -1,17 +1,24 @@
 """The programs as they are typed."""
 
+import errno
 import json
+import os
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from sparseift import UserError
 from sparseift.cli import config_folder
+from sparseift.report import page
+from sparseift.report.__main__ import report
 
 from ..e2e.programs import environment
 from .folders import write_run
@@ -33,12 +40,38 @@ def test_report(program, sweep, tmp_path) -> None:
 
 
 def test_the_same_runs_give_the_same_files(program, sweep, tmp_path) -> None:
-    """Also where Python hashes strings in another way."""
+    """Also where Python hashes strings in another way, and where the terminal has no ±."""
     assert program("sparseift.report", ["sweep", "--out", "one"], tmp_path).code == 0
     again = [sys.executable, "-m", "sparseift.report", "sweep", "--out", "two"]
-    subprocess.run(again, cwd=tmp_path, env=environment(), check=True, capture_output=True)
+    ascii_only = environment() | {"PYTHONIOENCODING": "ascii"}
+    subprocess.run(again, cwd=tmp_path, env=ascii_only, check=True, capture_output=True)
     for path in (tmp_path / "one").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes(), path
+
+
+def test_what_fails_half_way_leaves_the_old_report(sweep, tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+    report([sweep], tmp_path / "out")
+    before = content()
+    write_run(sweep / "another", accuracy=0.1, seed=7)
+    monkeypatch.setattr(page, "markdown", full)
+    with pytest.raises(UserError, match=f"can't write to {tmp_path / 'out'}: No space left on device"):
+        report([sweep], tmp_path / "out")
+    assert content() == before
+
+
+def test_names_that_are_no_text(program, tmp_path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/sw\xff"))
+    write_run(folder / "a")
+    run = program("sparseift.report", [str(tmp_path), "--out", "out"], tmp_path)
+    assert run.code == 0 and "1 run folders: 1 finished" in run.out
+    links = re.findall(r'href="(\.\./[^"]*)/"', (tmp_path / "out/report.html").read_text())
+    assert links and all((tmp_path / "out" / os.fsdecode(unquote_to_bytes(link))).is_dir() for link in links)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Every form of the table is read back by other means than those that wrote it.
 
 By hand, with the t quantile 4.3027 of two degrees of freedom. Wide to dense: differences 3, 2, 3.5, mean 2.8333,
-deviation 0.7638, so -+ 1.8973. Static: -1, 1, 1.5, mean 0.5, deviation 1.3229, so -+ 3.2862.
+deviation 0.7638, so -+ 1.8973. Static to dense: -1, 1, 1.5, mean 0.5, deviation 1.3229, so -+ 3.2862. Wide to static:
+4, 1, 2, mean 2.3333, deviation 1.5275, so -+ 3.7946.
 """
 
 import csv
@@ -34,22 +35,31 @@ def test_markdown(section) -> None:
     assert set(cells(rule)) == {"---", "---:"}
     found = [dict(zip(cells(head), cells(line), strict=True)) for line in lines]
     assert [row["top-1"] for row in found] == ["91.00 ± 1.00", "93.83 ± 0.76", "91.50 ± 2.18"]
-    assert [row["to dense"] for row in found] == ["", "**+2.83 [+0.94, +4.73]**", "+0.50 [-2.79, +3.79]"]
+    assert [row["to dense"] for row in found] == [
+        "",
+        "**+2.83 [+0.94, +4.73], 3 pairs**",
+        "+0.50 [-2.79, +3.79], 3 pairs",
+    ]
     assert [row["sparsity"] for row in found] == ["-", "0.75, uniform", "0.75, uniform"]
-    assert [row["over"] for row in found] == ["", "3 pairs", "3 pairs"]
+    assert [row["to static"] for row in found] == ["", "+2.33 [-1.46, +6.13], 3 pairs", ""]
     assert "settings" not in head and "paper" not in head
 
 
 def test_bold_is_what_the_data_tells_from_noise_and_nothing_else(section) -> None:
     for text, start, end in ((tables.markdown(section), r"\*\*", r"\*\*"), (tables.latex(section), r"\\textbf{", "}")):
         bold = re.findall(f"{start}(.*?){end}", text)
-        assert [mark.replace("$-$", "-") for mark in bold] == ["+2.83 [+0.94, +4.73]"]
+        assert [mark.replace("$-$", "-") for mark in bold] == ["+2.83 [+0.94, +4.73], 3 pairs"]
 
 
 def test_a_single_seed_has_no_interval_and_no_bold(runs) -> None:
     (section,) = sections([run for run in runs if run.results["seed"] == 0])
     text = tables.markdown(section)
     assert "**" not in text and "±" not in text and "[" not in text and "+3.00" in text and "1 pair" in text
+
+
+def test_several_runs_of_one_seed_are_told_of(runs) -> None:
+    (section,) = sections([*runs, replace(runs[0])])
+    assert tables.markdown(section).splitlines()[2].count("| 3 (4 runs) |") == 1
 
 
 def test_csv_has_the_numbers_themselves(section) -> None:
@@ -97,14 +107,18 @@ def shown(section, width: int, terminal: bool) -> str:
 
 
 def test_a_narrow_terminal_shows_what_fits_and_a_file_everything(section) -> None:
-    narrow, wide = shown(section, 90, terminal=True), shown(section, 200, terminal=False)
+    narrow, wide = shown(section, 100, terminal=True), shown(section, 200, terminal=False)
     assert "[+0.94, +4.73]" in narrow and "active" not in narrow and "…" not in narrow
     assert "[+0.94, +4.73]" in wide and "active" in wide and "…" not in wide
-    assert max(len(line.rstrip()) for line in narrow.splitlines()) <= 90
+    assert max(len(line.rstrip()) for line in narrow.splitlines()) <= 100
+    console = Console(width=100, force_terminal=True)
+    hidden = tables.left_out(section, tables.terminal(section, console))
+    assert hidden and hidden[-1] == "active" and not any(re.search(rf"\b{title}\b", narrow) for title in hidden)
 
 
 def test_the_papers_column_comes_with_the_papers_figures(runs) -> None:
-    paper, theirs = {"dataset": "cifar100"}, {"model.base_width": 64, "recipe.epochs": 200}
-    (section,) = sections([replace(run, results=run.results | paper, config=run.config | theirs) for run in runs])
+    flops = runs[0].results["flops"] | {"budget": 1_110_937_600}
+    paper = {"dataset": "cifar100", "epochs": 200, "flops": flops}
+    (section,) = sections([replace(run, results=run.results | paper) for run in runs])
     head, _, *lines = tables.markdown(section).splitlines()
     assert dict(zip(cells(head), cells(lines[0]), strict=True))["paper"] == "77.0"
