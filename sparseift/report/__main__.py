@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..cli import Arguments, one_line_errors
 from ..errors import UserError
-from ..waiting import one_by_one
+from ..waiting import one_by_one, waiting
 from . import page, tables
 from .figures import draw
 from .rows import sections
@@ -34,7 +34,8 @@ def main() -> None:
 def report(paths: list[Path], out: Path) -> None:
     """Write report.html, report.md, table.csv, table.tex and figures/ into `out`, and print the tables."""
     runs = find_runs(paths)
-    found = [(section, draw(section)) for section in sections(runs)]
+    with waiting("comparing"):
+        found = [(section, draw(section)) for section in sections(runs)]
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out, prefix=".making-") as making:  # what stops half-way leaves the old report
