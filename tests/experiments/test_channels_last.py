@@ -52,6 +52,20 @@ def test_the_same_numbers_in_another_order(build: Build) -> None:
     assert layouts.masks == layouts.momenta == layouts.weights
 
 
+def test_narrow_convolutions_with_a_stride_keep_the_usual_order(build: Build) -> None:
+    """Where a run of this width has 4 input channels, oneDNN would write past the end of the weight gradient."""
+    run = build(LAST, "member=dense")
+    usual: dict[str, bool] = {}
+
+    def look(name: str) -> Callable[..., None]:
+        return lambda module, inputs, output: usual.update({name: output.is_contiguous()})
+
+    for name in ("layer1.0.conv1", "layer2.0.conv1", "layer2.0.downsample.0"):
+        run.net.get_submodule(name).register_forward_hook(look(name))
+    run.trainer.fit(run.module, run.data)
+    assert usual == {"layer1.0.conv1": False, "layer2.0.conv1": False, "layer2.0.downsample.0": True}
+
+
 def test_a_resumed_run_has_the_order_too(build: Build) -> None:
     """Checkpoints do not: a fused step would multiply weights by momenta of others."""
     overrides = (MOVING, LAST, "checkpoint.every_n_steps=1")
