@@ -3,6 +3,8 @@
 import json
 import re
 
+import yaml
+
 from .readme import ROOT, TEXT
 
 EVIDENCE = ROOT / "docs" / "evidence"
@@ -22,7 +24,9 @@ def test_runs_are_what_their_folders_are_called() -> None:
         run, (setting, seed) = json.loads(file.read_text()), re.fullmatch(r"(.+)_seed(\d+)", file.parent.name).groups()
         assert run["seed"] == int(seed)
         if run["member"] != "dense":
-            assert setting.startswith(f"{run['member']}_{run['sparsity']}_{run['sparsifier']}")
+            config = yaml.safe_load((file.parent / ".hydra/config.yaml").read_text())
+            alone = "_norm_alone" if config["member"].get("activation") is False else ""
+            assert setting == f"{run['member']}_{run['sparsity']}_{run['sparsifier']}{alone}"
 
 
 def test_runs_cost_what_the_dense_network_costs() -> None:
