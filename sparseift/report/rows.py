@@ -138,7 +138,7 @@ def _section(dataset: str, model: str, rows: list[Row]) -> Section:
     static = {_frozen(_still(row.runs[0])): row for row in rows if row.sparsifier == "static"}
     for row in rows:
         row.dense = None if row.is_dense else dense.get(_frozen(_common(row.runs[0])))
-        row.static = None if row.sparsifier in ("static", "none") else static.get(_frozen(_still(row.runs[0])))
+        row.static = None if row.sparsifier == "static" else static.get(_frozen(_still(row.runs[0])))
     known, bare = [row for row in rows if row.runs[0].config], [row for row in rows if not row.runs[0].config]
     for row, settings in (_unusual(known) | _unusual(bare)).items():
         parts = [f"{key}={value}" for key, value in sorted(settings.items()) if key != "sparsity.level"]
@@ -149,9 +149,11 @@ def _section(dataset: str, model: str, rows: list[Row]) -> Section:
 
 def _unusual(rows: list[Row]) -> dict[Row, dict[str, Any]]:
     """Of each row the settings that few others share, or few others of its method."""
-    common = _odd({row: _common(row.runs[0]) for row in rows})
-    alike = {row: _odd({other: _method(other.runs[0]) for other in rows if other.method == row.method}) for row in rows}
-    return {row: common[row] | alike[row][row] for row in rows}
+    unusual = _odd({row: _common(row.runs[0]) for row in rows})
+    for method in {row.method for row in rows}:
+        for row, settings in _odd({row: _method(row.runs[0]) for row in rows if row.method == method}).items():
+            unusual[row] |= settings
+    return unusual
 
 
 def _odd(settings: dict[Row, dict[str, Any]]) -> dict[Row, dict[str, Any]]:
