@@ -24,9 +24,8 @@ class ChannelsLast(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         pl_module.to(memory_format=torch.channels_last)
-        usual = [module for module in pl_module.modules() if _overruns(module)]
-        if trainer.strategy.root_device.type != "cpu":
-            usual = []
+        on_cpu = trainer.strategy.root_device.type == "cpu"
+        usual = [module for module in pl_module.modules() if on_cpu and _overruns(module)]
         for module in usual:
             module.to(memory_format=torch.contiguous_format)
         self._hooks = [module.register_forward_pre_hook(_in_usual_layout) for module in usual]
