@@ -81,7 +81,7 @@ def checkpoint_of(config: DictConfig, folder: Path) -> Path | None:
     if auto and not has_checkpoint(folder):
         return None
     path = find_checkpoint(folder if auto else Path(config.resume))
-    _must_agree(settings_in(path), settings_of(config), path)
+    _must_agree(flat(settings_in(path)), settings_of(config), path)
     return path
 
 

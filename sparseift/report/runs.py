@@ -111,11 +111,20 @@ def _read(folder: Path) -> Run:
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one with dotted keys."""
+    """Flatten nested dictionaries into one with dotted keys, in which `_target_` names a class without its module."""
     if not isinstance(tree, dict) or (prefix and not tree):
-        return {prefix: tree} if prefix else {}
+        return {prefix: _without_modules(tree, prefix)} if prefix else {}
     pairs = (flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in tree.items())
     return {key: value for pair in pairs for key, value in pair.items()}
+
+
+def _without_modules(value: Any, key: str) -> Any:
+    """Classes move between modules from version to version, so configs are compared by class name."""
+    if isinstance(value, list):
+        return [_without_modules(item, "") for item in value]
+    if isinstance(value, dict):
+        return {name: _without_modules(item, str(name)) for name, item in value.items()}
+    return value.rpartition(".")[2] if key.endswith("_target_") and isinstance(value, str) else value
 
 
 def _command(arguments: Iterable[str]) -> str:

@@ -125,6 +125,14 @@ def test_callbacks_that_only_look_do_not_matter(tmp_path, name) -> None:
     assert rows[1].dense is rows[0] and [row.variant for row in rows] == ["", ""]
 
 
+def test_runs_of_versions_that_keep_their_classes_elsewhere_are_one_row(tmp_path) -> None:
+    for seed, module in enumerate(("sparseift.callbacks", "sparseift.training.callbacks")):
+        config = {"callbacks": {"ema": {"_target_": f"{module}.EMA", "decay": 0.99}}}
+        write_run(tmp_path / f"{seed}", seed=seed, config=config)
+    (row,) = one_section(*sorted(tmp_path.iterdir()))
+    assert sorted(row.accuracy) == [0, 1] and row.variant == ""
+
+
 def test_what_differs_between_sparsities_is_told(tmp_path) -> None:
     for level, interval in ((0.5, 50), (0.75, 50), (0.9, 10)):
         config = {"sparsifier": {"_target_": "rigl", "update_interval": interval}}

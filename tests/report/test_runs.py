@@ -248,3 +248,12 @@ def test_flat() -> None:
         "f": None,
     }
     assert flat({}) == {}
+
+
+def test_flat_names_classes_without_their_modules() -> None:
+    assert flat({"a": {"_target_": "torch.optim.SGD", "lr": 0.1}, "b": [{"_target_": "x.y.Z"}, "x.y"]}) == {
+        "a._target_": "SGD",
+        "a.lr": 0.1,
+        "b": [{"_target_": "Z"}, "x.y"],
+    }
+    assert flat({"a._target_": "old.module.Class"}) == flat({"a": {"_target_": "new.home.Class"}})
