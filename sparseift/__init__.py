@@ -12,11 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api import sparsify, transform
     from .errors import UserError
-    from .flops import forward_flops, training_flops
+    from .graph.flops import forward_flops
     from .masks import Masks
-    from .sparsity import Plan
-    from .transformation import sparsify, transform
+    from .sparsity import Plan, training_flops
 
 __version__ = "0.1.0"
 __all__ = ["Masks", "Plan", "UserError", "forward_flops", "sparsify", "training_flops", "transform"]
@@ -25,10 +25,10 @@ HOMES = {
     "Masks": "masks",
     "Plan": "sparsity",
     "UserError": "errors",
-    "forward_flops": "flops",
-    "sparsify": "transformation",
-    "training_flops": "flops",
-    "transform": "transformation",
+    "forward_flops": "graph.flops",
+    "sparsify": "api",
+    "training_flops": "sparsity",
+    "transform": "api",
 }
 
 

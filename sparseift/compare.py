@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .cli import Arguments, one_line_errors
+from .app.messages import Arguments, one_line_errors
+from .common.console import si
 from .errors import UserError
-from .report.runs import FINISHED, UNREADABLE, Run, read_run
-from .summary import print_summary, si
+from .runs.read import FINISHED, UNREADABLE, Run, read_run
+from .runs.summary import print_summary
 
 
 def main() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from .cli import Arguments, one_line_errors
+from .app.messages import Arguments, one_line_errors
+from .common.console import waiting
+from .common.files import replacing
 from .errors import UserError
-from .files import replacing
-from .packing import network_state, read_checkpoint
-from .waiting import waiting
+from .training.checkpoints.codec import network_state, read_checkpoint
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
 
 def export(run: Path, best: bool, out: Path | None) -> None:
     """Write the state dict of the network of a checkpoint; of the averaged weights, if the run averages them."""
-    from .callbacks.checkpoint import BEST, find_checkpoint
+    from .training.checkpoints.files import BEST, find_checkpoint
 
     if best and not run.is_dir():
         raise UserError(f"--best goes with a run folder, and {run} is none")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from .cli import run
+from .app.program import run
+from .common.console import waiting
 from .errors import UserError
-from .waiting import waiting
 
 if TYPE_CHECKING:
     from .sparsity import Plan
@@ -32,7 +32,7 @@ def main() -> None:
 def profile(config: DictConfig) -> None:
     if config.format not in ("table", "json"):
         raise UserError(f"format is '{config.format}'; it is 'table' or 'json'")
-    from .build import build_network  # with torch, which takes seconds to load
+    from .app.build import build_network  # with torch, which takes seconds to load
 
     with waiting("network and plan"):
         _, plan = build_network(config, on_meta=True)

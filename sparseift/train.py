@@ -8,13 +8,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from .alone import run_alone
-from .arguments import config_folders, of_one_run
-from .cli import run
-from .folder import RunFolder
-from .launchers import in_parallel
-from .resume import already_finished, source_of
-from .shares import share_of
+from .app.child import run_alone
+from .app.devices import share_of
+from .app.folder import RunFolder
+from .app.launchers import in_parallel
+from .app.program import run
+from .app.resume import already_finished, source_of
+from .runs.command import config_folders, of_one_run
 
 DESCRIPTION = "python -m sparseift.train [OVERRIDES]: train a network at the FLOPs of its dense original"
 
@@ -36,7 +36,7 @@ def train(config: DictConfig) -> None:
         elif _starts_processes_in_a_sweep(config):
             run_alone(_arguments(), folder.path, environment={}, output=None)
         else:
-            from .once import train_here  # torch takes seconds to load, and the processes of a sweep may do without
+            from .app.run import train_here  # torch takes seconds to load, and the processes of a sweep may do without
 
             train_here(config, folder)
 

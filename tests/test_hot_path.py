@@ -21,13 +21,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparseift import Masks, Plan, masks
-from sparseift.callbacks import EMA, Accounting, MetricsCsv, RngState, Topology
-from sparseift.callbacks.progress import Bar
-from sparseift.module import Classifier
+from sparseift import Masks, Plan
+from sparseift.masks import masks
 from sparseift.sparsifiers import RigL, Sparsifier
-from sparseift.sparsifiers.callback import MaskCallback
 from sparseift.sparsity import LayerPlan
+from sparseift.training.callbacks import EMA, Accounting, RngState, Topology
+from sparseift.training.callbacks.masks import MaskCallback
+from sparseift.training.callbacks.progress import Bar
+from sparseift.training.loggers import MetricsCsv
+from sparseift.training.module import Classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

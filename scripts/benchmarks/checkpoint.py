@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from sparseift.packing import packed, unpacked
+from sparseift.masks.history import MaskHistory
 from sparseift.sparsifiers import RigL
-from sparseift.topology import MaskHistory
+from sparseift.training.checkpoints.codec import packed, unpacked
 
 from .harness import Figure, Phase, Scale, row
 from .network import training

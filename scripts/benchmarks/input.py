@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from sparseift.data.base import ImageData
-from sparseift.data.imagenet import ImageNet
-from sparseift.data.synthetic import Synthetic
+from sparseift.data.images.base import ImageData
+from sparseift.data.images.imagenet import ImageNet
+from sparseift.data.images.synthetic import Synthetic
 
 from .harness import Figure, Phase, Scale, row
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from sparseift.masks.history import MaskHistory
 from sparseift.sparsifiers import SET, RigL
-from sparseift.topology import MaskHistory
 
 from .harness import Figure, Phase, Scale, row
 from .network import Training, training

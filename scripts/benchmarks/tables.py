@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sparseift.files import replacing
+from sparseift.common.files import replacing
 
 from .harness import Figure
 

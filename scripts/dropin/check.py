@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparseift import Masks, UserError, sparsify
-from sparseift.meta import duplicate, tensor_leaves
+from sparseift.graph.copies import duplicate
+from sparseift.graph.examples import tensor_leaves
 from sparseift.sparsifiers import RigL
 from sparseift.sparsity import Plan
 

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from sparseift.meta import duplicate
+from sparseift.graph.copies import duplicate
 
 SIDES = (64, 128)  # of the images that a check tries before those of the plan's size
 TIMM = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sparseift.summary import si
+from sparseift.common.console import si
 
 from .rows import NOT_DONE, TOLERANCE, Row, lacks_check
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from sparseift.files import replacing
-from sparseift.summary import si
+from sparseift.common.console import si
+from sparseift.common.files import replacing
 
 from .networks import all_networks
 

@@ -1,1 +1,1 @@
-"""Data modules, one file a data set: say how its images are loaded, the rest is in `base`."""
+"""Data modules: how samples are loaded, in batches that resume and shard. Imports Lightning and `common`."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sparseift.data.sampler import EpochBatches, rank_and_world
-from sparseift.errors import UserError
+from ..errors import UserError
+from .sampler import EpochBatches, rank_and_world
 
 
 def ignore_signals(worker_id: int) -> None:

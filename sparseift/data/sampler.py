@@ -4,7 +4,8 @@ Rank and world size are those of torch.distributed when an epoch starts, so that
 the process group. The Trainer has to leave samplers alone: `Trainer(use_distributed_sampler=False)`.
 """
 
-import hashlib
+from __future__ import annotations
+
 from collections.abc import Iterator
 from math import ceil
 
@@ -13,10 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import Sampler
 
-
-def stable_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on `parts` alone: the same in every process (Python's hash() is not)."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
+from ..common.seeds import stable_seed
 
 
 def rank_and_world() -> tuple[int, int]:

@@ -1,9 +1,7 @@
-"""What the network becomes: the members of the Sparse-IFT family, each a transformation of a whole network, and what a
-member of your own can be made of."""
+"""The members of the Sparse-IFT family: each transforms a whole network. Imports torch, `surgery` and `graph`."""
 
-from .base import Member, exact, initializer, replace, replaceable
+from .base import Member, exact
 from .dense import Dense
-from .resize import resized_layer
 from .sparse_doped import SparseDoped
 from .sparse_factorized import SparseFactorized
 from .sparse_parallel import SparseParallel, branch_count
@@ -18,8 +16,4 @@ __all__ = [
     "SparseWide",
     "branch_count",
     "exact",
-    "initializer",
-    "replace",
-    "replaceable",
-    "resized_layer",
 ]

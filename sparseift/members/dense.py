@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from ..trace import Trace
+from ..graph.trace import Trace
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..trace import TRANSPOSED, Trace
-from .base import branch, initializer, replace, replaceable, site_of
-from .low_rank import factors, fan_dims, rank_for
-from .resize import fresh_norm, resized_layer
+from ..graph.layers import TRANSPOSED
+from ..graph.trace import Trace
+from ..surgery.low_rank import factors, fan_dims, rank_for
+from ..surgery.replace import branch, initializer, replace, replaceable, site_of
+from ..surgery.resize import fresh_norm, resized_layer
 
 
 class Doped(nn.Module):

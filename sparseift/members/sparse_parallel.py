@@ -14,10 +14,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..sparsity import BudgetError
-from ..trace import Trace
-from .base import branch, initializer, replace, replaceable, site_of
-from .resize import fresh_norm, resized_layer
+from ..errors import BudgetError
+from ..graph.trace import Trace
+from ..surgery.replace import branch, initializer, replace, replaceable, site_of
+from ..surgery.resize import fresh_norm, resized_layer
 
 
 class Parallel(nn.Module):

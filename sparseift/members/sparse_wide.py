@@ -21,13 +21,14 @@ from typing import ClassVar
 
 from torch import nn
 
-from ..errors import UserError
-from ..sparsity import BudgetError
-from ..trace import LAYERS, Trace, trace
-from .adopt import adopt
-from .base import initializer
-from .following import Following, NotWhole
-from .resize import channels_of
+from ..errors import BudgetError, UserError
+from ..graph.layers import LAYERS
+from ..graph.recorder import trace
+from ..graph.trace import Trace
+from ..surgery.replace import initializer
+from ..surgery.resize import channels_of
+from ..surgery.transplant import adopt
+from ..surgery.widening import Following, NotWhole
 
 
 def width_denominator(record: Trace) -> int:

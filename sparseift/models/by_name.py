@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from ..errors import UserError
-from ..members.initial import Initializer
-from ..trace import CONVS
+from ..graph.layers import CONVS
+from ..surgery.initialization import Initializer
 from .resolution import skip_halvings_
 
 RGB = 3

@@ -1,5 +1,6 @@
 """Networks for large images on small ones: without their first halvings of the resolution, as in the CIFAR ResNets,
-which have neither the stride of the stem nor the pooling after it."""
+which have neither the stride of the stem nor the pooling after it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from ..meta import meta_copy
-from ..trace import CONVS
+from ..graph.copies import meta_copy
+from ..graph.layers import CONVS
 
 
 def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int) -> None:

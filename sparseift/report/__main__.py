@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from ..cli import Arguments, one_line_errors
+from ..app.messages import Arguments, one_line_errors
+from ..common.console import one_by_one, waiting
 from ..errors import UserError
-from ..waiting import one_by_one, waiting
+from ..runs.read import FINISHED, Run, find_runs
 from . import page, tables
 from .figures import draw
 from .rows import sections
-from .runs import FINISHED, Run, find_runs
 from .style import save
 
 DESCRIPTION = "Tables, figures and a page of any number of runs: finished, failed and half-done ones"

@@ -11,10 +11,10 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..runs.read import FINISHED, STATES, Run
 from . import tables
 from .figures import Drawn
 from .rows import Section
-from .runs import FINISHED, STATES, Run
 from .style import inline, label
 
 Sections = list[tuple[Section, list[Drawn]]]

@@ -11,7 +11,7 @@ from importlib.resources import files
 from statistics import mean
 from typing import Any
 
-from .runs import FINISHED, Run
+from ..runs.read import FINISHED, Run
 from .statistics import Difference, difference, spread
 
 COMMON = ("model", "dataset", "recipe", "trainer", "callbacks", "checkpoint")
@@ -214,7 +214,7 @@ def _changes(argument: str) -> bool:
 
 @cache
 def _published() -> dict[str, Any]:
-    return json.loads(files("sparseift").joinpath("published.json").read_text())
+    return json.loads(files("sparseift.report").joinpath("published.json").read_text())
 
 
 def _figure(dataset: str, model: str, member: str, sparsity: float, sparsifier: str) -> float | None:

@@ -1,5 +1,6 @@
 """One look for all figures: Okabe and Ito's colours, which colour-blind readers tell apart, with markers and lines that
-differ too, for print in grey."""
+differ too, for print in grey.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ..summary import ROWS, si
+from ..common.console import si
+from ..runs.summary import ROWS
 from .rows import Row, Section
 from .statistics import CONFIDENCE, Difference
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 
 from ..errors import UserError
-from ..masks import Masks
+from ..masks.masks import Masks
 from ..sparsity.plan import Plan
 from .base import Sparsifier, replace
 from .probe import Probe

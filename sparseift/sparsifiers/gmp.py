@@ -1,5 +1,6 @@
 """Gradual magnitude pruning: from a dense network to the planned one along a cubic (Zhu & Gupta, "To prune, or not to
-prune", 2017, equation 1)."""
+prune", 2017, equation 1).
+"""
 
 from __future__ import annotations
 
@@ -9,11 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import UserError
-from ..masks import Masks, random_scores
-from ..selection import largest
+from ..masks.masks import Masks, random_scores
+from ..masks.topk import drop, largest
 from ..sparsity.plan import Plan
 from .base import Sparsifier, replace
-from .drop_grow import drop
 from .probe import Probe
 
 

@@ -1,5 +1,6 @@
 """GraNet: gradual magnitude pruning that in every update also drops and grows as RigL does (Liu et al., "Sparse
-Training via Boosting Pruning Plasticity with Neuroregeneration", NeurIPS 2021, algorithm 1)."""
+Training via Boosting Pruning Plasticity with Neuroregeneration", NeurIPS 2021, algorithm 1).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Iterable
 
 import torch
 
-from ..masks import Masks
+from ..masks.masks import Masks
 from ..sparsity.plan import Plan
 from .gmp import GMP
 from .probe import Probe

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..trace import NORMS
+from ..graph.layers import NORMS
 
 Differentiate = Callable[[Tensor, list[Tensor]], Sequence[Tensor]]
 

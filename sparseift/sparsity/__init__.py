@@ -1,13 +1,15 @@
-"""Where the zeros go: which layers, how the density is spread over them, and the plan that meets the budget."""
+"""The budget: eligible layers, distributions of density, and the plan that meets the budget. Imports torch and
+`graph`.
+"""
 
 from .distributions import ER, ERK, Distribution, Uniform
-from .layers import eligible_layers
-from .plan import BudgetError, LayerPlan, Plan, dense_plan, plan_for_budget, plan_for_sparsity
+from .eligible import eligible_layers
+from .plan import LayerPlan, Plan, prices, training_flops
+from .solve import dense_plan, plan_for_budget, plan_for_sparsity
 
 __all__ = [
     "ER",
     "ERK",
-    "BudgetError",
     "Distribution",
     "LayerPlan",
     "Plan",
@@ -16,4 +18,6 @@ __all__ = [
     "eligible_layers",
     "plan_for_budget",
     "plan_for_sparsity",
+    "prices",
+    "training_flops",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparseift.data import sampler
-from sparseift.data.tensors import TensorImageData
+from sparseift.data.images.tensors import TensorImageData
 
 
 class Numbered(TensorImageData):

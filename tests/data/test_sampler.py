@@ -7,8 +7,9 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparseift.common.seeds import stable_seed
 from sparseift.data import sampler
-from sparseift.data.sampler import EpochBatches, EvalShard, stable_seed
+from sparseift.data.sampler import EpochBatches, EvalShard
 
 SIZES = {"images": st.integers(1, 60), "batch": st.integers(1, 9), "world": st.integers(1, 5)}
 

@@ -15,8 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 import sparseift
-import sparseift.launchers  # the resolvers
-from sparseift.cli import config_folder, plain_choice
+import sparseift.app.launchers  # the resolvers
+from sparseift.app.overrides import config_folder, plain_choice
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "cluster.md").read_text()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from sparseift.summary import si
+from sparseift.common.console import si
 
 from ..e2e.programs import Outcome, Zygote, environment, files, metrics, quick, results
 from .readme import BLOCKS, COMMANDS, PROSE, ROOT, TEXT, inline_code, table, write_files

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from sparseift import train
-from sparseift.callbacks import RngState
-from sparseift.callbacks import checkpoint as checkpoints
+from sparseift.training.callbacks import RngState
+from sparseift.training.callbacks import checkpoint as checkpoints
 
 
 def die() -> None:

@@ -1,7 +1,7 @@
 """sparseift.train with the labels of the test set shifted by one, which notes in loads.txt when images are loaded."""
 
 from sparseift import train
-from sparseift.data.digits import Digits
+from sparseift.data.images.digits import Digits
 
 
 def main() -> None:

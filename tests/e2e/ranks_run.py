@@ -8,8 +8,8 @@ import json
 import os
 
 from sparseift import train
-from sparseift.callbacks import RngState
-from sparseift.sparsifiers.callback import MaskCallback
+from sparseift.training.callbacks import RngState
+from sparseift.training.callbacks.masks import MaskCallback
 
 
 def main() -> None:

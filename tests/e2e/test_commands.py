@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 import yaml
 
-from sparseift.cli import config_folder
+from sparseift.app.overrides import config_folder
 
 from .programs import BATCHES, checkpoint, environment, files, lasting, quick, results
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 from hydra import compose, initialize_config_dir
 
-from sparseift.build import build_network
-from sparseift.cli import config_folder
+from sparseift.app.build import build_network
+from sparseift.app.overrides import config_folder
 from sparseift.profile import as_dict
 
 from .programs import environment, files, results

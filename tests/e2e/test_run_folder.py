@@ -13,8 +13,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sparseift.build import build_network
-from sparseift.cli import config_folder, plain_choice
+from sparseift.app.build import build_network
+from sparseift.app.overrides import config_folder, plain_choice
 
 from .programs import (
     BATCHES,

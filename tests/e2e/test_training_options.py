@@ -4,7 +4,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from sparseift.cli import config_folder
+from sparseift.app.overrides import config_folder
 
 from .programs import checkpoint, metrics, network_state, results, saved_masks, unpacked
 

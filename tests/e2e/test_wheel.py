@@ -61,7 +61,10 @@ def test_console_scripts(site) -> None:
 
 def test_profile_in_an_empty_folder(site, tmp_path) -> None:
     """And that it is the wheel's package and configs that run."""
-    script = "from sparseift import cli, profile; print(cli.config_folder()); profile.main()"
+    script = (
+        "from sparseift import profile; from sparseift.app.overrides import config_folder; "
+        "print(config_folder()); profile.main()"
+    )
     done = python(site, tmp_path, "-c", script, "model.base_width=8", "format=json")
     assert done.returncode == 0, done.stderr[-500:]
     conf, _, printed = done.stdout.partition("\n")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-import sparseift.cli  # noqa: F401  (registers the resolvers of the configs)
-from sparseift.build import Run, build_run
+import sparseift.app.program  # noqa: F401  (registers the resolvers of the configs)
+from sparseift.app.build import Run, build_run
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = (

@@ -6,7 +6,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from sparseift.build import Run
+from sparseift.app.build import Run
 
 Build = Callable[..., Run]
 LAST = "callbacks=[channels_last]"

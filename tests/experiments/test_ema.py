@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from sparseift.build import Run
-from sparseift.packing import read_checkpoint
+from sparseift.app.build import Run
+from sparseift.training.checkpoints.codec import read_checkpoint
 
 DECAY = 0.8
 AVERAGED = ("callbacks=[ema]", f"callbacks.ema.decay={DECAY}")

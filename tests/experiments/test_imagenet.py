@@ -10,8 +10,8 @@ from PIL import Image
 from torch import nn
 
 from sparseift import Masks
-from sparseift.build import Run
-from sparseift.data.imagenet import DamagedImage
+from sparseift.app.build import Run
+from sparseift.data.images.imagenet import DamagedImage
 
 Build = Callable[..., Run]
 

@@ -10,9 +10,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from sparseift.build import Run
-from sparseift.spectral import spectral_gaps
-from sparseift.topology import MEASURES, MaskHistory
+from sparseift.app.build import Run
+from sparseift.masks.history import MEASURES, MaskHistory
+from sparseift.masks.spectral import spectral_gaps
 
 Build = Callable[..., Run]
 MOVING = "sparsifier.update_interval=2"  # masks move in steps 2, 4 and 6 of 10, five an epoch

@@ -10,8 +10,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-import sparseift.cli  # noqa: F401  (registers the resolvers of the configs)
-from sparseift.build import build_network, make
+import sparseift.app.program  # noqa: F401  (registers the resolvers of the configs)
+from sparseift.app.build import build_network, make
 from sparseift.profile import as_dict
 from sparseift.sparsity import Plan
 
@@ -141,7 +141,7 @@ PUBLISHED = {
 
 def test_the_runs_that_the_papers_figures_stand_beside() -> None:
     """They are told from others by their length and the FLOPs of their dense network."""
-    runs = json.loads(files("sparseift").joinpath("published.json").read_text())["runs"]
+    runs = json.loads(files("sparseift.report").joinpath("published.json").read_text())["runs"]
     assert {(dataset, model) for dataset in runs for model in runs[dataset]} == PUBLISHED.keys()
     for (dataset, model), name in PUBLISHED.items():
         epochs, budget = composed(name).recipe.epochs, planned(name, levels(name)[0]).budget

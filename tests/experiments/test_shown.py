@@ -11,8 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from sparseift import UserError
-from sparseift.build import Run
-from sparseift.callbacks.mask_pictures import picture_of
+from sparseift.app.build import Run
+from sparseift.training.callbacks.mask_pictures import picture_of
 
 Build = Callable[..., Run]
 

@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-import sparseift.cli  # noqa: F401  (registers the resolvers of the configs)
+import sparseift.app.program  # noqa: F401  (registers the resolvers of the configs)
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -7,7 +7,7 @@ import pytest
 
 from .conftest import CONF
 
-DATA = json.loads(files("sparseift").joinpath("published.json").read_text())
+DATA = json.loads(files("sparseift.report").joinpath("published.json").read_text())
 FIGURES = DATA["figures"]
 
 SEEN = {  # the figures that were read in a source; in order

@@ -14,7 +14,7 @@ import torch
 import torchvision
 from torch import nn
 
-from sparseift.flops import forward_flops
+from sparseift.graph.flops import forward_flops
 from sparseift.models import MobileNetV2Cifar, resnet18_cifar
 
 NETWORKS = {

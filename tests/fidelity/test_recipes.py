@@ -9,11 +9,11 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from sparseift.build import make
+from sparseift.app.build import make
 from sparseift.data.sampler import EpochBatches
 from sparseift.errors import UserError
 from sparseift.models import resnet18_cifar
-from sparseift.module import Classifier
+from sparseift.training.module import Classifier
 
 Compose = Callable[..., DictConfig]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from omegaconf import DictConfig
 
-from sparseift.build import build_network, make
-from sparseift.flops import training_flops
+from sparseift.app.build import build_network, make
+from sparseift.sparsity.plan import training_flops
 
 Compose = Callable[..., DictConfig]
 

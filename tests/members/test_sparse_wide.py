@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sparseift import UserError, sparsify, transform
+from sparseift.graph.recorder import trace
 from sparseift.members import SparseWide
 from sparseift.models import resnet18_cifar
-from sparseift.trace import trace
 
 X = torch.empty(2, 3, 8, 8, device="meta")
 NEAREST, DOWN = SparseWide(rounding="nearest"), SparseWide(rounding="down")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sparseift.report.runs import find_runs
+from sparseift.runs.read import find_runs
 
 from .folders import write_run
 

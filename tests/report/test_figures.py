@@ -9,8 +9,8 @@ from matplotlib.colors import to_hex
 
 from sparseift.report.figures import draw
 from sparseift.report.rows import sections
-from sparseift.report.runs import find_runs
 from sparseift.report.style import inline, looks, save
+from sparseift.runs.read import find_runs
 
 from .conftest import WIDE
 from .folders import write_metrics, write_run

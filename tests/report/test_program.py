@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from sparseift import UserError
-from sparseift.cli import config_folder
+from sparseift.app.overrides import config_folder
 from sparseift.report import page
 from sparseift.report.__main__ import report
 
@@ -157,7 +157,7 @@ def test_real_runs(program, trained) -> None:
 
 def test_the_command_composes_the_very_config(trained) -> None:
     """By Hydra itself: the arguments of a row's command give the config that the run was made with."""
-    from sparseift.report.runs import find_runs
+    from sparseift.runs.read import find_runs
 
     for run in find_runs([trained / "sweep"]):
         python, module, program, *overrides = shlex.split(run.command)

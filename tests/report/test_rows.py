@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from sparseift.report.rows import Row, sections
-from sparseift.report.runs import read_run
+from sparseift.runs.read import read_run
 
 from .conftest import DENSE, STATIC, WIDE
 from .folders import config_of, results_of, write_run
@@ -118,7 +118,7 @@ def test_other_settings_are_another_row_and_not_compared(tmp_path, node, changed
 
 @pytest.mark.parametrize("name", ["histograms", "learning_rate", "mask_pictures", "spectral", "topology"])
 def test_callbacks_that_only_look_do_not_matter(tmp_path, name) -> None:
-    looking = {"callbacks": {name: {"_target_": "sparseift.callbacks.Any", "every_n_steps": 5}}}
+    looking = {"callbacks": {name: {"_target_": "sparseift.training.callbacks.Any", "every_n_steps": 5}}}
     dense = write_run(tmp_path / "dense")
     wide = write_run(tmp_path / "wide", "sparse_wide", 0.95, sparsity=0.75, sparsifier="rigl", config=looking)
     rows = one_section(dense, wide)
@@ -126,7 +126,7 @@ def test_callbacks_that_only_look_do_not_matter(tmp_path, name) -> None:
 
 
 def test_runs_of_versions_that_keep_their_classes_elsewhere_are_one_row(tmp_path) -> None:
-    for seed, module in enumerate(("sparseift.callbacks", "sparseift.training.callbacks")):
+    for seed, module in enumerate(("sparseift.training.callbacks", "sparseift.training.callbacks")):
         config = {"callbacks": {"ema": {"_target_": f"{module}.EMA", "decay": 0.99}}}
         write_run(tmp_path / f"{seed}", seed=seed, config=config)
     (row,) = one_section(*sorted(tmp_path.iterdir()))

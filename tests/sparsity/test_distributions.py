@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sparseift import sparsify
-from sparseift.flops import LayerCost
+from sparseift.graph.flops import LayerCost
 from sparseift.models import resnet18_cifar
 from sparseift.sparsity import ER, ERK, Uniform, plan_for_sparsity
 

@@ -10,10 +10,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparseift import members, sparsify
-from sparseift.flops import layer_costs
+from sparseift.graph.flops import layer_costs
+from sparseift.graph.recorder import trace
+from sparseift.graph.trace import Trace
 from sparseift.models import resnet18_cifar
 from sparseift.sparsity import ER, ERK, Plan, Uniform, eligible_layers, plan_for_budget
-from sparseift.trace import Trace, trace
 
 MEMBERS = [members.SparseWide(), members.SparseParallel(), members.SparseFactorized(), members.SparseDoped()]
 DISTRIBUTIONS = [Uniform(), ERK(), ER()]

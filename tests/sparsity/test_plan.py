@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sparseift import sparsify
-from sparseift.flops import LayerCost
-from sparseift.sparsity import ER, ERK, BudgetError, Uniform, dense_plan, plan_for_budget, plan_for_sparsity
+from sparseift.errors import BudgetError
+from sparseift.graph.flops import LayerCost
+from sparseift.sparsity import ER, ERK, Uniform, dense_plan, plan_for_budget, plan_for_sparsity
 
 NET = nn.Linear(1, 1)  # a plan takes only the number of parameters from it
 DISTRIBUTIONS = [Uniform(), ERK(), ERK(power=0.5), ER()]

@@ -1,0 +1,53 @@
+"""The help page: every config group and its choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hydra
+from omegaconf import OmegaConf
+
+from .overrides import config_folder
+
+
+def known_keys() -> Iterator[str]:
+    """Every key of the default config, dotted."""
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        pending = [("", OmegaConf.to_container(hydra.compose("train"), resolve=False))]
+    while pending:
+        prefix, node = pending.pop()
+        for key, value in node.items():
+            yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                pending.append((f"{prefix}{key}.", value))
+
+
+def groups() -> list[Path]:
+    """The folders of what can be chosen."""
+    folder = config_folder()
+    own = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in ("shared", "hydra"))
+    return [*own, folder / "hydra" / "launcher"]
+
+
+def help_page(description: str) -> str:
+    """Every config group and its choices, each with the first comment of its file."""
+    lines = [description, "", "Choices, GROUP=CHOICE (defaults are in conf/train.yaml):", ""]
+    for group in groups():
+        lines.append(f"  {group.relative_to(config_folder())}")
+        files = sorted(group.glob("*.yaml"))
+        width = max(len(file.stem) for file in files) + 2
+        lines += [f"    {file.stem:<{width}}{summary(file)}" for file in files]
+    lines += [
+        "",
+        "Any value of the composed config can be overridden: sparsity=0.9 recipe.epochs=50 dataset.batch_size=256",
+        "  --cfg job         print the whole composed config",
+        "  -m, --multirun    run every combination of comma-separated values: -m sparsity=0.5,0.75,0.9 seed=0,1,2",
+        "  --hydra-help      Hydra's own options",
+    ]
+    return "\n".join(lines)
+
+
+def summary(file: Path) -> str:
+    comments = (line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#"))
+    return next((comment for comment in comments if not comment.startswith("@package")), "")

@@ -1,0 +1,58 @@
+"""Overrides of the command line, as Hydra takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString, RangeSweep
+
+from ..errors import UserError
+
+
+def config_folder() -> Path:
+    """conf/ inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def plain_choice(argument: str) -> str:
+    """The argument as Hydra can take it, where it is the choice of a group: Hydra takes neither a number nor null.
+
+    `sparsity=0.75`, a list or a range of numbers, becomes `sparsity.level=...`. Raises UserError for other groups.
+    """
+    group, equals, value = argument.lstrip("+").partition("=")
+    folder = config_folder() / group
+    if not (equals and group.isidentifier() and folder.is_dir()):
+        return argument
+    override: Override = OverridesParser.create().parse_override(f"{group}={value}")
+    value_type = override.value()
+    swept = isinstance(value_type, RangeSweep | IntervalSweep)
+    values = value_type.list if isinstance(value_type, ChoiceSweep) else [value_type]
+    numbers = [swept or (isinstance(item, int | float) and not isinstance(item, bool)) for item in values]
+    if group == "sparsity" and all(numbers):
+        return f"sparsity.level={value}"
+    if group == "sparsity" and any(numbers):
+        raise UserError(
+            f"sparsity={value} mixes numbers and distributions; sweep both: sparsity=uniform,erk sparsity.level=0.5,0.9"
+        )
+    several = group in ("logger", "callbacks")
+    named = [item for item in values if isinstance(item, str | QuotedString) or (several and isinstance(item, list))]
+    if len(named) < len(values):
+        choices = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        number = "a number, " if group == "sparsity" else ""
+        raise UserError(f"{argument} names no choice; choose from {number}{choices}")
+    return argument
+
+
+def _check_ranges(overrides: Iterable[str]) -> None:
+    """Raises UserError for a range that counts no value: Hydra would launch no job, and that would be a success."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        value = override.value()
+        if isinstance(value, RangeSweep) and not list(value.range()):
+            raise UserError(f"{override.input_line} has no values: a range counts up, or down if its step is negative")
+
+
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))

@@ -1,0 +1,6 @@
+"""What computes with the masks: one backend a file. Imports torch and `masks`."""
+
+from .base import Backend
+from .masked import Masked
+
+__all__ = ["Backend", "Masked"]

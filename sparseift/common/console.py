@@ -1,0 +1,51 @@
+"""What a person sees while the program is busy with something that can take more than two seconds."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def watched() -> bool:
+    """Whether anyone looks: a terminal, and the first of the processes that train together."""
+    return sys.stdout.isatty() and os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """A bar of unknown length with the time that has passed, which is gone when it is done."""
+    if not watched():
+        yield
+        return
+    from rich import get_console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=get_console(), transient=True) as progress:
+        progress.add_task(text, total=None)
+        yield
+
+
+def one_by_one(items: Iterable[Item], text: str) -> Iterable[Item]:
+    """The items, with a bar of how many are done, which is gone when they all are."""
+    if not watched():
+        return items
+    from rich.progress import track
+
+    return track(items, text, transient=True)
+
+
+SI_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def si(count: float) -> str:
+    """Four digits and an SI prefix: 1115226800 -> 1.115 G."""
+    for size, prefix in SI_PREFIXES:
+        if count >= size:
+            return f"{count / size:.4g} {prefix}"
+    return f"{count:.4g}"

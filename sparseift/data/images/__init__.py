@@ -1,0 +1,1 @@
+"""Labelled images: one module for each data set. Imports torchvision and `data`."""

@@ -1,0 +1,37 @@
+"""Made-up images whose class can be learned, for tests and benchmarks."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...common.seeds import stable_seed
+from .tensors import TensorImageData
+
+COARSE = 4  # pixels a side of a class's pattern, before it is enlarged
+
+
+class Synthetic(TensorImageData):
+    """Every class is a coarse random pattern, every image its class's pattern under noise; drawn by
+    `split_seed`.
+
+    Args:
+        train_images, test_images: how many there are, validation images included.
+        common: the arguments of `TensorImageData`.
+    """
+
+    def __init__(self, *, train_images: int, test_images: int, **common: Any) -> None:
+        super().__init__(**common)
+        self.train_images = train_images
+        self.test_images = test_images
+
+    def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(self.split_seed)
+        coarse = torch.rand(self.num_classes, self.channels, COARSE, COARSE, generator=generator)
+        patterns = nn.functional.interpolate(coarse * 191, size=self.image_size).to(torch.uint8)
+
+        generator.manual_seed(stable_seed(self.split_seed, "train" if train else "test"))
+        targets = torch.arange(self.train_images if train else self.test_images) % self.num_classes
+        shape = len(targets), self.channels, self.image_size, self.image_size
+        noise = torch.randint(0, 64, shape, dtype=torch.uint8, generator=generator)
+        return patterns[targets] + noise, targets

@@ -1,0 +1,1 @@
+"""What a network computes: traces, layers, copies on the meta device, FLOPs. Imports torch and `common`."""

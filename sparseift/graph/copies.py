@@ -1,0 +1,74 @@
+"""Networks and examples: copies, also on the meta device (shapes without memory or values), and what is in them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_leaves, tree_map
+
+from ..errors import UserError, first_line
+
+
+def meta_copy(net: nn.Module) -> nn.Module:
+    """A copy of the network whose parameters, buffers and plain tensor attributes are on the meta device; sharing is
+    kept."""
+
+    def to_meta(tensor: Tensor) -> Tensor:
+        with torch.no_grad():
+            twin = tensor.detach().to("meta")
+        return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
+
+    tensors = [*net.parameters(), *net.buffers()]
+    tensors += [value for module in net.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    return duplicate(net, {id(tensor): to_meta(tensor) for tensor in tensors})
+
+
+def require_plain(net: nn.Module) -> None:
+    """Raises UserError where a module has no Python code to follow any more, or no shapes yet."""
+    for name, module in net.named_modules():
+        name = name or type(net).__name__
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UserError(f"{name} is a program of torch.jit; transform the network first, then script or trace it")
+        if "_orig_mod" in module._modules:
+            raise UserError(f"{name} is compiled; transform the network first, then call torch.compile on the result")
+        if any(map(is_lazy, (*module._parameters.values(), *module._buffers.values()))):
+            raise UserError(f"{name} is a lazy layer without shapes; run the network once before it is transformed")
+
+
+def duplicate(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A deep copy of a network. Raises UserError where it does not allow one."""
+    try:
+        return copy.deepcopy(net, memo)
+    except Exception as error:
+        odd = [
+            f"{name}.{key}"
+            for name, module in net.named_modules()
+            for key, value in vars(module).items()
+            if isinstance(value, Tensor) and not value.is_leaf
+        ]
+        what = f"{odd[0]} is computed, not a parameter" if odd else first_line(error)
+        raise UserError(f"{type(net).__name__} can't be copied: {what}") from error
+
+
+def names_in(net: nn.Module) -> dict[nn.Module, str]:
+    """The first name of every module of a network."""
+    return {module: name for name, module in net.named_modules()}
+
+
+def follow(net: nn.Module, names: Mapping[nn.Module, str]) -> None:
+    """Where plain containers or attributes of the modules in `names` hold one of them, let them hold what the network
+    has under its name now: the code may call it from there."""
+    present = dict(net.named_modules())
+
+    def current(leaf: Any) -> Any:
+        return present.get(names[leaf], leaf) if isinstance(leaf, nn.Module) and leaf in names else leaf
+
+    for module in names:
+        for key, value in vars(module).items():
+            if key != "_modules" and any(current(leaf) is not leaf for leaf in tree_leaves(value)):
+                vars(module)[key] = tree_map(current, value)

@@ -1,0 +1,20 @@
+"""FORCE: SNIP of the network that pruning leaves, in small steps, where what was pruned may come back (de Jorge et al.,
+"Progressive Skeletonization", ICLR 2021, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ..probe import Probe
+from .base import PrunedAtStart
+
+
+class FORCE(PrunedAtStart):
+    """Every iteration sees the same batches; the authors draw new ones."""
+
+    def scores(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], probe: Probe) -> dict[str, Tensor]:
+        gradient = probe.gradient({name: weight * masks[name] for name, weight in weights.items()})
+        return {name: (gradient[name] * weights[name]).abs() for name in weights}

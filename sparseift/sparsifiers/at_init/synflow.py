@@ -1,0 +1,52 @@
+"""SynFlow: keep the weights that carry the most synaptic flow, without data (Tanaka et al., NeurIPS 2020, algorithm 1).
+
+The flow R is the sum of the outputs for an input of ones, with the magnitudes of all parameters in their place: in a
+network of rectifiers, the sum over all paths of the product of the weights on them. A weight's score is its share of
+it, |w dR/d|w||. The batch gives the shape of the input alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ...graph.layers import NORMS
+from ..probe import Probe
+from .base import PrunedAtStart
+
+
+class SynFlow(PrunedAtStart):
+    """Computed in double precision, as deep flows overflow single. Norms are passed by: in evaluation mode an untrained
+    batch norm is the identity up to a constant, and others would undo the flow."""
+
+    def __init__(self, iterations: int):
+        super().__init__(1, iterations)
+
+    def scores(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], probe: Probe) -> dict[str, Tensor]:
+        at = {name: _magnitude(weight * masks[name]).requires_grad_() for name, weight in weights.items()}
+        ones = torch.ones_like(probe.batches[0][0][:1], dtype=torch.float64)
+        with torch.enable_grad(), _norms_passed_by(probe.net):
+            flow = probe(at, ones, training=False, others=_magnitude).sum()
+            gradient = torch.autograd.grad(flow, list(at.values()), materialize_grads=True)
+        return {name: weight.detach() * part for (name, weight), part in zip(at.items(), gradient, strict=True)}
+
+
+def _magnitude(tensor: Tensor) -> Tensor:
+    return tensor.double().abs() if tensor.is_floating_point() else tensor
+
+
+@contextmanager
+def _norms_passed_by(net: nn.Module) -> Iterator[None]:
+    hooks = [
+        module.register_forward_hook(lambda module, args, output: args[0])
+        for module in net.modules()
+        if isinstance(module, NORMS)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,38 @@
+"""Callbacks of a run: masks, checkpoints, accounting, and what is recorded. Imports Lightning, `masks`
+and `sparsifiers`.
+"""
+
+from .accounting import Accounting
+from .channels_last import ChannelsLast
+from .checkpoint import Checkpoint
+from .divergence import Divergence
+from .ema import EMA
+from .histograms import Histograms
+from .hyperparameters import Hyperparameters
+from .mask_pictures import MaskPictures
+from .masks import MaskCallback
+from .preemption import Preemption
+from .progress import progress, quiet
+from .ranks import RankWatch
+from .rng import RngState
+from .spectral import Spectral
+from .topology import Topology
+
+__all__ = [
+    "EMA",
+    "Accounting",
+    "ChannelsLast",
+    "Checkpoint",
+    "Divergence",
+    "Histograms",
+    "Hyperparameters",
+    "MaskCallback",
+    "MaskPictures",
+    "Preemption",
+    "RankWatch",
+    "RngState",
+    "Spectral",
+    "Topology",
+    "progress",
+    "quiet",
+]

@@ -1,0 +1,59 @@
+"""Convolutions over images whose channels lie next to each other in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from ...masks.inplace import laid_out_as
+
+BLOCK = 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
+"""Channels that oneDNN takes at a time: the floats of a register."""
+
+
+class ChannelsLast(pl.Callback):
+    """Trains the network in torch's channels_last layout: the same numbers in another order in memory, so results
+    differ by rounding alone.
+
+    On the CPU convolutions of 1 x 1 with a stride and fewer input channels than a block keep the usual layout: in this
+    one their weight gradient is written past the end of its memory (oneDNN, issue 6035).
+    """
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        pl_module.to(memory_format=torch.channels_last)
+        on_cpu = trainer.strategy.root_device.type == "cpu"
+        usual = [module for module in pl_module.modules() if on_cpu and _overruns(module)]
+        for module in usual:
+            module.to(memory_format=torch.contiguous_format)
+        self._hooks = [module.register_forward_pre_hook(_in_usual_layout) for module in usual]
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checkpoints know no layout, and the fused step of an optimizer takes its state for laid out as the weight."""
+        for optimizer in trainer.optimizers:
+            for parameter, state in optimizer.state.items():
+                fitting = {name: value for name, value in state.items() if _fits(value, parameter)}
+                state.update((name, laid_out_as(parameter, value)) for name, value in fitting.items())
+
+
+def _overruns(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride != (1, 1)
+        and module.in_channels // module.groups < BLOCK
+    )
+
+
+def _in_usual_layout(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(tensor.contiguous() for tensor in inputs)
+
+
+def _fits(value: Any, parameter: torch.Tensor) -> bool:
+    return isinstance(value, torch.Tensor) and value.shape == parameter.shape

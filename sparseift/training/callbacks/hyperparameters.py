@@ -1,0 +1,18 @@
+"""Hyperparameters for the loggers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+class Hyperparameters(pl.Callback):
+    """Tells every logger what kind of run it is."""
+
+    def __init__(self, params: dict[str, Any]):
+        self.params = params
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self.params)

@@ -1,0 +1,76 @@
+"""What becomes of a run on several devices when one of its processes is killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+
+from ...errors import Stopped, UserError, first_line
+
+GRACE = 10.0
+"""Seconds in which a collective fails by itself when a rank is gone; NCCL may wait for it much longer."""
+
+LOST = re.compile(r"gloo|NCCL|connection (closed|reset|refused)", re.IGNORECASE)
+
+
+class RankWatch(pl.Callback):
+    """Ends this process, with a reason, when another one that Lightning started for the same run is gone: rank 0
+    watches those that it started, and they watch rank 0. SLURM and torchrun see to it themselves.
+
+    tell: called with the reason where no exception can tell it.
+    """
+
+    def __init__(self, tell: Callable[[str], None]):
+        self.tell = tell
+        self._children: list[subprocess.Popen] = []
+        self._parent: int | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        launched = getattr(trainer.strategy.launcher, "procs", None)
+        if stage != "fit" or launched is None:
+            return
+        if launched:
+            self._children = list(launched)
+            launched.clear()  # Lightning's own watch would kill this process without a word
+        elif trainer.local_rank and os.environ.get("TORCHELASTIC_RUN_ID") is None and "SLURM_STEP_ID" not in os.environ:
+            self._parent = os.getppid()
+        else:
+            return
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def explained(self, error: Exception) -> BaseException:
+        """What to raise in place of an error of the training: itself, if it is not about another rank."""
+        if not LOST.search(str(error)):
+            return error
+        deadline = time.monotonic() + GRACE / 2
+        while not (reason := self._gone()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if self._parent and not reason:
+            return Stopped(1)  # rank 0 is there to tell
+        return UserError(reason or f"another rank has ended, see what it said: {first_line(error)}")
+
+    def _gone(self) -> str | None:
+        for rank, child in enumerate(self._children, start=1):
+            code = child.poll()
+            if code:
+                how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+                return f"rank {rank} {how}, and the run with it"
+        if self._parent not in (None, os.getppid()):
+            return "rank 0 has ended, and the run with it"
+        return None
+
+    def _watch(self) -> None:
+        while not (reason := self._gone()):
+            time.sleep(0.5)
+        time.sleep(GRACE)
+        self.tell(reason)
+        for child in self._children:
+            child.kill()
+        os._exit(1)

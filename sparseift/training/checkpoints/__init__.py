@@ -1,0 +1,18 @@
+"""Checkpoints: how they are coded, written and found. Imports torch, Lightning and `masks`."""
+
+from .codec import mask_state, network_state, read_checkpoint
+from .files import BEST, LAST, PREVIOUS, find_checkpoint, has_checkpoint, settings_in
+from .io import AtomicCheckpointIO
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "PREVIOUS",
+    "AtomicCheckpointIO",
+    "find_checkpoint",
+    "has_checkpoint",
+    "mask_state",
+    "network_state",
+    "read_checkpoint",
+    "settings_in",
+]

@@ -1,0 +1,147 @@
+"""Checkpoints that hold of masked tensors only what is inside the masks, and give them back to the bit.
+
+Masks, whose bits are as random as their density lets them be, are written in the fewest bits that a code for their
+bytes can do with.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Callable
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...masks.bits import pack, unpack
+
+NET = "net."
+"""What the names of the network's tensors begin with in the state dict of a checkpoint."""
+
+MASKED_BY, VALUES, SHAPE, NEGATIVE_ZEROS = "masked_by", "values", "shape", "negative_zeros"
+"""Keys of a packed tensor: the layer whose mask it is zero outside of, what it is inside, its shape, and, if there are
+any, the bits that mark the zeros outside that are negative."""
+
+CODED = "coded"
+"""Key of the bytes of a mask as zlib has coded them."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The checkpoint in memory, as it was before it was packed."""
+    return unpacked(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def network_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The state dict of the network alone."""
+    state = checkpoint.get("state_dict", {})
+    return {name.removeprefix(NET): tensor for name, tensor in state.items() if name.startswith(NET)}
+
+
+def mask_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What the callback with the masks saved: `masks`, packed, and `active`, their counts. Empty if there is none."""
+    return next((state for state in checkpoint.get("callbacks", {}).values() if "masks" in state), {})
+
+
+def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoint with each tensor packed that is zero outside one of its masks: weights, their averages, and
+    whatever optimizers keep of them. What the tensors hold decides, so nothing else is ever lost. Of packed masks that
+    are equal, as those of a history are that have not moved, one is written."""
+    candidates = _masks_by_shape(checkpoint)
+    written: dict[bytes, Any] = {}
+
+    def code_once(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or leaf.dtype != torch.uint8 or leaf.dim() != 1:
+            return leaf
+        content = leaf.cpu().numpy().tobytes()
+        if content not in written:
+            written[content] = _code(leaf, content)
+        return written[content]
+
+    def pack_if_masked(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+            return leaf
+        masks = candidates.get(leaf.shape, ())
+        for place, (name, mask) in enumerate(masks):
+            if found := _pack(leaf, name, mask):
+                masks.rotate(-place - 1)  # the next tensor of this shape most likely belongs to the next layer
+                return found
+        return leaf
+
+    return {key: _mapped(part, code_once if key == "callbacks" else pack_if_masked) for key, part in checkpoint.items()}
+
+
+def unpacked(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What `packed` was given."""
+    checkpoint = {key: _mapped(part, _decode) if key == "callbacks" else part for key, part in checkpoint.items()}
+    masks = mask_state(checkpoint).get("masks", {})
+
+    def unpack_if_packed(leaf: Any) -> Any:
+        return _unpack(leaf, masks[leaf[MASKED_BY]]) if _is_packed(leaf) else leaf
+
+    return {key: _mapped(part, unpack_if_packed) for key, part in checkpoint.items()}
+
+
+def _masks_by_shape(checkpoint: dict[str, Any]) -> dict[torch.Size, deque[tuple[str, Tensor]]]:
+    """Layer and boolean mask, in order of the layers; without masks that let everything through."""
+    found: dict[torch.Size, deque[tuple[str, Tensor]]] = {}
+    state = mask_state(checkpoint)
+    for name, bits in state.get("masks", {}).items():
+        weight = checkpoint["state_dict"][f"{NET}{name}.weight"]
+        if state["active"][name] < weight.numel():
+            found.setdefault(weight.shape, deque()).append((name, unpack(bits.to(weight.device), weight.shape)))
+    return found
+
+
+def _code(bits: Tensor, content: bytes) -> Any:
+    """A code for each byte, by how often it occurs: nothing repeats in masks that would be worth looking for."""
+    coder = zlib.compressobj(level=1, strategy=zlib.Z_HUFFMAN_ONLY)
+    coded = bytearray(coder.compress(content) + coder.flush())
+    return {CODED: torch.frombuffer(coded, dtype=torch.uint8)} if len(coded) < len(content) else bits
+
+
+def _decode(leaf: Any) -> Any:
+    if not _is_packed(leaf):
+        return leaf
+    return torch.frombuffer(bytearray(zlib.decompress(leaf[CODED].cpu().numpy())), dtype=torch.uint8)
+
+
+def _pack(tensor: Tensor, name: str, mask: Tensor) -> dict[str, Any] | None:
+    """None where the tensor is not zero outside the mask."""
+    values = tensor.detach().flatten()[mask.flatten()]  # of one dimension, an index is smallest
+    if tensor.count_nonzero() != values.count_nonzero():
+        return None
+    content = {MASKED_BY: name, VALUES: values, SHAPE: list(tensor.shape)}
+    negative = tensor.signbit()
+    if negative.count_nonzero() != values.signbit().count_nonzero():
+        content[NEGATIVE_ZEROS] = pack(negative & ~mask)
+    return content
+
+
+def _unpack(content: dict[str, Any], bits: Tensor) -> Tensor:
+    values, shape = content[VALUES], tuple(content[SHAPE])
+    tensor = torch.zeros(shape, dtype=values.dtype, device=values.device)
+    tensor.masked_scatter_(unpack(bits.to(values.device), shape), values)
+    if NEGATIVE_ZEROS in content:
+        tensor.masked_fill_(unpack(content[NEGATIVE_ZEROS].to(values.device), shape), -0.0)
+    return tensor
+
+
+def _is_packed(content: Any) -> bool:
+    return isinstance(content, dict) and (MASKED_BY in content or CODED in content)
+
+
+def _mapped(content: Any, change: Callable[[Any], Any]) -> Any:
+    """A copy in which `change` has been at every leaf; a packed tensor is one."""
+    if isinstance(content, dict) and not _is_packed(content):
+        items = content.items()
+    elif isinstance(content, list):
+        items = enumerate(content)
+    else:
+        return change(content)
+    result = copy(content)  # of the same type, with attributes such as the metadata of a state dict
+    for key, value in items:
+        result[key] = _mapped(value, change)
+    return result

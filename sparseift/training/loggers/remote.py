@@ -1,0 +1,34 @@
+"""Where metrics go besides metrics.csv. Each is made for the folder of a run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from pytorch_lightning.loggers import Logger, MLFlowLogger, WandbLogger
+
+from ...errors import UserError
+
+
+def wandb(folder: Path, project: str, entity: str | None, offline: bool) -> Logger:
+    """A run of Weights & Biases, named after its folder; a run that is resumed in its folder goes on there."""
+    identity = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    return _made(
+        lambda: WandbLogger(
+            folder.name, folder, id=identity, project=project, entity=entity, offline=offline, resume="allow"
+        ),
+        "wandb",
+    )
+
+
+def mlflow(folder: Path, experiment: str, tracking_uri: str) -> Logger:
+    """A run of MLflow, named after its folder."""
+    return _made(lambda: MLFlowLogger(experiment, folder.name, tracking_uri=tracking_uri), "mlflow")
+
+
+def _made(make: Callable[[], Logger], package: str) -> Logger:
+    try:
+        return make()
+    except ModuleNotFoundError as error:
+        raise UserError(f"logger={package} needs the package {package}: pip install {package}") from error

@@ -1,0 +1,45 @@
+"""The TensorBoard logger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+from torch.utils.tensorboard.summary import hparams
+
+FINAL = ("val/acc1", "test/acc1")
+"""Metrics by which runs are compared: their last values."""
+
+
+class TensorBoard(TensorBoardLogger):
+    """TensorBoard has one horizontal axis, optimizer steps. So losses and accuracies are there twice more, as
+    by_mflops/NAME, at the training FLOPs in millions, and as by_epoch/NAME, but for the training loss of single
+    steps."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder, name="", version="tensorboard")
+        self._flops = 0.0
+        self._written: dict[str, float] = {}
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
+        self._flops = metrics.get("train/flops", self._flops)
+        for name, value in metrics.items():
+            if not name.startswith(("train/", "val/")) or name == "train/flops":
+                continue
+            if self._written.get(name, 0.0) != self._flops:  # a validation after training adds nothing
+                self._written[name] = self._flops
+                self.experiment.add_scalar(f"by_mflops/{name}", value, round(self._flops / 1e6))
+                if name != "train/loss" and "epoch" in metrics:
+                    self.experiment.add_scalar(f"by_epoch/{name}", value, int(metrics["epoch"]) + 1)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any], *_: Any) -> None:
+        """For the comparison of runs, by FINAL. They are named only: Lightning would log a first value of each."""
+        known = {name: value for name, value in params.items() if value is not None}
+        known = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in known.items()}
+        for summary in hparams(known, dict.fromkeys(FINAL, 0.0)):
+            self.experiment._get_file_writer().add_summary(summary)

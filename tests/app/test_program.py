@@ -1,0 +1,86 @@
+"""What the command line is turned into before Hydra sees it, and what a user is told."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sparseift import UserError
+from sparseift.app import help, messages, overrides, program
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("sparsity=0.75", "sparsity.level=0.75"),
+        ("sparsity=1", "sparsity.level=1"),
+        ("sparsity=1e-1", "sparsity.level=1e-1"),
+        ("sparsity=0.5,0.75,0.9", "sparsity.level=0.5,0.75,0.9"),
+        ("sparsity=range(0.5,0.95,0.15)", "sparsity.level=range(0.5,0.95,0.15)"),
+        ("sparsity=interval(0.5,0.9)", "sparsity.level=interval(0.5,0.9)"),
+        ("sparsity=choice(0.5,0.9)", "sparsity.level=choice(0.5,0.9)"),
+        ("sparsity=erk", "sparsity=erk"),
+        ("sparsity=uniform,erk", "sparsity=uniform,erk"),
+        ("sparsity.level=0.9", "sparsity.level=0.9"),
+        ("seed=0,1", "seed=0,1"),
+        ("-m", "-m"),
+        ("--cfg", "--cfg"),
+    ],
+)
+def test_plain_sparsities(typed: str, meant: str) -> None:
+    assert overrides.plain_choice(typed) == meant
+
+
+@pytest.mark.parametrize("typed", ["sparsity=0.5,erk", "sparsity=erk,0.5"])
+def test_a_mixture_is_refused(typed: str) -> None:
+    with pytest.raises(UserError, match=r"sweep both: sparsity=uniform,erk sparsity\.level="):
+        overrides.plain_choice(typed)
+
+
+def test_one_line_of_several() -> None:
+    assert messages.one_line(ValueError("one\n  two\n\nthree")) == "one two three"
+    told = messages.one_line(ValueError("Could not find 'model/x'\n\nConfig search path:\n\tprovider=hydra"))
+    assert told == "Could not find 'model/x'"
+
+
+@pytest.mark.parametrize(
+    ("key", "suggestion"),
+    [("recipe.epoch", "recipe.epochs"), ("sede", "seed"), ("sparsifier.drop_frac", "sparsifier.drop_fraction")],
+)
+def test_unknown_options_are_answered_with_the_nearest(key: str, suggestion: str) -> None:
+    told = messages.one_line(ValueError(f"Could not override '{key}'.\nTo append to your config use +{key}=1"))
+    assert told.startswith(f"there is no option '{key}'; did you mean {suggestion}")
+
+
+def test_known_keys_are_those_of_the_config() -> None:
+    keys = set(help.known_keys())
+    assert {"seed", "sparsity", "sparsity.level", "recipe.optimizer.lr", "checkpoint.every_n_steps"} <= keys
+
+
+def test_help_takes_the_first_comment_that_says_something(tmp_path: Path) -> None:
+    file = tmp_path / "choice.yaml"
+    file.write_text("# @package _global_\n# What it is\n# More of it\nkey: 1 # a number\n")
+    assert help.summary(file) == "What it is"
+    file.write_text("key: 1\n")
+    assert help.summary(file) == ""
+
+
+@pytest.mark.parametrize(("error", "code"), [(UserError("wrong\nhere"), 2), (KeyboardInterrupt(), 130)])
+def test_exit_codes(capsys, error: BaseException, code: int) -> None:
+    with pytest.raises(SystemExit) as stopped, messages.one_line_errors():
+        raise error
+    assert stopped.value.code == code
+    out, err = capsys.readouterr()
+    assert out == "" and err == ("sparseift: wrong here\n" if code == 2 else "sparseift: interrupted\n")
+
+
+def test_a_fault_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError), messages.one_line_errors():
+        raise ZeroDivisionError
+
+
+def test_help_composes_nothing(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["program", "model=nonsense", "--help"])
+    program.run(lambda config: pytest.fail("ran"), "train", "What it does")
+    out = capsys.readouterr().out
+    assert out.startswith("What it does\n") and "sparse_parallel" in out

@@ -1,0 +1,39 @@
+"""What is shown while a run trains."""
+
+import re
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from sparseift.training.callbacks import progress
+from sparseift.training.callbacks.progress import Bar, Lines
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+HALF = SimpleNamespace(density=0.5)
+
+
+def test_a_bar_with_loss_accuracy_and_density(fit, monkeypatch) -> None:
+    shown = []
+    get_metrics = Bar.get_metrics
+    monkeypatch.setattr(Bar, "get_metrics", lambda *args: shown.append(get_metrics(*args)) or shown[-1])
+    fit(Bar(HALF))
+    assert shown[-1].keys() == {"train/loss", "val/acc1", "val/acc5", "density"}
+    assert shown[-1]["density"] == "0.5000"
+    assert 0 <= shown[-1]["val/acc1"] <= 1
+
+
+def test_a_line_an_epoch(fit, capsys) -> None:
+    fit(Lines(HALF), enable_progress_bar=False)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    number = r"\d\.\d{4}"
+    for epoch, line in enumerate(lines, start=1):
+        head = f"epoch {epoch}/2 step {3 * epoch}"
+        assert re.fullmatch(f"{head}, train/loss {number}, val/loss {number}, val/acc1 {number}, density 0.5000", line)
+    assert len(lines) == 2
+
+
+def test_the_one_that_suits_the_output(monkeypatch) -> None:
+    for tty, kind in ((True, Bar), (False, Lines)):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda tty=tty: tty)
+        assert isinstance(progress(HALF), kind)

@@ -1,0 +1,73 @@
+"""metrics.csv: any columns, whole at any time, continued by the process that goes on with the run."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from sparseift.training.loggers import MetricsCsv
+from sparseift.training.loggers.metrics_csv import ROWS_PER_SAVE
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def test_rows_of_different_columns(tmp_path) -> None:
+    log = MetricsCsv(tmp_path)
+    log.log_metrics({"train/loss": 0.5}, step=0)
+    log.log_metrics({"val/acc1": 0.25, "epoch": 0}, step=1)
+    log.finalize("success")
+    assert rows(tmp_path) == [
+        {"step": "0", "train/loss": "0.5"},
+        {"step": "1", "val/acc1": "0.25", "epoch": "0.0"},
+    ]
+    assert (tmp_path / "metrics.csv").read_text().startswith("step,epoch,train/loss,val/acc1\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+def test_values_come_back_to_the_bit(tmp_path) -> None:
+    log = MetricsCsv(tmp_path)
+    values = [0.1 + 0.2, 1e-300, 3.0e17 + 64]
+    for step, value in enumerate(values):
+        log.log_metrics({"value": value}, step)
+    log.save()
+    assert [float(row["value"]) for row in rows(tmp_path)] == values
+
+
+def test_saved_now_and_then_without_being_asked(tmp_path) -> None:
+    log = MetricsCsv(tmp_path)
+    for step in range(ROWS_PER_SAVE + 1):
+        log.log_metrics({"loss": 1.0}, step)
+    assert len(rows(tmp_path)) == ROWS_PER_SAVE
+
+
+def test_nothing_logged_is_no_file(tmp_path) -> None:
+    MetricsCsv(tmp_path).save()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_continued_from_a_checkpoint(tmp_path) -> None:
+    """Rows count steps from 0: a checkpoint of 3 steps keeps rows 0, 1 and 2."""
+    before = MetricsCsv(tmp_path)
+    for step in range(5):
+        before.log_metrics({"loss": step}, step)
+    before.save()
+    after = MetricsCsv(tmp_path)
+    after.continue_from(3)
+    after.log_metrics({"loss": 30}, 3)
+    after.save()
+    assert [float(row["loss"]) for row in rows(tmp_path)] == [0, 1, 2, 30]
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    log = MetricsCsv(tmp_path)
+    log.log_metrics({"loss": 1}, 0)
+    log.save()
+    monkeypatch.setattr(csv.DictWriter, "writerows", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    log.log_metrics({"loss": 2}, 1)
+    with pytest.raises(OSError, match="disk full"):
+        log.save()
+    monkeypatch.undo()
+    assert rows(tmp_path) == [{"step": "0", "loss": "1.0"}]
