@@ -39,8 +39,8 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
 TORCH = {"torch"}
 LIGHTNING = {"pytorch_lightning", "torchmetrics", "numpy"}
 LIBRARIES = {  # what each package may import of others; those of METHOD and api only torch
-    **dict.fromkeys(("__init__", "errors", "train", "profile", "compare"), {"rich"}),
-    **dict.fromkeys((*METHOD.split(), "api", "tasks", "export"), TORCH),
+    **{room: {"rich"} for room in ("__init__", "errors", "train", "profile", "compare")},
+    **{room: TORCH for room in (*METHOD.split(), "api", "tasks")},
     "export": TORCH | {"safetensors"},
     "models": TORCH | {"torchvision", "timm"},
     "common": TORCH | {"rich", "filelock"},

@@ -1,4 +1,7 @@
-"""Checks of values that a user sets. Each returns the value, or raises a `UserError`: `NAME is VALUE; expected WHAT`."""
+"""Checks of values that a user sets.
+
+Each returns the value, or raises a `UserError`: `NAME is VALUE; expected WHAT`.
+"""
 
 from __future__ import annotations
 

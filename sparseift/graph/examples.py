@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-
 Example = Tensor | tuple | dict
 """The inputs of a network: a tensor, a tuple of arguments, a dict of keywords, or a tuple and a dict together."""
 
