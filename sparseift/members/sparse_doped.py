@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..graph.layers import TRANSPOSED
+from ..graph.layers import ConvTransposed
 from ..graph.trace import Trace
 from ..surgery.low_rank import factors, fan_dims, rank_for
 from ..surgery.replace import branch, initializer, replace, replaceable, site_of
@@ -56,7 +56,7 @@ class SparseDoped:
         masked = []
         for name in eligible:
             site = site_of(net, record, name)
-            rank = 0 if isinstance(site.layer, TRANSPOSED) else doped_rank(site.layer, sparsity)
+            rank = 0 if isinstance(site.layer, ConvTransposed) else doped_rank(site.layer, sparsity)
             if name not in local or rank == 0:
                 masked.append(name)
                 continue

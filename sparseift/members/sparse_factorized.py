@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from ..graph.layers import TRANSPOSED
+from ..graph.layers import ConvTransposed
 from ..graph.trace import Trace
 from ..surgery.low_rank import factors, fan_dims, rank_for
 from ..surgery.replace import branch, initializer, replace, replaceable, site_of
@@ -55,7 +55,7 @@ class SparseFactorized:
         masked = []
         for name in eligible:
             site = site_of(net, record, name)
-            if name not in local or isinstance(site.layer, TRANSPOSED):
+            if name not in local or isinstance(site.layer, ConvTransposed):
                 masked.append(name)
                 continue
             rank = factorized_rank(site.layer, sparsity)

@@ -22,13 +22,12 @@ from typing import ClassVar
 from torch import nn
 
 from ..errors import BudgetError, UserError
-from ..graph.layers import LAYERS
+from ..graph.layers import AnyLayer, channels_of
 from ..graph.recorder import trace
 from ..graph.trace import Trace
 from ..surgery.replace import initializer
-from ..surgery.resize import channels_of
 from ..surgery.transplant import adopt
-from ..surgery.widening import Following, NotWhole
+from ..surgery.widening import NotWhole, widened
 
 
 def width_denominator(record: Trace) -> int:
@@ -90,7 +89,7 @@ class SparseWide:
 
 
 def _unused(record: Trace) -> list[str]:
-    layers = (name for name, module in record.net.named_modules() if isinstance(module, LAYERS))
+    layers = (name for name, module in record.net.named_modules() if isinstance(module, AnyLayer))
     return [name for name in layers if not record.ran[name]]
 
 
@@ -102,4 +101,4 @@ def _widened(record: Trace, factor: Fraction) -> nn.Module:
         widened = (changed or fresh) and name not in record.output_layers
         return int(old * factor) if widened else old
 
-    return Following(record, factor, outputs).widen()
+    return widened(record, factor, outputs)

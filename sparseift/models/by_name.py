@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import UserError
-from ..graph.layers import CONVS
+from ..graph.layers import Conv
 from ..surgery.initialization import Initializer
 from .resolution import skip_halvings_
 
@@ -81,7 +81,7 @@ def _built(make: Callable[..., nn.Module], name: str, *args: Any, **options: Any
 
 def _take_channels_(net: nn.Module, channels: int, name: str) -> None:
     """Give the one convolution that reads the image other inputs, with weights drawn anew as the network draws them."""
-    readers = [key for key, module in net.named_modules() if isinstance(module, CONVS) and module.in_channels == RGB]
+    readers = [key for key, module in net.named_modules() if isinstance(module, Conv) and module.in_channels == RGB]
     if len(readers) != 1:
         raise UserError(f"model.name={name} takes images of {RGB} channels only: dataset.channels={RGB}")
     layer = net.get_submodule(readers[0])

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..errors import UserError
 from ..graph.copies import meta_copy
-from ..graph.layers import CONVS
+from ..graph.layers import Conv
 
 
 def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int) -> None:
@@ -54,7 +54,7 @@ def _halving(net: nn.Module, in_channels: int, image_size: int) -> dict[str, int
 
 def _keep_resolution_(net: nn.Module, name: str) -> None:
     module = net.get_submodule(name)
-    if isinstance(module, CONVS):
+    if isinstance(module, Conv):
         module.stride = (1,) * len(module.stride)
     else:
         parent, _, child = name.rpartition(".")
