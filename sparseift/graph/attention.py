@@ -16,8 +16,8 @@ from .copies import duplicate, follow, names_in
 class Attention(nn.Module):
     """Scaled dot-product attention; arguments and results are those of nn.MultiheadAttention.
 
-    Shapes: query (N, L, E), or (L, N, E) without `batch_first`, or (L, E) for a single sample; key and value alike, with
-    lengths of their own.
+    Shapes: query (N, L, E), or (L, N, E) without `batch_first`, or (L, E) for a single sample; key and value alike,
+    with lengths of their own.
     """
 
     batch_first = False  # nn.TransformerEncoderLayer then leaves its fused path, which would read bare parameters

@@ -1,7 +1,7 @@
 """Initial values of new weights, drawn by the law that the network's own initialization follows.
 
 The law shows in the weights of the network: their standard deviation as a function of fan-in or fan-out, and their
-distribution, normal or uniform. Fans are those of the stored weight; density has no influence (as in the authors' code).
+distribution, normal or uniform. Fans are those of the stored weight; density has no influence (authors' code).
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ class Site:
     Attributes:
         norm: The norm that alone reads the layer.
         carried: Whether the norm applies the non-linearity itself.
-        activation: A copy of the non-linearity that the output meets; None if there is none before the next layer, or if
-            the norm carries it.
+        activation: A copy of the non-linearity that the output meets; None if there is none before the next layer, or
+            if the norm carries it.
         activation_name: The module of the non-linearity, if it directly follows.
     """
 
