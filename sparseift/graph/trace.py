@@ -7,7 +7,7 @@ follow a layer, and which layers are projection shortcuts. `recorder.trace` make
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -134,6 +134,13 @@ class Trace:
                     frontier += [v for v in call.outputs if v not in seen]
                     seen.update(call.outputs)
         return None, None
+
+    @cached_property
+    def usual_activation(self) -> nn.Module:
+        """The non-linearity that most layers of the network meet; ReLU if none meets one."""
+        found = [activation for name in self.layers if (activation := self.activation_after(name)[0]) is not None]
+        counts = Counter(map(str, found))
+        return max(found, key=lambda activation: counts[str(activation)], default=nn.ReLU())
 
     def is_projection(self, name: str) -> bool:
         """Return whether a pointwise layer is the shortcut of a residual block.

@@ -57,17 +57,39 @@ class Marked(int):
 
 
 class MarkedFloat(float):
-    """A float that remembers the attribute that it is; what is computed from it in Python does not."""
+    """A float that remembers the attribute that it is.
+
+    Attributes:
+        origin: The attribute.
+        computed_with: Whether code has computed with it in Python, the result of which remembers nothing.
+    """
 
     origin: Origin
+    computed_with: bool
 
     def __new__(cls, value: float, origin: Origin) -> MarkedFloat:
         new = super().__new__(cls, value)
-        new.origin = origin
+        new.origin, new.computed_with = origin, False
         return new
 
     def __deepcopy__(self, memo: dict) -> float:
         return float(self)
+
+
+def _note_computing(name: str) -> None:
+    """Make an operator of `MarkedFloat` note that it is used, unless the other operand (a tensor) takes over."""
+    compute = getattr(float, name)
+
+    def noted(self: MarkedFloat, *others: Any) -> Any:
+        result = compute(self, *others)
+        self.computed_with |= result is not NotImplemented
+        return result
+
+    setattr(MarkedFloat, name, noted)
+
+
+for _operator in ("mul", "rmul", "truediv", "rtruediv", "pow", "rpow", "add", "radd", "sub", "rsub", "neg"):
+    _note_computing(f"__{_operator}__")
 
 
 def constant(value: Any) -> bool:

@@ -8,8 +8,8 @@ the calls of the network alone. A float attribute is the scale of attention if
 - it is named `scale`, its value is exactly 1 / sqrt(d), and its module calls `F.scaled_dot_product_attention`, whose
   default scale has the same value, for queries of width d.
 
-A module with an attribute `scale` of this value for a product of its own that shows neither is refused: its code may
-compute with it in a way that is not seen. All other floats are constants.
+A network is refused if a module computes in Python with an attribute `scale` of this value for a product of its own, and
+neither holds: what the code makes of it is not seen. All other floats are constants.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ MOVES = RESHAPES | {
     "swapaxes", "tensor_split", "to", "transpose", "type_as", "unbind", "unsqueeze", "__get__",
 }  # fmt: skip
 """Functions of a tensor that give the same values in another order or shape."""
-MATRIX = {"matmul", "__matmul__", "__rmatmul__", "bmm"}
 ATTENTION = "scaled_dot_product_attention"
+MATRIX = {"matmul", "__matmul__", "bmm", "baddbmm", ATTENTION}
+FIRST = {"baddbmm": 1}  # place of the first factor, if it is not the first tensor
 LAWS: tuple[Callable[[int], float], ...] = (lambda width: width**-0.5, lambda width: 1 / sqrt(width))
 
 
@@ -53,36 +54,40 @@ class Scales:
             step: The same call in the reference run.
             module: The innermost module that is running.
         """
-        inputs = tensor_leaves((args, kwargs))
+        name, inputs = func.__name__, tensor_leaves((args, kwargs))
         marked = {leaf.origin for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, MarkedFloat)}
-        widths = _summed_over(func.__name__, args, step, inputs)
-        factors = set[Origin]().union(*(self._factors.get(id(tensor), ()) for tensor in inputs))
-        if widths:
-            explicit = {leaf.origin for key in ("scale", "alpha") if isinstance(leaf := kwargs.get(key), MarkedFloat)}
-            default = func.__name__ == ATTENTION and kwargs.get("scale") is None
-            self._link(factors | explicit | (_named_scale(module) if default else set()), widths)
+        if widths := _summed_over(name, args, step, inputs):
+            first = FIRST.get(name, 0)
+            origins = set[Origin]().union(*(self._factors.get(id(x), ()) for x in inputs[first : first + 2]))
+            origins |= {leaf.origin for key in ("scale", "alpha") if isinstance(leaf := kwargs.get(key), MarkedFloat)}
+            if name == ATTENTION and kwargs.get("scale") is None and (scale := _named_scale(module)) is not None:
+                origins.add(scale.origin)
+            self._link(origins, widths)
             self._products.append((module, widths[0]))
             self._widths |= {id(result): widths for result in results}
-        elif len(inputs) == 1 and (func.__name__ in MOVES or (func.__name__ in MULTIPLY and marked)):
-            self._factors |= {id(result): factors | marked for result in results}
+        elif len(inputs) == 1 and (name in MOVES or (name in MULTIPLY and marked)):
             if widths := self._widths.get(id(inputs[0])):
                 self._link(marked, widths)
                 self._widths |= {id(result): widths for result in results}
+            else:
+                factors = self._factors.get(id(inputs[0]), set()) | marked
+                self._factors |= {id(result): factors for result in results}
 
     def apply(self, net: nn.Module) -> None:
         """Give the attributes found their new values.
 
         Raises:
-            UserError: A module has an attribute `scale` of a product of its own that is used in another way.
+            UserError: Code computes in Python with an attribute `scale` of a product of its module.
         """
         names = {module: name for name, module in net.named_modules()}
         for module, width in self._products:
-            for origin in _named_scale(module) - set(self._new):
-                if any(origin.value == law(width) for law in LAWS):
-                    raise UserError(
-                        f"sparse_wide can't widen {names[module] or 'the network'} ({type(module).__name__}): "
-                        f"it uses scale={origin.value:g}, 1 / sqrt({width}), in a way that can't be followed"
-                    )
+            scale = _named_scale(module)
+            unseen = scale is not None and scale.computed_with and scale.origin not in self._new
+            if scale is not None and unseen and any(scale == law(width) for law in LAWS):
+                raise UserError(
+                    f"sparse_wide can't widen {names[module] or 'the network'} ({type(module).__name__}): "
+                    f"its code computes with scale={scale:g}, 1 / sqrt({width}), instead of multiplying a tensor by it"
+                )
         for origin, value in self._new.items():
             origin.set(value)
 
@@ -91,20 +96,18 @@ class Scales:
         for origin in origins:
             law = next((law for law in LAWS if origin.value == law(before)), None)
             if law and self._new.setdefault(origin, law(now)) != law(now):
-                raise UserError(
-                    f"sparse_wide: {origin.key} scales products over {before} values, of several new widths"
-                )
+                raise UserError(f"sparse_wide: {origin.key} scales several products, which now have different widths")
 
 
-def _named_scale(module: nn.Module) -> set[Origin]:
+def _named_scale(module: nn.Module) -> MarkedFloat | None:
     value = vars(module).get("scale")
-    return {value.origin} if isinstance(value, MarkedFloat) else set()
+    return value if isinstance(value, MarkedFloat) else None
 
 
 def _summed_over(name: str, args: tuple, step: Step, inputs: list[Tensor]) -> tuple[int, int] | None:
     """The size that a product of activations sums over, in the reference run and now."""
-    first = 1 if name == "baddbmm" else 0
-    if name in MATRIX or name in ("baddbmm", ATTENTION):
+    if name in MATRIX:
+        first = FIRST.get(name, 0)
         return step.arguments[first][-1], inputs[first].shape[-1]
     if name == "einsum" and len(inputs) == 2 and isinstance(args[0], str) and "..." not in args[0]:
         terms, _, output = args[0].replace(" ", "").partition("->")
