@@ -1,5 +1,6 @@
-"""Calls on the meta device that torch answers with the help of its compiler, answered here by their shapes alone: only
-to import the compiler takes nearly as long as to import torch.
+"""Shape rules for functions that torch evaluates on the meta device with its compiler.
+
+Importing the compiler takes nearly as long as importing torch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class Shapes(TorchFunctionMode):
-    """Answers the calls of ANSWERS, as long as they ask for no more than shapes; all else goes on to torch."""
+    """Evaluates the functions in ANSWERS by shape where the arguments allow it; torch evaluates everything else."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
