@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from ..errors import UserError, first_line
+from ..common.messages import one_line
+from ..errors import UserError
 from .copies import meta_copy, require_plain
 from .examples import inputs_of, on_meta, tensor_leaves, tensors_in
 from .layers import ACTIVATIONS, LAYER_FUNCTIONS, LAYERS, TRANSPOSED, layers_by_weight
@@ -141,7 +142,7 @@ def trace(net: nn.Module, example: Tensor | tuple | dict, training: bool = False
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
         where = recorder.here() or type(net).__name__
         raise UserError(
-            f"the network cannot run on an example of shape {shapes}: {where}: {first_line(error)}"
+            f"the network cannot run on an example of shape {shapes}: {where}: {one_line(error, whole=False)}"
         ) from error
     outputs = tensors_in(output)
     record.network_outputs = set(recorder.values(outputs))

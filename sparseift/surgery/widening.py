@@ -26,7 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from ..errors import UserError, first_line
+from ..common.messages import one_line
+from ..errors import UserError
 from ..graph.copies import meta_copy
 from ..graph.examples import tensor_leaves
 from ..graph.layers import LAYER_FUNCTIONS, LAYERS, NORMS, layers_by_weight
@@ -98,7 +99,7 @@ class Following(Watching):
             except (*FAILURES, AssertionError, AttributeError, KeyError) as error:
                 kind = type(self.stack[-1]).__name__ if self.stack else type(self.net).__name__
                 raise UserError(
-                    f"sparse_wide can't widen {self.here() or 'the network'} ({kind}): {first_line(error)}"
+                    f"sparse_wide can't widen {self.here() or 'the network'} ({kind}): {one_line(error, whole=False)}"
                 ) from error
         else:
             raise UserError(f"sparse_wide: the widths of {type(self.net).__name__} do not settle")
