@@ -45,8 +45,8 @@ def plain_choice(argument: str) -> str:
     named = [item for item in values if isinstance(item, str | QuotedString) or (several and isinstance(item, list))]
     if len(named) < len(values):
         choices = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        number = "a number, " if group == "sparsity" else ""
-        raise UserError(f"{group} is {value}; expected one of {number}{choices}")
+        number = "a number, or " if group == "sparsity" else ""
+        raise UserError(f"{group} is {value}; expected {number}one of {choices}")
     return argument
 
 

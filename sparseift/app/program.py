@@ -120,7 +120,7 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 def _check_options(options: list[str]) -> None:
     """Hydra itself would answer a mistake in its options with their whole usage."""
     parser = get_args_parser()
-    parser.error = refuse
+    parser.error = refuse  # type: ignore[method-assign]
     _, unknown = parser.parse_known_args(options)
     if unknown:
         refuse(f"there is no option {unknown[0]}; values are set without dashes, as in sparsity=0.9")

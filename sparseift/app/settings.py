@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -89,7 +89,7 @@ def job_of(config: DictConfig) -> Job:
         sweep=Path(hydra.sweep.dir) if multirun else None,
         of_sweep=multirun or SWEEP_JOB in os.environ,
         side_by_side=multirun and runs_side_by_side(hydra.launcher),
-        arguments=(*config_folders(OmegaConf.to_container(hydra)), *of_one_run(hydra.overrides.task)),
+        arguments=(*config_folders(cast(DictConfig, hydra)), *of_one_run(hydra.overrides.task)),
         notes={f"{name}.yaml": OmegaConf.to_yaml(content) for name, content in contents.items()},
     )
 
@@ -146,18 +146,18 @@ def upgraded(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, A
 
 
 def _identity(config: DictConfig) -> dict[str, Any]:
-    choices = HydraConfig.get().runtime.choices
+    choices: Mapping[str, str] = HydraConfig.get().runtime.choices
     masked = config.sparsifier._target_ is not None
     return {
-        "model": config.model.get("name", choices.model),
-        "member": choices.member,
-        "sparsity": config.sparsity.level if masked or choices.member != "dense" else 0.0,
-        "distribution": choices.sparsity if masked else None,
-        "sparsifier": choices.sparsifier,
+        "model": config.model.get("name", choices["model"]),
+        "member": choices["member"],
+        "sparsity": config.sparsity.level if masked or choices["member"] != "dense" else 0.0,
+        "distribution": choices["sparsity"] if masked else None,
+        "sparsifier": choices["sparsifier"],
         "pattern": choices.get("pattern", "unstructured"),
         "backend": choices.get("backend", "masked"),
         "task": choices.get("task", "classification"),
-        "dataset": choices.dataset,
+        "dataset": choices["dataset"],
         "seed": config.seed,
     }
 

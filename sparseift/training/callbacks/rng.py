@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+
+NumpyState = tuple[str, np.ndarray, int, int, float]
 
 
 class RngState(pl.Callback):
@@ -22,7 +24,7 @@ class RngState(pl.Callback):
         self._pending: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+        kind, keys, position, has_gauss, gauss = cast(NumpyState, np.random.get_state())
         version, internal, gauss_next = random.getstate()
         state = {
             "torch": torch.get_rng_state(),
