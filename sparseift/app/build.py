@@ -68,13 +68,13 @@ class TrainingParts:
 
 
 def make(config: DictConfig, **extra: Any) -> Any:
-    """Instantiate a config node.
+    """Instantiate a config node. Arguments are plain values and containers.
 
     Raises:
         UserError: The constructor has raised it, or the node cannot be instantiated.
     """
     try:
-        return instantiate(config, **extra)
+        return instantiate(config, _convert_="all", **extra)
     except InstantiationException as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, UserError):
@@ -95,14 +95,16 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
     """
     sparsifier = make_sparsifier(config)
     dense = _dense_on_meta(config.model) if on_meta else make(config.model)
+    sparsity = OmegaConf.to_container(config.sparsity, resolve=True)
+    assert isinstance(sparsity, dict)
     net, plan = sparsify(
         dense,
         make(config.member),
-        config.sparsity.level,
+        sparsity["level"],
         example_of(config),
         distribution=make(config.sparsity.distribution),
-        include=config.sparsity.include,
-        exclude=config.sparsity.exclude,
+        include=sparsity["include"],
+        exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
     )
     return net, sparsifier.plan(plan)
@@ -111,7 +113,7 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
 def _dense_on_meta(model: DictConfig) -> nn.Module:
     try:
         with Shapes(), torch.device("meta"):
-            return instantiate(model)
+            return instantiate(model, _convert_="all")
     except (InstantiationException, NotImplementedError, RuntimeError):
         return make(model)  # some networks compute with values while they are built
 

@@ -54,9 +54,7 @@ def check_launcher(overrides: Sequence[str], sweep: bool) -> None:
         raise UserError(f"hydra/launcher={launcher} needs the extra of this name: pip install 'sparseift[{launcher}]'")
     if launcher == "slurm":
         if not shutil.which("sbatch"):
-            raise UserError(
-                "hydra/launcher=slurm needs sbatch, which is not installed: use a log-in node of a cluster"
-            )
+            raise UserError("hydra/launcher=slurm needs sbatch, which is not installed: use a log-in node of a cluster")
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
         if differing := swept.intersection(SAME_IN_AN_ARRAY):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 
+from ..common.globs import matching
 from ..errors import UserError
 from ..graph.flops import weight_identity
 from ..graph.trace import Layer, Trace
@@ -19,7 +18,8 @@ def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequenc
     Raises UserError for a glob that matches no layer, or that adds one whose zeros would not stay zero.
     """
     names = list(record.layers)
-    added, removed = _matching(include, names, "include"), _matching(exclude, names, "exclude")
+    added = set(matching("sparsity.include", include, names))
+    removed = set(matching("sparsity.exclude", exclude, names))
     computed = [name for name in names if name in added - removed and record.layers[name].derived]
     if computed:
         raise UserError(f"sparsity.include: {computed[0]} computes its weight before use, so zeros would not stay zero")
@@ -35,17 +35,3 @@ def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequenc
 
 def _by_default(layer: Layer) -> bool:
     return not layer.depthwise and not layer.derived
-
-
-def _matching(globs: str | Iterable[str], names: list[str], option: str) -> set[str]:
-    found: set[str] = set()
-    globs = [globs] if isinstance(globs, str) else globs
-    if not isinstance(globs, Iterable) or not all(isinstance(glob, str) for glob in globs):
-        raise UserError(f"sparsity.{option} is {globs}; names of layers or globs are meant, such as [layer1.*]")
-    for glob in globs:
-        hits = {name for name in names if fnmatchcase(name, glob)}
-        if not hits:
-            near = get_close_matches(glob, names, n=3, cutoff=0.4) or names[:3]
-            raise UserError(f"sparsity.{option}: no layer matches '{glob}'; layers are named like {', '.join(near)}")
-        found |= hits
-    return found

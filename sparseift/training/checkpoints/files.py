@@ -30,9 +30,7 @@ def find_checkpoint(path: Path) -> Path:
     if folder:
         candidates = [folder / LAST, folder / PREVIOUS]
     if not candidates:
-        raise UserError(
-            f"no checkpoint at {path}; expected a .ckpt file or a run folder that holds checkpoints/{LAST}"
-        )
+        raise UserError(f"no checkpoint at {path}; expected a .ckpt file or a run folder that holds checkpoints/{LAST}")
     for candidate in candidates:
         if candidate.exists() and _whole(candidate):
             if candidate != candidates[0]:
