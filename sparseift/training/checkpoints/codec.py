@@ -64,7 +64,7 @@ def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
     def pack_if_masked(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
             return leaf
-        masks = candidates.get(leaf.shape, ())
+        masks = candidates.get(leaf.shape, deque())
         for place, (name, mask) in enumerate(masks):
             if found := _pack(leaf, name, mask):
                 masks.rotate(-place - 1)  # the next tensor of this shape probably belongs to the next layer
