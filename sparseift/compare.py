@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .app.messages import Arguments, one_line_errors
 from .common.console import si
+from .common.messages import Arguments, one_line_errors
 from .errors import UserError
 from .runs.read import FINISHED, UNREADABLE, Run, read_run
 from .runs.summary import print_summary

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
-
+from .app.profile import profile
 from .app.program import run
-from .common.console import waiting
-from .errors import UserError
-
-if TYPE_CHECKING:
-    from .sparsity import Plan
 
 DESCRIPTION = (
     "python -m sparseift.profile [OVERRIDES]: FLOPs and parameters of a run, layer by layer; format=json for JSON"
@@ -23,66 +14,10 @@ DESCRIPTION = (
 
 
 def main() -> None:
-    with TemporaryDirectory() as folder:  # Hydra notes down what a sweep is
+    with TemporaryDirectory() as folder:  # Hydra writes a description of a sweep
         if {"-m", "--multirun"} & set(sys.argv):
             sys.argv.append(f"hydra.sweep.dir={folder}")
         run(profile, "profile", DESCRIPTION)
-
-
-def profile(config: DictConfig) -> None:
-    if config.format not in ("table", "json"):
-        raise UserError(f"format is '{config.format}'; it is 'table' or 'json'")
-    from .app.build import build_network  # with torch, which takes seconds to load
-
-    with waiting("network and plan"):
-        _, plan = build_network(config, on_meta=True)
-    if config.format == "json":
-        print(json.dumps(as_dict(plan), indent=2))
-    else:
-        print_table(plan)
-
-
-def as_dict(plan: Plan) -> dict:
-    """The plan as plain data. FLOPs are for one sample, forward."""
-    return {
-        "budget": plan.budget,
-        "forward": plan.forward,
-        "forward_stored": plan.forward_stored,
-        "ratio": plan.ratio,
-        "params_stored": plan.params_stored,
-        "params_active": plan.params_active,
-        "layers": [
-            {key: value for key, value in asdict(layer).items() if key != "flops_per_weight"}
-            | {"density": layer.density, "flops": layer.flops}
-            for layer in plan.layers
-        ],
-    }
-
-
-def print_table(plan: Plan) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Forward FLOPs of one sample: 2 per multiply-accumulate of convolutions and linears")
-    for name in ("layer", "shape", ""):
-        table.add_column(name)
-    for name in ("density", "active", "FLOPs"):
-        table.add_column(name, justify="right")
-    for layer in plan.layers:
-        kind = "masked" if layer.masked else "dense"
-        shape = "x".join(map(str, layer.shape))
-        table.add_row(layer.name, shape, kind, f"{layer.density:.4f}", f"{layer.active:,}", f"{layer.flops:,}")
-    table.add_section()
-    stored = sum(layer.numel for layer in plan.layers)
-    active = sum(layer.active for layer in plan.layers)
-    table.add_row("all layers", "", "", f"{active / stored:.4f}", f"{active:,}", f"{plan.forward:,}")
-    table.add_row("with nothing masked", "", "", "1.0000", f"{stored:,}", f"{plan.forward_stored:,}")
-    table.add_row("budget: the dense network", "", "", "", "", f"{plan.budget:,}")
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(table)
-    console.print(
-        f"ratio to the budget {plan.ratio:.6f}; parameters stored {plan.params_stored:,}, active {plan.params_active:,}"
-    )
 
 
 if __name__ == "__main__":

@@ -39,16 +39,16 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
 TORCH = {"torch"}
 LIGHTNING = {"pytorch_lightning", "torchmetrics", "numpy"}
 LIBRARIES = {  # what each package may import of others; those of METHOD and api only torch
-    **{room: {"rich"} for room in ("__init__", "errors", "train", "profile", "compare")},
+    **{room: set() for room in ("__init__", "errors", "train", "profile", "export")},
+    "compare": {"rich"},
     **{room: TORCH for room in (*METHOD.split(), "api", "tasks")},
-    "export": TORCH | {"safetensors"},
     "models": TORCH | {"torchvision", "timm"},
     "common": TORCH | {"rich", "filelock"},
     "runs": {"rich", "yaml"},
     "report": {"rich", "matplotlib", "jinja2", "markupsafe", "scipy"},
     "data": TORCH | LIGHTNING | {"torchvision", "PIL", "sklearn"},
-    "training": TORCH | LIGHTNING,
-    "app": TORCH | LIGHTNING | {"hydra", "omegaconf", "joblib", "submitit", "torchvision"},
+    "training": TORCH | LIGHTNING | {"safetensors"},
+    "app": TORCH | LIGHTNING | {"hydra", "omegaconf", "joblib", "submitit", "rich"},
 }
 EXCEPTIONS: set[tuple[str, str]] = set()  # (file, import)
 

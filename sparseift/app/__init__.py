@@ -1,3 +1,3 @@
-"""The application: the command line, Hydra, and the steps of a run. Imports every other
-package; Hydra and OmegaConf stay here.
+"""The command line and the steps of a run. Everything that uses Hydra or OmegaConf is here. Imports every package but
+`report`.
 """

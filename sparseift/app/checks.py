@@ -1,4 +1,4 @@
-"""Checks of values that would fail late, or not at all."""
+"""Checks of values in the config, before anything is built from them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 from omegaconf import DictConfig, OmegaConf
 
 from ..common import slurm
-from ..errors import UserError
+from ..common.checks import integer, number, one_of, require
 
-WHOLE_NUMBERS = {
+INTEGERS = {
     "seed": 0,
     "recipe.epochs": 1,
     "dataset.batch_size": 1,
@@ -22,38 +22,46 @@ WHOLE_NUMBERS = {
     "trainer.max_epochs": 1,
     "trainer.accumulate_grad_batches": 1,
 }
-"""Options that are whole numbers, with the least that each may be."""
+"""Options that are integers, with the least value of each; those of a data set only where it has them."""
+
+LARGEST_SEED = 2**32 - 1
+"""Of numpy's generator."""
 
 
-def check(config: DictConfig) -> None:
-    """Values that would only fail later, or not at all. Raises UserError."""
-    if not isinstance(config.sparsity.level, int | float):
-        raise UserError(f"sparsity.level is '{config.sparsity.level}'; a number in (0, 1) such as 0.75 is meant")
-    for name, least in WHOLE_NUMBERS.items():
-        value = OmegaConf.select(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"{name} is {value}; a whole number, {least} or more, is meant")
+def check_values(config: DictConfig) -> None:
+    """Check the values that every program uses.
+
+    Raises:
+        UserError: A value is wrong.
+    """
+    number("sparsity.level", config.sparsity.level, 0, 1, open_at="()")
+    for key, least in INTEGERS.items():
+        node, _, name = key.rpartition(".")
+        if name in (OmegaConf.select(config, node) if node else config):
+            integer(key, OmegaConf.select(config, key), least, LARGEST_SEED if key == "seed" else None)
 
 
 def check_run(config: DictConfig) -> None:
-    """What a training run needs besides. Raises UserError."""
-    every, test = config.checkpoint.every_n_steps, config.checkpoint.test
-    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
-        raise UserError(f"checkpoint.every_n_steps is {every}; a whole number of optimizer steps, 1 or more, is meant")
-    if test not in ("last", "best"):
-        raise UserError(f"checkpoint.test is '{test}'; it is 'last' or 'best'")
-    if test == "best" and not config.dataset.val_size:
-        raise UserError("checkpoint.test=best needs images to choose by, and dataset.val_size is 0")
-    outputs, classes = OmegaConf.select(config, "model.num_classes"), config.dataset.num_classes
-    if isinstance(outputs, int) and outputs < classes:
-        raise UserError(f"model.num_classes is {outputs}; the data set has {classes} classes")
-    tasks, wanted = os.environ.get("SLURM_NTASKS"), (config.trainer.num_nodes, config.trainer.devices)
-    if slurm.in_task() and isinstance(wanted[1], int) and int(tasks or 1) != wanted[0] * wanted[1]:
-        raise UserError(
-            f"srun started {tasks} tasks for trainer.num_nodes={wanted[0]} and trainer.devices={wanted[1]}; one task a "
-            f"device is meant: srun --nodes={wanted[0]} --ntasks-per-node={wanted[1]}"
+    """Check the values that only training uses.
+
+    Raises:
+        UserError: A value is wrong, or two do not fit together.
+    """
+    one_of("recipe.scheduler_interval", config.recipe.scheduler_interval, ("epoch", "step"))
+    if config.checkpoint.every_n_steps is not None:
+        integer("checkpoint.every_n_steps", config.checkpoint.every_n_steps, 1)
+    one_of("checkpoint.test", config.checkpoint.test, ("last", "best"))
+    needs_validation, val_size = config.checkpoint.test == "best", config.dataset.val_size
+    require(val_size > 0 or not needs_validation, "dataset.val_size", val_size, "> 0 with checkpoint.test=best")
+    outputs, least = OmegaConf.select(config, "model.num_classes"), config.dataset.get("num_classes")
+    if isinstance(outputs, int) and least is not None:
+        require(outputs >= least, "model.num_classes", outputs, f"an integer >= dataset.num_classes, which is {least}")
+    nodes, devices = config.trainer.num_nodes, config.trainer.devices
+    if slurm.in_task() and isinstance(devices, int):
+        tasks = int(os.environ.get("SLURM_NTASKS") or 1)
+        require(
+            tasks == nodes * devices,
+            "SLURM_NTASKS",
+            tasks,
+            f"one task for each device: srun --nodes={nodes} --ntasks-per-node={devices}",
         )
-    if config.seed >= 2**32:
-        raise UserError(f"seed is {config.seed}; a whole number below 2^32 is meant")
-    if config.recipe.scheduler_interval not in ("epoch", "step"):
-        raise UserError(f"recipe.scheduler_interval is '{config.recipe.scheduler_interval}'; it is 'epoch' or 'step'")

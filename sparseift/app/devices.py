@@ -1,31 +1,39 @@
-"""What each of several jobs on one machine gets of it. The cores are shared out by joblib: OMP_NUM_THREADS of a job is
-the cores by the jobs, unless it is set.
+"""The division of a machine's GPUs among parallel jobs.
+
+joblib divides the cores: OMP_NUM_THREADS of a job is the number of cores divided by the number of jobs, unless set.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count, takewhile
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from ..common.locks import Timeout, locked
 
 
 def gpus_of(slot: int, gpus: Sequence[str], devices: int) -> list[str]:
-    """The GPUs of the job in `slot` (0, 1, ...), `devices` of all. Slots have none in common while there are enough,
-    and then take turns."""
+    """Return the GPUs of the job in a slot.
+
+    Slots share no GPU while there are enough of them. After that they take turns.
+
+    Args:
+        slot: 0, 1, ...
+        gpus: All GPUs.
+        devices: The number of GPUs of each job.
+    """
     groups = max(1, len(gpus) // devices)
     first = slot % groups * devices
     return list(gpus[first : first + devices])
 
 
 def visible_gpus(accelerator: str) -> list[str]:
-    """As CUDA_VISIBLE_DEVICES names them, up to the first name that is none, such as -1; none where the trainer uses
-    none."""
+    """Return the GPUs that the accelerator of a Trainer uses, as CUDA_VISIBLE_DEVICES names them.
+
+    As for CUDA, a name such as -1 ends the list.
+    """
     if accelerator not in ("auto", "gpu", "cuda"):
         return []
     if "CUDA_VISIBLE_DEVICES" in os.environ:
@@ -37,34 +45,35 @@ def visible_gpus(accelerator: str) -> list[str]:
 
 
 def jobs_at_once(accelerator: str, devices: int | str) -> int:
-    """One for every `devices` GPUs, or CPU cores where there are no GPUs; one if a job takes all devices."""
+    """Return how many jobs of `devices` devices each fit on the machine: by GPUs, or by cores if there are no GPUs."""
     if not isinstance(devices, int) or devices < 1:
         return 1
-    from joblib import cpu_count  # of what this process may use
+    from joblib import cpu_count  # counts the cores that this process may use
 
     return max(1, (len(visible_gpus(accelerator)) or cpu_count()) // devices)
 
 
 @contextmanager
-def share_of(config: DictConfig) -> Iterator[dict[str, str]]:
-    """The environment of the job of `config` that gives it its own GPUs, as long as the context lasts."""
-    gpus, devices = visible_gpus(config.trainer.accelerator), config.trainer.devices
+def reserved_gpus(accelerator: str, devices: int | str | Sequence[int], sweep: Path) -> Iterator[dict[str, str]]:
+    """Reserve GPUs for a job of a sweep until the context ends. Yields environment variables for the job."""
+    gpus = visible_gpus(accelerator)
     if not gpus or not isinstance(devices, int) or devices < 1:
         yield {}
         return
-    with slot_in(Path(HydraConfig.get().sweep.dir) / "multirun.yaml") as slot:
+    with slot_in(sweep) as slot:
         yield {"CUDA_VISIBLE_DEVICES": ",".join(gpus_of(slot, gpus, devices))}
 
 
 @contextmanager
-def slot_in(file: Path) -> Iterator[int]:
-    """The least number that no other process has at the time: it locks that byte of the file until the context, or the
-    process, ends."""
-    with file.open("r+b") as locked:
-        for slot in count():
-            try:
-                fcntl.lockf(locked, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
-            except BlockingIOError:
-                continue
-            yield slot
-            return
+def slot_in(folder: Path) -> Iterator[int]:
+    """Hold the least slot (0, 1, ...) that no other process holds, until the context or the process ends."""
+    with ExitStack() as held:
+        yield next(slot for slot in count() if _take(folder / f".slot{slot}.lock", held))
+
+
+def _take(file: Path, held: ExitStack) -> bool:
+    try:
+        held.enter_context(locked(file, timeout=0))
+    except Timeout:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hydra
 from omegaconf import OmegaConf
@@ -14,7 +15,7 @@ from .overrides import config_folder
 def known_keys() -> Iterator[str]:
     """Every key of the default config, dotted."""
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        pending = [("", OmegaConf.to_container(hydra.compose("train"), resolve=False))]
+        pending: list[tuple[str, Any]] = [("", OmegaConf.to_container(hydra.compose("train"), resolve=False))]
     while pending:
         prefix, node = pending.pop()
         for key, value in node.items():

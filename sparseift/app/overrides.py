@@ -1,4 +1,4 @@
-"""Overrides of the command line, as Hydra takes them."""
+"""Overrides on the command line, translated to what Hydra accepts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from ..errors import UserError
 
 
 def config_folder() -> Path:
-    """conf/ inside the installed package, or beside it in a checkout."""
+    """Return conf/ inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
 def plain_choice(argument: str) -> str:
-    """The argument as Hydra can take it, where it is the choice of a group: Hydra takes neither a number nor null.
+    """Translate the choice of a group: Hydra accepts neither a number nor null.
 
-    `sparsity=0.75`, a list or a range of numbers, becomes `sparsity.level=...`. Raises UserError for other groups.
+    `sparsity=0.75`, also with several numbers or a range, becomes `sparsity.level=...`. Other arguments are returned
+    unchanged.
+
+    Raises:
+        UserError: The value is not the name of a choice.
     """
     group, equals, value = argument.lstrip("+").partition("=")
     folder = config_folder() / group
@@ -41,18 +45,23 @@ def plain_choice(argument: str) -> str:
     named = [item for item in values if isinstance(item, str | QuotedString) or (several and isinstance(item, list))]
     if len(named) < len(values):
         choices = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        number = "a number, " if group == "sparsity" else ""
-        raise UserError(f"{argument} names no choice; choose from {number}{choices}")
+        number = "a number, or " if group == "sparsity" else ""
+        raise UserError(f"{group} is {value}; expected {number}one of {choices}")
     return argument
 
 
-def _check_ranges(overrides: Iterable[str]) -> None:
-    """Raises UserError for a range that counts no value: Hydra would launch no job, and that would be a success."""
+def check_ranges(overrides: Iterable[str]) -> None:
+    """Check that every range has values: for an empty one, Hydra would launch no job and succeed.
+
+    Raises:
+        UserError: A range is empty.
+    """
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         value = override.value()
         if isinstance(value, RangeSweep) and not list(value.range()):
-            raise UserError(f"{override.input_line} has no values: a range counts up, or down if its step is negative")
+            raise UserError(f"{override.input_line} has no values; a range counts up, or down if its step is negative")
 
 
-def _is_override(argument: str) -> bool:
+def is_override(argument: str) -> bool:
+    """Whether an argument is an override, not an option such as -m."""
     return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))

@@ -1,61 +1,69 @@
-"""One run in this process: it is trained, tested, and written into its folder."""
+"""One run in this process: training, test and results."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import shutil
-import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
 from ..common.files import replacing
-from ..errors import LEAVE, Stopped, UserError, first_line
+from ..common.messages import one_line
+from ..common.signals import STOP, ignore
+from ..errors import Stopped, UserError
 from ..runs.command import run_in
 from ..runs.results import layers_summary, plan_summary, versions, write_json
 from ..runs.summary import print_summary
-from ..training.export import export, weights_sha256
-from .build import Run, build_run, example_of
-from .folder import RunFolder, in_sweep
-from .resume import checkpoint_of, identity_of, settings_of
+from ..training.checkpoints import BEST, LAST
+from ..training.export import export_program, weights_sha256
+from .build import TrainingParts, build_run
+from .folder import RunFolder
+from .resume import checkpoint_of
+from .settings import Job, Settings
 
 
-def train_here(config: DictConfig, folder: RunFolder) -> None:
-    """Errors of the user come out as UserError, a signal that ends the run as Stopped."""
-    checkpoint = checkpoint_of(config, folder.path)
-    parts = build_run(config, folder.path, settings_of(config), _how_to_go_on(folder.path), folder.tell)
-    parts.data.val_dataloader()  # loads the images, or says what is wrong with them, before anything is trained
+def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> None:
+    """Train, test and write the results.
+
+    Raises:
+        UserError: The user can correct the error.
+        Stopped: A signal has stopped the run.
+    """
+    checkpoint = checkpoint_of(settings, folder.path)
+    parts = build_run(config, folder.path, dict(settings.lasting), _how_to_resume(folder.job), folder.tell)
+    parts.data.val_dataloader()  # loads the data, or reports what is wrong with it, before training begins
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
-        _take_along(checkpoint, folder.path / "checkpoints")
-    with _ended_by_signals(parts):
+        _copy_checkpoints(checkpoint, folder.path / "checkpoints")
+    with _stopped_by_signals(parts):
         _fit(parts, checkpoint)
-        validation, test = _evaluate(config, parts, folder.path)
+        validation, test = _evaluate(parts, settings.test_with, folder.path)
     if parts.trainer.is_global_zero:
-        _write_results(config, parts, folder.path, validation, test)
+        _write_results(settings, parts, folder.path, validation, test)
 
 
-def _how_to_go_on(folder: Path) -> str:
-    if in_sweep():
-        return "the same sweep with sweep.resume=true goes on"
-    return f"the same command with resume=auto {shlex.quote(run_in(os.path.relpath(folder)))} goes on"
+def _how_to_resume(job: Job) -> str:
+    if job.of_sweep:
+        return "to resume, repeat the sweep with sweep.resume=true"
+    return f"to resume, repeat the command with resume=auto {shlex.quote(run_in(os.path.relpath(job.folder)))}"
 
 
-def _take_along(checkpoint: Path, folder: Path) -> None:
-    """Into the folder where a run goes on: what it goes on from, and the best so far, which it may never be again."""
-    for source, name in ((checkpoint, "last.ckpt"), (checkpoint.with_name("best.ckpt"), "best.ckpt")):
+def _copy_checkpoints(checkpoint: Path, folder: Path) -> None:
+    """Copy the checkpoint to resume from, and the best one, into the folder of the run, unless they are there."""
+    for source, name in ((checkpoint, LAST), (checkpoint.with_name(BEST), BEST)):
         if source.exists() and not any((folder / taken).exists() for taken in {name, source.name}):
             folder.mkdir(exist_ok=True)
             with replacing(folder / name) as partial:  # other ranks may look for it already
                 shutil.copy(source, partial)
 
 
-def _fit(parts: Run, checkpoint: Path | None) -> None:
+def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
     try:
         parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
     except RuntimeError as error:
@@ -67,49 +75,48 @@ def _fit(parts: Run, checkpoint: Path | None) -> None:
         if not str(error).startswith("Expected more than 1 value per channel"):
             raise
         raise UserError(
-            "a batch of one image is too small for the batch norms, the last one of an epoch too: "
+            "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
             "choose another dataset.batch_size or dataset.val_size"
         ) from error
 
 
 @contextmanager
-def _ended_by_signals(parts: Run) -> Iterator[None]:
+def _stopped_by_signals(parts: TrainingParts) -> Iterator[None]:
     try:
         yield
     except Stopped:
-        for number in (*LEAVE, signal.SIGINT):  # parents and SLURM may send the same one again
-            signal.signal(number, signal.SIG_IGN)
+        ignore(*STOP)
         raise
-    except SystemExit:  # what Lightning makes of Ctrl-C
+    except SystemExit:  # Lightning's answer to Ctrl-C
         if parts.trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
 
 
-def _evaluate(config: DictConfig, parts: Run, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics of the validation set, and of the test set, which is read here and nowhere else."""
-    best = folder / "checkpoints" / "best.ckpt"
-    if config.checkpoint.test == "best" and best.exists():
+def _evaluate(parts: TrainingParts, test_with: str, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Metrics of the validation set and of the test set, which is read here alone."""
+    best = folder / "checkpoints" / BEST
+    if test_with == "best" and best.exists():
         parts.load(best)
-    elif config.checkpoint.test == "best":
-        warnings.warn(f"there is no {best}, so the results are of the last weights", stacklevel=2)
+    elif test_with == "best":
+        warnings.warn(f"there is no {best}: the results are those of the last weights", stacklevel=2)
     validation = parts.trainer.validate(parts.module, parts.data, verbose=False)
     test = parts.trainer.test(parts.module, parts.data, verbose=False)
-    return _named(validation), _named(test)
+    return _by_name(validation), _by_name(test)
 
 
-def _named(metrics: list[dict[str, float]]) -> dict[str, float]:
+def _by_name(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name.split("/")[1]: value for name, value in (metrics[0] if metrics else {}).items()}
 
 
 def _write_results(
-    config: DictConfig, parts: Run, folder: Path, validation: dict[str, float], test: dict[str, float]
+    settings: Settings, parts: TrainingParts, folder: Path, validation: dict[str, float], test: dict[str, float]
 ) -> None:
     summary = plan_summary(parts.plan)
     summary["flops"]["train_total"] = parts.accounting.train_flops
-    summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # of the total
-    results = {
-        **identity_of(config),
+    summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # part of the total
+    results: dict[str, Any] = {
+        **settings.identity,
         "test": test,
         "val": validation,
         **summary,
@@ -121,12 +128,11 @@ def _write_results(
         "versions": versions(),
         "layers": layers_summary(parts.plan),
     }
-    if config.export:
+    if settings.export:
         try:
-            images = torch.zeros(2, *example_of(config).shape[1:])  # more than one, as any number is to do
-            export(parts.net, images, folder / "model.pt2")
+            export_program(parts.net, parts.example, folder / "model.pt2")
         except Exception as error:  # the run itself is complete
-            print(f"model.pt2 was not written: {first_line(error)}")
+            print(f"model.pt2 was not written: {one_line(error, whole=False)}")
     write_json(folder / "results.json", results)
     print_summary([results])
     print(f"results in {folder}")

@@ -1,4 +1,4 @@
-"""The folder of a sweep that is said again: the one of the newest sweep with the same overrides."""
+"""The folder of a sweep that is resumed: that of the newest sweep with the same overrides."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from ..errors import UserError
 
 RESUME = "sweep.resume=true"
 ROOT = Path("multirun")
-"""Where sweeps are, as conf/train.yaml says."""
+"""The folder of all sweeps, as in conf/train.yaml."""
 
 
 def resumed(overrides: Sequence[str], sweep: bool) -> list[str]:
-    """The overrides of a sweep, with what makes it go on if RESUME is among them: its folder, and resume=auto. Raises
-    UserError where this is no sweep."""
+    """Add what resumes a sweep to its overrides, if RESUME is among them: its folder, and resume=auto.
+
+    Raises:
+        UserError: There is RESUME, but no sweep.
+    """
     overrides = list(overrides)
     if RESUME not in [override.lower() for override in overrides]:
         return overrides
     if not sweep:
-        raise UserError("sweep.resume=true goes on with a sweep: add -m; a single run goes on with resume=auto")
+        raise UserError("sweep.resume=true resumes a sweep: add -m; resume=auto resumes a single run")
     added = ["resume=auto"]
     if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
-        earlier = [file.parent for file in ROOT.glob("*/multirun.yaml") if _overrides_in(file) == _said(overrides)]
+        earlier = [file.parent for file in ROOT.glob("*/multirun.yaml") if _overrides_in(file) == _jobs(overrides)]
         if earlier:
             added.append(f"hydra.sweep.dir={max(earlier)}")
         else:
-            print(f"sparseift: no sweep in {ROOT}/ has these overrides: this one is new", file=sys.stderr)
+            print(f"sparseift: no sweep in {ROOT}/ has these overrides: starting a new one", file=sys.stderr)
     return [*overrides, *added]
 
 
 def _overrides_in(file: Path) -> list[str]:
-    return _said(OmegaConf.load(file).hydra.overrides.task)
+    return _jobs(OmegaConf.load(file).hydra.overrides.task)
 
 
-def _said(overrides: Sequence[str]) -> list[str]:
-    """What decides which jobs there are: not what launches them."""
+def _jobs(overrides: Sequence[str]) -> list[str]:
+    """The overrides that determine the jobs of a sweep, without those that determine how they are launched."""
     others = ("sweep.", "hydra.", "hydra/", "resume=")
     return sorted(override for override in overrides if not override.startswith(others))

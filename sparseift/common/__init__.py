@@ -1,1 +1,3 @@
-"""Helpers without a subject of their own: files, the console, seeds, SLURM. Imports nothing but `errors`."""
+"""Helpers that every package may use: files, locks, signals, messages, checks of values, globs, the console, seeds, and
+the environment of SLURM. Imports `errors` only.
+"""

@@ -1,4 +1,4 @@
-"""What a person sees while the program is busy with something that can take more than two seconds."""
+"""Progress bars for work that can take more than two seconds, and numbers with SI prefixes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Item = TypeVar("Item")
 
 
 def watched() -> bool:
-    """Whether anyone looks: a terminal, and the first of the processes that train together."""
+    """Whether standard output is a terminal, and this process is the first rank on its node."""
     return sys.stdout.isatty() and os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """A bar of unknown length with the time that has passed, which is gone when it is done."""
+    """Show a bar of unknown length with the elapsed time, until the context ends."""
     if not watched():
         yield
         return
@@ -32,7 +32,7 @@ def waiting(text: str) -> Iterator[None]:
 
 
 def one_by_one(items: Iterable[Item], text: str) -> Iterable[Item]:
-    """The items, with a bar of how many are done, which is gone when they all are."""
+    """Iterate over the items, and show how many are done."""
     if not watched():
         return items
     from rich.progress import track
@@ -44,7 +44,7 @@ SI_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def si(count: float) -> str:
-    """Four digits and an SI prefix: 1115226800 -> 1.115 G."""
+    """Format a number with four digits and an SI prefix: 1115226800 -> 1.115 G."""
     for size, prefix in SI_PREFIXES:
         if count >= size:
             return f"{count / size:.4g} {prefix}"

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes of files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path, suffix: str = ".partial") -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place in the end: a kill or a full disk leaves the old one as
-    it was. suffix: of that file, in place of its own."""
+    """Replace a file atomically: a kill or a full disk leaves the old file intact.
+
+    Yields:
+        A temporary path to write to, with this suffix instead of that of `path`.
+    """
     partial = path.with_suffix(suffix)
     try:
         yield partial

@@ -1,4 +1,4 @@
-"""Random numbers that are a function of a key."""
+"""Random numbers that depend on a key alone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 
 
 def generator_for(device: torch.device, *key: object) -> torch.Generator:
-    """A random generator that depends on `key` alone: the same on every rank, in every process and after a resume."""
+    """Return a random generator that depends on `key` alone: the same on every rank, and after a resume."""
     digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
 def stable_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on `parts` alone: the same in every process (Python's hash() is not)."""
+    """Return a 63-bit seed that depends on `parts` alone: the same in every process, unlike Python's hash()."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1

@@ -1,4 +1,4 @@
-"""What the environment of a SLURM job tells, and what a job can ask of SLURM."""
+"""The environment of a SLURM job, and requests to SLURM."""
 
 from __future__ import annotations
 
@@ -7,40 +7,39 @@ import subprocess
 from datetime import datetime
 
 INTERACTIVE = ("bash", "interactive")
-"""Names of jobs in which a person types: what runs there was not started by srun."""
+"""Names of jobs with a shell, whose processes are not started by srun."""
 
 
 def in_task() -> bool:
-    """Whether this process is a task that srun started, one of all that make up a run."""
+    """Whether srun started this process, as one of the tasks of a run."""
     return "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in INTERACTIVE
 
 
 def first_process() -> bool:
-    """Whether this is the one process of its run, or the one that started the others."""
+    """Whether this is the only process of its run, or the one that started the others."""
     return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK"))
 
 
 def restarted() -> bool:
-    """Whether SLURM has put the job of this task back into the queue before."""
+    """Whether SLURM has requeued the job of this task before."""
     return in_task() and int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
 
 
 def job_id() -> str:
-    """NUMBER, or ARRAY_TASK: the same in every rank, and after a restart."""
+    """Return the job id, NUMBER or ARRAY_TASK: the same on every rank, and after a restart."""
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return os.environ["SLURM_JOB_ID"]
 
 
 def started(pattern: str) -> str:
-    """When this run was started, as strftime writes it; in a task of SLURM its job and step, on which all ranks agree,
-    also after a restart."""
+    """Return the start time of this run in the format of strftime. In a task of SLURM, return the job and step, which
+    are the same on all ranks, and after a restart."""
     return f"job{job_id()}.{os.environ['SLURM_STEP_ID']}" if in_task() else datetime.now().strftime(pattern)
 
 
 def requeue() -> None:
-    """Put this job back into the queue, if it is running: one that was cancelled, or is going back already, is left as
-    it is."""
+    """Requeue this job if it is running, not if it has been cancelled or is being requeued already."""
     shown = subprocess.run(["scontrol", "-o", "show", "job", job_id()], capture_output=True, text=True).stdout
     if "JobState=RUNNING" in shown.split():
         subprocess.run(["scontrol", "requeue", job_id()], capture_output=True)

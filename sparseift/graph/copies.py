@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..errors import UserError, first_line
+from ..common.messages import one_line
+from ..errors import UserError
 from .pytree import tree_leaves, tree_map
 
 
@@ -60,7 +61,7 @@ def duplicate(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
             for key, value in vars(module).items()
             if isinstance(value, Tensor) and not value.is_leaf
         ]
-        what = f"{odd[0]} is computed, not a parameter" if odd else first_line(error)
+        what = f"{odd[0]} is computed, not a parameter" if odd else one_line(error, whole=False)
         raise UserError(f"{type(net).__name__} can't be copied: {what}") from error
 
 

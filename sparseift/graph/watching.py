@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
-from ..errors import first_line
+from ..common.messages import one_line
 from .meta_kernels import Shapes
 
 unwatched = torch._C.DisableTorchFunction
@@ -27,7 +27,7 @@ class Failed(Exception):
     """
 
     def __init__(self, error: Exception, module: str, kind: str):
-        super().__init__(first_line(error))
+        super().__init__(one_line(error, whole=False))
         self.module, self.kind = module, kind
 
 

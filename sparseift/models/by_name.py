@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.layers import Conv
 from ..surgery.initialization import Initializer
@@ -88,7 +89,7 @@ def _built(make: Callable[..., nn.Module], name: str, *args: Any, **options: Any
     try:
         return make(*args, **options)
     except (TypeError, ValueError, AssertionError) as error:
-        raise UserError(f"model.name={name}: {' '.join(str(error).split())}") from error
+        raise UserError(f"model.name={name}: {one_line(error)}") from error
 
 
 def _take_channels_(net: nn.Module, channels: int, name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.copies import meta_copy
 from ..graph.layers import Conv
@@ -36,7 +37,7 @@ def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int
             _keep_resolution_(net, name)
         _halving(net, in_channels, image_size)
     except (RuntimeError, AssertionError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"{problem} can't do without them at dataset.image_size={image_size}: {reason}") from error
 
 

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from ..app.messages import Arguments, one_line_errors
 from ..common.console import one_by_one, waiting
+from ..common.messages import Arguments, one_line_errors
 from ..errors import UserError
 from ..runs.read import FINISHED, Run, find_runs
 from . import page, tables

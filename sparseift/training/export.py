@@ -1,4 +1,4 @@
-"""Export the trained network, and hash its weights."""
+"""Exports of a trained network: its weights as a state dict, the network as a program, and a hash of the weights."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..common.checks import require
 from ..common.console import waiting
 from ..common.files import replacing
+from ..errors import UserError
+from ..graph.examples import Example, inputs_of, tree_map_only
+from .checkpoints.codec import network_state, read_checkpoint
+from .checkpoints.files import BEST, find_checkpoint
+
+FORMATS = (".pt", ".safetensors")
 
 
 def weights_sha256(net: nn.Module) -> str:
-    """Hash of the network's state dict: names, shapes, types and bits, in order."""
+    """The SHA-256 hash of the network's state dict: names, shapes, types and bits, in order."""
     digest = hashlib.sha256()
     for name, tensor in net.state_dict().items():
         tensor = tensor.detach().cpu().contiguous()
@@ -22,14 +29,56 @@ def weights_sha256(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def export(net: nn.Module, example: Tensor, path: Path) -> None:
+def export_program(net: nn.Module, example: Example, path: Path) -> None:
     """Write the network with its weights as a program that `torch.export.load` reads without this package.
 
-    example: images (N, C, H, W); the program takes any N.
+    Args:
+        example: Inputs of the network; only shapes and types matter. The program takes batches of any size.
+        path: Ends in .pt2.
     """
-    net = net.eval()
     batch = torch.export.Dim("batch")
+    arguments, keywords = tree_map_only(
+        Tensor, lambda tensor: torch.zeros(2, *tensor.shape[1:], dtype=tensor.dtype), inputs_of(example)
+    )  # two samples: torch takes a size of 1 for a constant
+    inputs = (*arguments, *keywords.values())
+    dynamic = tuple(tree_map_only(Tensor, lambda _: {0: batch}, argument) for argument in inputs)
     with waiting(path.name), torch.no_grad():
-        program = torch.export.export(net, (example,), dynamic_shapes=({0: batch},))
-    with replacing(path, suffix=".partial.pt2") as partial:  # which torch wants at the end
+        program = torch.export.export(net.eval(), arguments, keywords, dynamic_shapes=dynamic)
+    with replacing(path, suffix=".partial.pt2") as partial:  # torch requires this suffix
         torch.export.save(program, partial)
+
+
+def export_weights(run: Path, best: bool, out: Path | None) -> str:
+    """Write the state dict of the network in a checkpoint; averaged weights, if the run averages them.
+
+    Args:
+        run: A run folder, or a checkpoint.
+        best: Read best.ckpt of the run folder, not last.ckpt.
+        out: The file to write, whose suffix selects the format. By default weights.pt in the run folder.
+
+    Returns:
+        What was written, in one line.
+    """
+    require(run.is_dir() or not best, "RUN", str(run), "a run folder, which --best requires")
+    checkpoint = find_checkpoint(run / "checkpoints" / BEST if best else run)
+    out = out or (run if run.is_dir() else run.parent) / "weights.pt"
+    require(out.suffix in FORMATS, "--out", str(out), f"a file name that ends in {' or '.join(FORMATS)}")
+    require(out.parent.is_dir(), "--out", str(out), "a file in a folder that exists")
+    with waiting(out.name):
+        # Each tensor gets memory of its own, since safetensors refuses shared memory.
+        state = {name: tensor.clone() for name, tensor in network_state(read_checkpoint(checkpoint)).items()}
+        if not state:
+            raise UserError(f"{checkpoint} holds no network of sparseift.train")
+        with replacing(out) as partial:
+            _write(state, partial, out.suffix)
+    return f"{len(state)} tensors of {checkpoint} in {out}"
+
+
+def _write(state: dict[str, Tensor], path: Path, suffix: str) -> None:
+    if suffix == ".safetensors":
+        from safetensors.torch import save
+
+        path.write_bytes(save(state, metadata={"format": "pt"}))
+    else:
+        with path.open("wb") as file:
+            torch.save(state, file)

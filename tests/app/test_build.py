@@ -10,7 +10,7 @@ from torch import nn
 
 from sparseift import UserError
 from sparseift.app.build import build_network, build_run, example_of, make, make_optimizer
-from sparseift.app.checks import check, check_run
+from sparseift.app.checks import check_run, check_values
 from sparseift.app.overrides import config_folder
 
 SMALL = ("dataset=digits", "trainer=cpu", "model.base_width=4")
@@ -114,7 +114,7 @@ def test_failures_of_a_constructor_are_told_in_one_line(monkeypatch, kind: str, 
 def test_values_that_would_fail_later(override: str) -> None:
     config = composed(override)
     with pytest.raises(UserError, match=override.partition("=")[0].replace(".", r"\.")):
-        check(config)
+        check_values(config)
         check_run(config)
 
 

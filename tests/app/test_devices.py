@@ -43,18 +43,17 @@ def test_jobs_at_once_without_gpus(monkeypatch, accelerator: str, visible: str) 
     assert [jobs_at_once(accelerator, devices) for devices in (1, 2, 8)] == [6, 3, 1]
 
 
-def other_process(file: Path) -> str:
+def other_process(folder: Path) -> str:
     code = f"""
 from pathlib import Path
 from sparseift.app.devices import slot_in
-with slot_in(Path({str(file)!r})) as slot: print(slot)"""
+with slot_in(Path({str(folder)!r})) as slot: print(slot)"""
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_a_slot_is_held_by_one_process_at_a_time(tmp_path) -> None:
-    file = tmp_path / "multirun.yaml"
-    file.touch()
-    with slot_in(file) as slot:
+    with slot_in(tmp_path) as slot:
         assert slot == 0
-        assert other_process(file) == "1"
-    assert other_process(file) == "0"
+        assert other_process(tmp_path) == "1"
+    assert other_process(tmp_path) == "0"
+    assert not list(tmp_path.iterdir())

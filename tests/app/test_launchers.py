@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sparseift.app.launchers import SweepFolder, check, devices_per_node, failures, gpus_per_node, refusal
+from sparseift.app.launchers import SweepFolder, check_launcher, devices_per_node, failures, gpus_per_node, refusal
 from sparseift.common import slurm
 from sparseift.errors import UserError
 
@@ -27,37 +27,37 @@ def environment(monkeypatch):
         (["hydra/launcher=slurm"], False, "add -m, also for a single job"),
         (["hydra/launcher=parallel"], False, "add -m"),
         (["hydra/launcher=mine"], False, "hydra/launcher=mine launches sweeps: add -m"),
-        (["hydra/launcher=slurm", "trainer.devices=1,2"], True, "start one for each trainer.devices"),
-        (["hydra/launcher=slurm", "trainer=auto,ddp"], True, "start one for each trainer"),
+        (["hydra/launcher=slurm", "trainer.devices=1,2"], True, "start one sweep for each trainer.devices"),
+        (["hydra/launcher=slurm", "trainer=auto,ddp"], True, "start one sweep for each trainer"),
     ],
 )
 def test_what_is_refused(monkeypatch, overrides, sweep, said) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     with pytest.raises(UserError, match=said):
-        check(overrides, sweep)
+        check_launcher(overrides, sweep)
 
 
 def test_what_is_not_installed(monkeypatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(UserError, match="needs sbatch, which is not here"):
-        check(["hydra/launcher=slurm"], sweep=True)
+    with pytest.raises(UserError, match="needs sbatch, which is not installed"):
+        check_launcher(["hydra/launcher=slurm"], sweep=True)
     monkeypatch.setattr("sparseift.app.launchers.find_spec", lambda module: None)
     for name in ("slurm", "parallel"):
         with pytest.raises(UserError, match=rf"pip install 'sparseift\[{name}\]'"):
-            check([f"hydra/launcher={name}"], sweep=True)
-    check(["hydra/launcher=basic", "seed=1,2"], sweep=True)
+            check_launcher([f"hydra/launcher={name}"], sweep=True)
+    check_launcher(["hydra/launcher=basic", "seed=1,2"], sweep=True)
 
 
 def test_what_a_node_gives() -> None:
     assert (devices_per_node(8), gpus_per_node("auto", 8), gpus_per_node("cpu", 2)) == (8, 8, None)
     for devices in ("auto", -1, [0, 1]):
-        with pytest.raises(UserError, match=r"trainer\.devices=8"):
+        with pytest.raises(UserError, match=r"trainer\.devices is .*; expected an integer >= 1"):
             devices_per_node(devices)
 
 
 def test_what_sbatch_refuses() -> None:
     said = "sbatch: error: invalid partition: x\nsbatch: error: Batch job submission failed: Invalid partition"
-    assert str(refusal(RuntimeError(said))) == "SLURM refuses the jobs: Batch job submission failed: Invalid partition"
+    assert str(refusal(RuntimeError(said))) == "SLURM rejects the jobs: Batch job submission failed: Invalid partition"
     assert refusal(RuntimeError("CUDA out of memory")) is None
 
 

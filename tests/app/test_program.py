@@ -38,8 +38,8 @@ def test_a_mixture_is_refused(typed: str) -> None:
 
 
 def test_one_line_of_several() -> None:
-    assert messages.one_line(ValueError("one\n  two\n\nthree")) == "one two three"
-    told = messages.one_line(ValueError("Could not find 'model/x'\n\nConfig search path:\n\tprovider=hydra"))
+    assert messages.described(ValueError("one\n  two\n\nthree")) == "one two three"
+    told = messages.described(ValueError("Could not find 'model/x'\n\nConfig search path:\n\tprovider=hydra"))
     assert told == "Could not find 'model/x'"
 
 
@@ -48,7 +48,7 @@ def test_one_line_of_several() -> None:
     [("recipe.epoch", "recipe.epochs"), ("sede", "seed"), ("sparsifier.drop_frac", "sparsifier.drop_fraction")],
 )
 def test_unknown_options_are_answered_with_the_nearest(key: str, suggestion: str) -> None:
-    told = messages.one_line(ValueError(f"Could not override '{key}'.\nTo append to your config use +{key}=1"))
+    told = messages.described(ValueError(f"Could not override '{key}'.\nTo append to your config use +{key}=1"))
     assert told.startswith(f"there is no option '{key}'; did you mean {suggestion}")
 
 

@@ -117,7 +117,7 @@ def test_a_job_that_fails_does_not_stop_the_sweep(program, tmp_path) -> None:
     failed, fine = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
     assert outcome.code == 1
     assert results(fine)["sparsity"] == 0.5 and not (fine / "error.txt").exists()
-    assert (failed / "error.txt").read_text().startswith("sparsity 1.5 is outside (0, 1)")
+    assert (failed / "error.txt").read_text().startswith("sparsity.level is 1.5; expected a number in (0, 1)")
     assert not (failed / "results.json").exists()
     assert "1 of the jobs failed" in outcome.err and "Traceback" not in outcome.err
 
@@ -157,9 +157,12 @@ def test_a_sweep_that_is_said_again_does_what_is_missing(program, tmp_path) -> N
 
 def test_a_sweep_that_was_not_there_is_not_gone_on_with_without_a_word(program, tmp_path) -> None:
     mistake = program("sparseift.train", quick(TINY, "sweep.resume=true"), tmp_path).mistake()
-    assert mistake == "sweep.resume=true goes on with a sweep: add -m; a single run goes on with resume=auto"
+    assert mistake == "sweep.resume=true resumes a sweep: add -m; resume=auto resumes a single run"
     outcome = program("sparseift.train", ["-m", *quick(TINY, "seed=0", "sweep.resume=true")], tmp_path)
-    assert (outcome.code, outcome.err) == (0, "sparseift: no sweep in multirun/ has these overrides: this one is new\n")
+    assert (outcome.code, outcome.err) == (
+        0,
+        "sparseift: no sweep in multirun/ has these overrides: starting a new one\n",
+    )
 
 
 def test_the_error_of_a_job_is_gone_when_it_succeeds(program, tmp_path) -> None:

@@ -53,7 +53,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(program, run, tmp_p
     last = run / "checkpoints/last.ckpt"
     last.write_bytes(last.read_bytes()[:-1000])
     outcome = program("sparseift.export", ["run"], tmp_path)
-    assert outcome.code == 0 and "last.ckpt is damaged; going on from" in outcome.err
+    assert outcome.code == 0 and "last.ckpt is damaged; using" in outcome.err
     assert (run / "weights.pt").exists()
 
 
@@ -61,13 +61,25 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(program, run, tmp_p
     ("arguments", "told"),
     [
         ([], "the following arguments are required: RUN; see --help"),
-        (["nowhere"], "no checkpoint at nowhere; give a .ckpt file or a run folder"),
-        (["run/checkpoints/last.ckpt", "--best"], "--best goes with a run folder"),
+        (["nowhere"], "no checkpoint at nowhere; expected a .ckpt file or a run folder"),
+        (
+            ["run/checkpoints/last.ckpt", "--best"],
+            "RUN is 'run/checkpoints/last.ckpt'; expected a run folder, which --best requires",
+        ),
         (["run/results.json"], "run/results.json is damaged"),
         (["other.ckpt"], "other.ckpt holds no network of sparseift.train"),
-        (["run", "--out", "weights.onnx"], "the end of the name says the format, .pt or .safetensors"),
-        (["run", "--out", "nowhere/weights.pt"], "--out nowhere/weights.pt: there is no folder nowhere"),
-        (["run", "--out", "nowhere/w.safetensors"], "--out nowhere/w.safetensors: there is no folder nowhere"),
+        (
+            ["run", "--out", "weights.onnx"],
+            "--out is 'weights.onnx'; expected a file name that ends in .pt or .safetensors",
+        ),
+        (
+            ["run", "--out", "nowhere/weights.pt"],
+            "--out is 'nowhere/weights.pt'; expected a file in a folder that exists",
+        ),
+        (
+            ["run", "--out", "nowhere/w.safetensors"],
+            "--out is 'nowhere/w.safetensors'; expected a file in a folder that exists",
+        ),
     ],
     ids=str,
 )

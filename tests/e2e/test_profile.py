@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from sparseift.app.build import build_network
 from sparseift.app.overrides import config_folder
-from sparseift.profile import as_dict
+from sparseift.app.profile import as_dict
 
 from .programs import environment, files, results
 

@@ -1,12 +1,13 @@
 """What resume=PATH and resume=auto take, and what they refuse."""
 
-import fcntl
-import os
 import shutil
 from math import cos, pi
 from pathlib import Path
 
 import pytest
+
+from sparseift.app.launchers import LOCK
+from sparseift.common.locks import locked
 
 from .programs import checkpoint, files, lasting, metrics, results
 
@@ -43,7 +44,7 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before_it(trained, interrup
     last.write_bytes(last.read_bytes()[:-1000])
     outcome = train(*RUN, f"resume={interrupted / path if path else 'auto'}", "hydra.run.dir=run")
     assert outcome.code == 0, outcome
-    assert "last.ckpt is damaged; going on from" in outcome.err
+    assert "last.ckpt is damaged; using" in outcome.err
     assert lasting(interrupted) == lasting(trained(*RUN))
 
 
@@ -123,10 +124,8 @@ def test_a_run_that_starts_anew_leaves_nothing_of_the_one_before_it(trained, tra
 def test_a_folder_in_which_another_process_trains_is_left_alone(trained, train, tmp_path) -> None:
     shutil.copytree(trained(*RUN), tmp_path / "run")
     before = contents(tmp_path / "run")
-    other = os.open(tmp_path / "run", os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    outcome = train(*RUN, "seed=1", "hydra.run.dir=run")
-    os.close(other)
+    with locked(tmp_path / "run" / LOCK):
+        outcome = train(*RUN, "seed=1", "hydra.run.dir=run")
     assert f"another process trains in {tmp_path / 'run'}" in outcome.mistake()
     assert contents(tmp_path / "run") == before
 

@@ -7,7 +7,7 @@ import pytest
 from .programs import checkpoint, files, quick
 
 COMMON = ("model._target_=tiny_nets.dropout", "recipe.epochs=3", "sparsifier.update_interval=4")
-AGAIN = "the same command with resume=auto hydra.run.dir=run goes on"
+AGAIN = "to resume, repeat the command with resume=auto hydra.run.dir=run"
 
 
 @pytest.mark.parametrize(

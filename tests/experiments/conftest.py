@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import sparseift.app.program  # noqa: F401  (registers the resolvers of the configs)
-from sparseift.app.build import Run, build_run
+from sparseift.app.build import TrainingParts, build_run
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = (
@@ -21,8 +21,8 @@ SMALL = (
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Callable[..., Run]:
-    def make(*overrides: str, folder: str = "run") -> Run:
+def build(tmp_path: Path) -> Callable[..., TrainingParts]:
+    def make(*overrides: str, folder: str = "run") -> TrainingParts:
         changed = {override.lstrip("+~").partition("=")[0] for override in overrides}
         defaults = [default for default in SMALL if default.partition("=")[0] not in changed]
         with initialize_config_dir(str(CONF), version_base="1.3"):

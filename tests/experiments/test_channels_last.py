@@ -6,9 +6,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from sparseift.app.build import Run
+from sparseift.app.build import TrainingParts
 
-Build = Callable[..., Run]
+Build = Callable[..., TrainingParts]
 LAST = "callbacks=[channels_last]"
 MOVING = "sparsifier.update_interval=2"
 
@@ -32,7 +32,7 @@ class Stop(pl.Callback):
             raise KeyboardInterrupt
 
 
-def fit(run: Run, **checkpoint) -> Layouts:
+def fit(run: TrainingParts, **checkpoint) -> Layouts:
     layouts = Layouts()
     run.trainer.callbacks.append(layouts)
     run.trainer.fit(run.module, run.data, weights_only=True, **checkpoint)

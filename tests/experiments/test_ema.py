@@ -9,20 +9,20 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from sparseift.app.build import Run
+from sparseift.app.build import TrainingParts
 from sparseift.training.checkpoints.codec import read_checkpoint
 
 DECAY = 0.8
 AVERAGED = ("callbacks=[ema]", f"callbacks.ema.decay={DECAY}")
 MOVING = "sparsifier.update_interval=2"  # masks move in steps 2, 4 and 6 of 10
 
-Build = Callable[..., Run]
+Build = Callable[..., TrainingParts]
 
 
 class Simulation(pl.Callback):
     """The average by its formula from the weights and masks after each step, and what else is seen of a run."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: TrainingParts):
         self.run = run
         self.average: dict[str, Tensor] | None = None
         self.sums: list[float] = []
@@ -45,7 +45,7 @@ class Simulation(pl.Callback):
         self.validated.append({name: tensor.clone() for name, tensor in self.run.net.state_dict().items()})
 
 
-def fit(run: Run, checkpoint: Path | None = None) -> Simulation:
+def fit(run: TrainingParts, checkpoint: Path | None = None) -> Simulation:
     # Before all other callbacks, so that it looks at validation while the average is in place.
     simulation = Simulation(run)
     run.trainer.callbacks.insert(0, simulation)
@@ -53,7 +53,7 @@ def fit(run: Run, checkpoint: Path | None = None) -> Simulation:
     return simulation
 
 
-def last(run: Run) -> Path:
+def last(run: TrainingParts) -> Path:
     return Path(run.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 from torch import nn
 
 from sparseift import Masks
-from sparseift.app.build import Run
+from sparseift.app.build import TrainingParts
 from sparseift.data.images.imagenet import DamagedImage
 
-Build = Callable[..., Run]
+Build = Callable[..., TrainingParts]
 
 CLASSES, TRAIN, VAL = 3, 9, 4
 DAMAGED = Path("train", "n01", "3.JPEG")
@@ -52,7 +52,7 @@ def narrow(root: Path, *overrides: str) -> list[str]:
     ]
 
 
-def fit(run: Run) -> None:
+def fit(run: TrainingParts) -> None:
     run.trainer.fit(run.module, run.data)
 
 

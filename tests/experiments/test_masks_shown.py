@@ -10,11 +10,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from sparseift.app.build import Run
+from sparseift.app.build import TrainingParts
 from sparseift.masks.history import MEASURES, MaskHistory
 from sparseift.masks.spectral import spectral_gaps
 
-Build = Callable[..., Run]
+Build = Callable[..., TrainingParts]
 MOVING = "sparsifier.update_interval=2"  # masks move in steps 2, 4 and 6 of 10, five an epoch
 UPDATES = (2, 4, 6)
 
@@ -22,7 +22,7 @@ UPDATES = (2, 4, 6)
 class Witness(pl.Callback):
     """The masks of the network at the start and after each step; stops before step `until`."""
 
-    def __init__(self, run: Run, until: int | None = None):
+    def __init__(self, run: TrainingParts, until: int | None = None):
         self.run = run
         self.until = until
         self.seen: list[dict[str, Tensor]] = []
@@ -41,14 +41,14 @@ class Witness(pl.Callback):
         self._look()
 
 
-def fit(run: Run, until: int | None = None, checkpoint: Path | None = None) -> Witness:
+def fit(run: TrainingParts, until: int | None = None, checkpoint: Path | None = None) -> Witness:
     witness = Witness(run, until)
     run.trainer.callbacks.append(witness)
     run.trainer.fit(run.module, run.data, ckpt_path=checkpoint, weights_only=True)
     return witness
 
 
-def rows(run: Run, *prefixes: str) -> list[dict[str, float]]:
+def rows(run: TrainingParts, *prefixes: str) -> list[dict[str, float]]:
     """Of metrics.csv, where a column begins with one of these."""
     with (Path(run.trainer.default_root_dir) / "metrics.csv").open(newline="") as file:
         filled = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from sparseift import Masks, UserError
-from sparseift.app.build import Run, build_network, build_run
+from sparseift.app.build import TrainingParts, build_network, build_run
 from sparseift.app.overrides import config_folder
 from sparseift.sparsifiers import Probe
 from sparseift.sparsifiers.patterns import Block, NofM
@@ -56,7 +56,7 @@ def config_of(sparsifier: str, *overrides: str) -> DictConfig:
         return compose("train", [*QUICK, f"sparsifier={sparsifier}", *EVERY.get(sparsifier, ()), *overrides])
 
 
-def run_of(folder: Path, sparsifier: str, *overrides: str, watch: pl.Callback | None = None) -> Run:
+def run_of(folder: Path, sparsifier: str, *overrides: str, watch: pl.Callback | None = None) -> TrainingParts:
     run = build_run(config_of(sparsifier, *overrides), folder, {})
     run.trainer.callbacks.extend([watch] if watch else [])
     return run
@@ -87,9 +87,9 @@ class Watch(pl.Callback):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run of a choice; tests that name the same share it."""
-    made: dict[str, tuple[Run, Watch]] = {}
+    made: dict[str, tuple[TrainingParts, Watch]] = {}
 
-    def get(sparsifier: str) -> tuple[Run, Watch]:
+    def get(sparsifier: str) -> tuple[TrainingParts, Watch]:
         if sparsifier not in made:
             watch = Watch()
             run = run_of(tmp_path_factory.mktemp(sparsifier), sparsifier, watch=watch)
@@ -166,7 +166,7 @@ def test_masks_come_from_the_first_batches_of_training(tmp_path: Path, finished)
     assert fresh.masks.sha256() == run.masks.sha256()
 
 
-def labels_of(run: Run) -> Tensor:
+def labels_of(run: TrainingParts) -> Tensor:
     return next(iter(run.data.train_dataloader()))[1]
 
 

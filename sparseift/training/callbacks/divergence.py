@@ -9,13 +9,12 @@ from ...errors import UserError
 
 
 class Divergence(pl.Callback):
-    """Raises UserError at the end of an epoch that has left NaN among the weights: no step brings them back. What was
-    saved before stays."""
+    """Raises `UserError` at the end of an epoch after which a weight is NaN. Earlier checkpoints stay."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         lost = [weight.isnan().any() for weight in pl_module.parameters()]
         if lost and torch.stack(lost).any():
             raise UserError(
-                f"training has diverged: there are weights that are NaN after epoch {trainer.current_epoch + 1}; "
+                f"training has diverged: some weights are NaN after epoch {trainer.current_epoch + 1}; "
                 "try a lower recipe.optimizer.lr, or trainer.gradient_clip_val=1"
             )

@@ -7,8 +7,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from ...common.globs import matching
 from .masks import mask_callback
-from .monitor import at_least_one, pick, tensorboard_of, warn_if_never
+from .monitor import at_least_one, tensorboard_of, warn_if_never
 
 
 class Histograms(pl.Callback):
@@ -29,7 +30,8 @@ class Histograms(pl.Callback):
             for name, module in pl_module.net.named_modules()
             if isinstance(getattr(module, "weight", None), torch.nn.Parameter) and module.weight.dim() > 1
         }
-        self._weights = {name: weights[name] for name in pick(self.layers, weights, "callbacks.histograms.layers")}
+        layers = matching("callbacks.histograms.layers", self.layers, list(weights))
+        self._weights = {name: weights[name] for name in layers}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         warn_if_never(trainer, self.every_n_steps, "callbacks.histograms.every_n_steps")

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 
 
 class Hyperparameters(pl.Callback):
-    """Tells every logger what kind of run it is."""
+    """Sends the hyperparameters of the run to every logger."""
 
     def __init__(self, params: dict[str, Any]):
         self.params = params

@@ -6,8 +6,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from ...common.globs import matching
 from .masks import mask_callback
-from .monitor import at_least_one, pick, tensorboard_of
+from .monitor import at_least_one, tensorboard_of
 
 
 class MaskPictures(pl.Callback):
@@ -35,7 +36,7 @@ class MaskPictures(pl.Callback):
         board, mover = tensorboard_of(trainer, "callbacks=mask_pictures"), mask_callback(trainer)
         if not mover:  # the dense network among sparse ones
             return
-        names = pick(self.layers, mover.masks, "callbacks.mask_pictures.layers")
+        names = matching("callbacks.mask_pictures.layers", self.layers, list(mover.masks))
         if not trainer.is_global_zero:
             return
         for name in names:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
 
 import pytorch_lightning as pl
 from torch.utils.tensorboard import SummaryWriter
@@ -32,15 +31,6 @@ def warn_if_never(trainer: pl.Trainer, every_n_steps: int, key: str) -> None:
     steps = trainer.estimated_stepping_batches
     if every_n_steps > steps and trainer.is_global_zero:
         warnings.warn(f"{key} is {every_n_steps}, and this run has {steps} steps: none comes due", stacklevel=2)
-
-
-def pick(globs: Iterable[str], names: Iterable[str], key: str) -> list[str]:
-    """The names that a glob matches. Raises UserError for a glob that matches none; key: where it was given."""
-    names = list(names)
-    for glob in globs:
-        if not any(fnmatchcase(name, glob) for name in names):
-            raise UserError(f"{key}: '{glob}' matches none of {', '.join(names)}")
-    return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]
 
 
 def tensorboard_of(trainer: pl.Trainer, needed_by: str) -> SummaryWriter:

@@ -1,10 +1,9 @@
-"""What becomes of a run on several devices when one of its processes is killed."""
+"""The end of a run on several devices when one of its processes is killed."""
 
 from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -12,24 +11,28 @@ from collections.abc import Callable
 
 import pytorch_lightning as pl
 
-from ...errors import Stopped, UserError, first_line
+from ...common.messages import one_line
+from ...common.signals import name_of
+from ...errors import Stopped, UserError
 
 GRACE = 10.0
-"""Seconds in which a collective fails by itself when a rank is gone; NCCL may wait for it much longer."""
+"""Seconds to wait for a collective to fail after a rank has ended. NCCL may wait much longer."""
 
 LOST = re.compile(r"gloo|NCCL|connection (closed|reset|refused)", re.IGNORECASE)
 
 
 class RankWatch(pl.Callback):
-    """Ends this process, with a reason, when another one that Lightning started for the same run is gone: rank 0
-    watches those that it started, and they watch rank 0. SLURM and torchrun see to it themselves.
+    """Ends this process when another rank of the run has ended.
 
-    tell: called with the reason where no exception can tell it.
+    Rank 0 watches the ranks that it started, and they watch rank 0. SLURM and torchrun end the other ranks themselves.
+
+    Args:
+        tell: Is called with the reason where no exception can carry it.
     """
 
     def __init__(self, tell: Callable[[str], None]):
         self.tell = tell
-        self._children: list[subprocess.Popen] = []
+        self._children: list[subprocess.Popen[bytes]] = []
         self._parent: int | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -38,7 +41,7 @@ class RankWatch(pl.Callback):
             return
         if launched:
             self._children = list(launched)
-            launched.clear()  # Lightning's own watch would kill this process without a word
+            launched.clear()  # otherwise Lightning would kill this process without a message
         elif trainer.local_rank and os.environ.get("TORCHELASTIC_RUN_ID") is None and "SLURM_STEP_ID" not in os.environ:
             self._parent = os.getppid()
         else:
@@ -46,21 +49,21 @@ class RankWatch(pl.Callback):
         threading.Thread(target=self._watch, daemon=True).start()
 
     def explained(self, error: Exception) -> BaseException:
-        """What to raise in place of an error of the training: itself, if it is not about another rank."""
+        """Return the exception to raise for an error of the training: the error itself, unless a rank was lost."""
         if not LOST.search(str(error)):
             return error
         deadline = time.monotonic() + GRACE / 2
         while not (reason := self._gone()) and time.monotonic() < deadline:
             time.sleep(0.1)
         if self._parent and not reason:
-            return Stopped(1)  # rank 0 is there to tell
-        return UserError(reason or f"another rank has ended, see what it said: {first_line(error)}")
+            return Stopped(1)  # rank 0 reports the reason
+        return UserError(reason or f"another rank has ended; see its output: {one_line(error, whole=False)}")
 
     def _gone(self) -> str | None:
         for rank, child in enumerate(self._children, start=1):
             code = child.poll()
             if code:
-                how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+                how = f"was killed by {name_of(-code)}" if code < 0 else f"ended with exit code {code}"
                 return f"rank {rank} {how}, and the run with it"
         if self._parent not in (None, os.getppid()):
             return "rank 0 has ended, and the run with it"

@@ -1,28 +1,30 @@
-"""The random number generators of a run, saved and put back, so that dropout and the like resume to the bit."""
+"""The states of random number generators in checkpoints, so that dropout and the like resume bit-identically."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
+NumpyState = tuple[str, np.ndarray, int, int, float]
+
 
 class RngState(pl.Callback):
-    """State in plain tensors and numbers, so that a checkpoint loads with weights_only=True.
+    """Saves the states of all generators as plain tensors and numbers, which load with weights_only=True.
 
-    It is put back right before the first batch: setting up loaders after a resume draws numbers that the
-    uninterrupted run did not draw. Ranks are seeded alike and draw alike, so rank 0's state, which the checkpoint
-    holds, is that of all.
+    They are restored just before the first batch: after a resume, the set-up of loaders draws numbers that the
+    uninterrupted run did not draw. All ranks have the same seed and draw the same numbers, so the state of rank 0 in
+    the checkpoint holds for all.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._pending: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        kind, keys, position, has_gauss, gauss = np.random.get_state()
+        kind, keys, position, has_gauss, gauss = cast(NumpyState, np.random.get_state())
         version, internal, gauss_next = random.getstate()
         state = {
             "torch": torch.get_rng_state(),

@@ -1,14 +1,13 @@
-"""Checkpoints that hold of masked tensors only what is inside the masks, and give them back to the bit.
+"""The encoding of checkpoints: masked tensors are stored without the zeros outside their masks, bit-identically.
 
-Masks, whose bits are as random as their density lets them be, are written in the fewest bits that a code for their
-bytes can do with.
+The bytes of masks are Huffman-coded: their bits are random but for their density, so nothing repeats.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -19,36 +18,38 @@ from torch import Tensor
 from ...masks.bits import pack, unpack
 
 NET = "net."
-"""What the names of the network's tensors begin with in the state dict of a checkpoint."""
+"""The prefix of the network's tensors in the state dict of a checkpoint."""
 
 MASKED_BY, VALUES, SHAPE, NEGATIVE_ZEROS = "masked_by", "values", "shape", "negative_zeros"
-"""Keys of a packed tensor: the layer whose mask it is zero outside of, what it is inside, its shape, and, if there are
-any, the bits that mark the zeros outside that are negative."""
+"""Keys of a packed tensor: the layer whose mask it is zero outside of, the values inside the mask, the shape, and, if
+there are any, bits that mark the negative zeros outside the mask."""
 
 CODED = "coded"
-"""Key of the bytes of a mask as zlib has coded them."""
+"""The key of the zlib-coded bytes of a mask."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The checkpoint in memory, as it was before it was packed."""
+    """Load a checkpoint, unpacked."""
     return unpacked(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def network_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The state dict of the network alone."""
+    """Return the state dict of the network alone."""
     state = checkpoint.get("state_dict", {})
     return {name.removeprefix(NET): tensor for name, tensor in state.items() if name.startswith(NET)}
 
 
 def mask_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What the callback with the masks saved: `masks`, packed, and `active`, their counts. Empty if there is none."""
+    """Return what `MaskCallback` saved: `masks`, packed, and `active`, their counts. Empty if the run has no masks."""
     return next((state for state in checkpoint.get("callbacks", {}).values() if "masks" in state), {})
 
 
 def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The checkpoint with each tensor packed that is zero outside one of its masks: weights, their averages, and
-    whatever optimizers keep of them. What the tensors hold decides, so nothing else is ever lost. Of packed masks that
-    are equal, as those of a history are that have not moved, one is written."""
+    """Pack every tensor of a checkpoint that is zero outside one of its masks.
+
+    These are weights, their averages and the state that optimizers keep of them. The values decide, so nothing is ever
+    lost. Equal masks, such as those of a history that have not changed, are stored once.
+    """
     candidates = _masks_by_shape(checkpoint)
     written: dict[bytes, Any] = {}
 
@@ -63,10 +64,10 @@ def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
     def pack_if_masked(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
             return leaf
-        masks = candidates.get(leaf.shape, ())
+        masks = candidates.get(leaf.shape, deque())
         for place, (name, mask) in enumerate(masks):
             if found := _pack(leaf, name, mask):
-                masks.rotate(-place - 1)  # the next tensor of this shape most likely belongs to the next layer
+                masks.rotate(-place - 1)  # the next tensor of this shape probably belongs to the next layer
                 return found
         return leaf
 
@@ -74,7 +75,7 @@ def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def unpacked(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What `packed` was given."""
+    """Invert `packed`."""
     checkpoint = {key: _mapped(part, _decode) if key == "callbacks" else part for key, part in checkpoint.items()}
     masks = mask_state(checkpoint).get("masks", {})
 
@@ -85,7 +86,7 @@ def unpacked(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def _masks_by_shape(checkpoint: dict[str, Any]) -> dict[torch.Size, deque[tuple[str, Tensor]]]:
-    """Layer and boolean mask, in order of the layers; without masks that let everything through."""
+    """Layer names and boolean masks in the order of layers, without masks of density 1."""
     found: dict[torch.Size, deque[tuple[str, Tensor]]] = {}
     state = mask_state(checkpoint)
     for name, bits in state.get("masks", {}).items():
@@ -96,7 +97,7 @@ def _masks_by_shape(checkpoint: dict[str, Any]) -> dict[torch.Size, deque[tuple[
 
 
 def _code(bits: Tensor, content: bytes) -> Any:
-    """A code for each byte, by how often it occurs: nothing repeats in masks that would be worth looking for."""
+    """Huffman-code the bytes, if that makes them fewer."""
     coder = zlib.compressobj(level=1, strategy=zlib.Z_HUFFMAN_ONLY)
     coded = bytearray(coder.compress(content) + coder.flush())
     return {CODED: torch.frombuffer(coded, dtype=torch.uint8)} if len(coded) < len(content) else bits
@@ -109,8 +110,8 @@ def _decode(leaf: Any) -> Any:
 
 
 def _pack(tensor: Tensor, name: str, mask: Tensor) -> dict[str, Any] | None:
-    """None where the tensor is not zero outside the mask."""
-    values = tensor.detach().flatten()[mask.flatten()]  # of one dimension, an index is smallest
+    """The packed tensor, or None if the tensor is not zero outside the mask."""
+    values = tensor.detach().flatten()[mask.flatten()]  # indices of one dimension take the least memory
     if tensor.count_nonzero() != values.count_nonzero():
         return None
     content = {MASKED_BY: name, VALUES: values, SHAPE: list(tensor.shape)}
@@ -134,14 +135,14 @@ def _is_packed(content: Any) -> bool:
 
 
 def _mapped(content: Any, change: Callable[[Any], Any]) -> Any:
-    """A copy in which `change` has been at every leaf; a packed tensor is one."""
+    """A copy with `change` applied to every leaf. A packed tensor is a leaf."""
     if isinstance(content, dict) and not _is_packed(content):
-        items = content.items()
+        items: Iterable[tuple[Any, Any]] = content.items()
     elif isinstance(content, list):
         items = enumerate(content)
     else:
         return change(content)
-    result = copy(content)  # of the same type, with attributes such as the metadata of a state dict
+    result = copy(content)  # keeps the type and attributes such as the metadata of a state dict
     for key, value in items:
         result[key] = _mapped(value, change)
     return result

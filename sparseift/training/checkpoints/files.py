@@ -1,4 +1,4 @@
-"""Checkpoint files of a run folder: find them, and check that they are whole."""
+"""The checkpoint files of a run folder: finds them and checks that they are intact."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ SETTINGS = "settings"
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint that `path` means: itself, or the newest whole one in the run folder `path`.
+    """Return the checkpoint at `path`, or the newest intact one in the run folder `path`.
 
-    A damaged last.ckpt gives way to previous.ckpt, with a warning. Raises UserError where there is nothing to go on
-    from.
+    If last.ckpt is damaged, previous.ckpt is used, with a warning.
+
+    Raises:
+        UserError: There is no intact checkpoint.
     """
     folder = next((f for f in (path / "checkpoints", path) if _saved_in(f)), None)
     if path.is_file() and _whole(path):
@@ -28,22 +30,22 @@ def find_checkpoint(path: Path) -> Path:
     if folder:
         candidates = [folder / LAST, folder / PREVIOUS]
     if not candidates:
-        raise UserError(f"no checkpoint at {path}; give a .ckpt file or a run folder that holds checkpoints/{LAST}")
+        raise UserError(f"no checkpoint at {path}; expected a .ckpt file or a run folder that holds checkpoints/{LAST}")
     for candidate in candidates:
         if candidate.exists() and _whole(candidate):
             if candidate != candidates[0]:
-                warnings.warn(f"{candidates[0]} is damaged; going on from {candidate}", stacklevel=2)
+                warnings.warn(f"{candidates[0]} is damaged; using {candidate}", stacklevel=2)
             return candidate
-    raise UserError(f"{candidates[0]} is damaged, and there is no whole checkpoint beside it")
+    raise UserError(f"{candidates[0]} is damaged, and there is no intact checkpoint beside it")
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether the run of `folder` has come to its first checkpoint. best.ckpt is none to go on from."""
+    """Whether a run folder holds a checkpoint to resume from. best.ckpt is not one."""
     return _saved_in(folder / "checkpoints")
 
 
 def settings_in(path: Path) -> dict[str, Any]:
-    """What `Checkpoint` was given as `settings` when it wrote the checkpoint `path`."""
+    """Return the settings that the callback `Checkpoint` saved in a checkpoint."""
     return _load_shapes(path).get(SETTINGS, {})
 
 

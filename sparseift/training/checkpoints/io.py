@@ -1,4 +1,4 @@
-"""Write checkpoints atomically."""
+"""Atomic writes of checkpoints."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ...common.files import replacing
-from ...errors import UserError, first_line
+from ...common.messages import one_line
+from ...errors import UserError
 from .codec import packed, unpacked
 from .files import LAST, PREVIOUS
 
 ALMOST_NOTHING = 2**20
-"""Bytes that may still be free where torch.save fails for want of space, which its error does not say."""
+"""Free bytes below which a failed torch.save, whose error states no reason, is reported as a full disk."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames, so that a kill or a full disk leaves the old file as it was. The last
-    checkpoint but one stays as previous.ckpt. In the file, masked tensors are packed (see `packing`)."""
+    """Writes a checkpoint to a temporary file and renames it, so a kill or a full disk leaves the old file intact.
+
+    The checkpoint before the last one stays as previous.ckpt. Masked tensors are packed in the file (see `codec`).
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
@@ -32,10 +35,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     torch.save(packed(checkpoint), file)
                     file.flush()
                     os.fsync(file.fileno())
-            except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk
+            except (OSError, RuntimeError) as error:  # torch raises a RuntimeError on a full disk
                 full = shutil.disk_usage(target.parent).free < ALMOST_NOTHING
-                reason = "no space is left on the disk" if full else first_line(error)
-                raise UserError(f"{target} can't be written: {reason}; the one before it is whole") from error
+                reason = "no space is left on the disk" if full else one_line(error, whole=False)
+                raise UserError(f"{target} can't be written: {reason}; the previous checkpoint is intact") from error
             if target.name == LAST and target.exists():
                 os.replace(target, target.with_name(PREVIOUS))
 

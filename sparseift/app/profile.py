@@ -1,0 +1,75 @@
+"""The cost of a run, layer by layer, as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from ..common.checks import one_of
+from ..common.console import waiting
+from .checks import check_values
+
+if TYPE_CHECKING:
+    from ..sparsity import Plan
+
+
+def profile(config: DictConfig) -> None:
+    """Print the cost of a run."""
+    one_of("format", config.format, ("table", "json"))
+    check_values(config)
+    from .build import build_network  # with torch, which takes seconds to import
+
+    with waiting("network and plan"):
+        _, plan = build_network(config, on_meta=True)
+    if config.format == "json":
+        print(json.dumps(as_dict(plan), indent=2))
+    else:
+        print_table(plan)
+
+
+def as_dict(plan: Plan) -> dict[str, Any]:
+    """Return the plan as plain data. FLOPs are those of the forward pass of one sample."""
+    return {
+        "budget": plan.budget,
+        "forward": plan.forward,
+        "forward_stored": plan.forward_stored,
+        "ratio": plan.ratio,
+        "params_stored": plan.params_stored,
+        "params_active": plan.params_active,
+        "layers": [
+            {key: value for key, value in asdict(layer).items() if key != "flops_per_weight"}
+            | {"density": layer.density, "flops": layer.flops}
+            for layer in plan.layers
+        ],
+    }
+
+
+def print_table(plan: Plan) -> None:
+    """Print the plan as a table, with totals below the layers."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Forward FLOPs of one sample: 2 per multiply-accumulate of convolutions and linears")
+    for name in ("layer", "shape", ""):
+        table.add_column(name)
+    for name in ("density", "active", "FLOPs"):
+        table.add_column(name, justify="right")
+    for layer in plan.layers:
+        kind = "masked" if layer.masked else "dense"
+        shape = "x".join(map(str, layer.shape))
+        table.add_row(layer.name, shape, kind, f"{layer.density:.4f}", f"{layer.active:,}", f"{layer.flops:,}")
+    table.add_section()
+    stored = sum(layer.numel for layer in plan.layers)
+    active = sum(layer.active for layer in plan.layers)
+    table.add_row("all layers", "", "", f"{active / stored:.4f}", f"{active:,}", f"{plan.forward:,}")
+    table.add_row("without masks", "", "", "1.0000", f"{stored:,}", f"{plan.forward_stored:,}")
+    table.add_row("budget: the dense network", "", "", "", "", f"{plan.budget:,}")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    console.print(
+        f"ratio to the budget {plan.ratio:.6f}; parameters stored {plan.params_stored:,}, active {plan.params_active:,}"
+    )

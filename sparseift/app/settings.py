@@ -1,0 +1,173 @@
+"""What a run is, read from its config once: where Hydra runs it (`Job`), and with which settings (`Settings`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from ..common import slurm
+from ..common.checks import require
+from ..runs.command import config_folders, of_one_run
+from ..runs.read import flat
+from .checks import check_run, check_values
+from .launchers import runs_side_by_side
+
+SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
+"""Set in the environment of a process that runs a single job of a sweep."""
+
+LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks")
+"""Groups whose settings must not change when a run resumes, like those of its recipe except `epochs`."""
+
+VERSION = 2
+"""The version of saved settings. Version 1 has no groups pattern, backend and task."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run as Hydra starts it.
+
+    Args:
+        folder: The run folder.
+        sweep: The folder of the sweep whose jobs this process runs, if it runs one.
+        of_sweep: Whether the run is a job of a sweep, in this process or in a process of its own.
+        side_by_side: Whether other jobs of the sweep run on this machine at the same time.
+        arguments: The arguments of sparseift.train that start the same run in a process of its own.
+        notes: Contents of the files that describe the run, by name.
+    """
+
+    folder: Path
+    sweep: Path | None
+    of_sweep: bool
+    side_by_side: bool
+    arguments: tuple[str, ...]
+    notes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a run.
+
+    Args:
+        identity: The choices and numbers that distinguish a run from those it is compared with.
+        lasting: `identity` and every setting that must not change when the run resumes, by dotted key.
+        epochs: Epochs to train.
+        resume: "auto", the path of a checkpoint or run folder, or None.
+        test_with: The checkpoint that is tested, "last" or "best".
+        export: Whether to write model.pt2.
+        accelerator, devices, num_nodes: As the Trainer takes them.
+    """
+
+    identity: Mapping[str, Any]
+    lasting: Mapping[str, Any]
+    epochs: int
+    resume: str | None
+    test_with: str
+    export: bool
+    accelerator: str
+    devices: int | str | Sequence[int]
+    num_nodes: int
+
+    @property
+    def one_process(self) -> bool:
+        return self.devices == 1 and self.num_nodes == 1
+
+
+def job_of(config: DictConfig) -> Job:
+    """Read what Hydra knows of the current job."""
+    hydra = HydraConfig.get()
+    multirun = hydra.mode is RunMode.MULTIRUN
+    contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": hydra.overrides.task}
+    return Job(
+        folder=Path(hydra.runtime.output_dir),
+        sweep=Path(hydra.sweep.dir) if multirun else None,
+        of_sweep=multirun or SWEEP_JOB in os.environ,
+        side_by_side=multirun and runs_side_by_side(hydra.launcher),
+        arguments=(*config_folders(cast(DictConfig, hydra)), *of_one_run(hydra.overrides.task)),
+        notes={f"{name}.yaml": OmegaConf.to_yaml(content) for name, content in contents.items()},
+    )
+
+
+def settings_of(config: DictConfig, folder: Path) -> Settings:
+    """Check the config of a run in `folder`, and read its settings.
+
+    Raises:
+        UserError: A value is wrong.
+    """
+    check_values(config)
+    check_run(config)
+    identity = _identity(config)
+    return Settings(
+        identity=identity,
+        lasting={**identity, **lasting_of(config), "version": VERSION},
+        epochs=config.recipe.epochs,
+        resume=_resume(config.resume, folder),
+        test_with=config.checkpoint.test,
+        export=config.export,
+        accelerator=config.trainer.accelerator,
+        devices=config.trainer.devices,
+        num_nodes=config.trainer.num_nodes,
+    )
+
+
+def lasting_of(config: DictConfig) -> dict[str, Any]:
+    """Read the settings of the LASTING groups and of the recipe, by dotted key."""
+    groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in LASTING if group in config}
+    recipe = OmegaConf.to_container(config.recipe)  # not resolved: what depends on the number of epochs may change
+    return {key: value for key, value in flat({**groups, "recipe": recipe}).items() if key != "recipe.epochs"}
+
+
+def upgraded(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the lasting settings that any version saved, with the keys of this version.
+
+    Runs of version 1 are classification with masked dense kernels, and a pattern was a setting of its sparsifier.
+
+    Args:
+        wanted: The settings to compare with. Groups that version 1 did not have are taken from there.
+    """
+    if "version" in saved:
+        return dict(saved)
+    old = {key.replace("sparsifier.pattern.", "pattern.", 1): value for key, value in saved.items()}
+    patterns = {"NofM": "n_of_m", "Block": "block"}
+    new = {"task": "classification", "backend": "masked", "pattern": patterns.get(old.get("pattern._target_", ""))}
+    added = ["task", "backend"]
+    if new["pattern"] is None:
+        new["pattern"] = "unstructured"
+        added.append("pattern")
+    sparsifier = str(old["sparsifier"]).removesuffix("_nm").removesuffix("_block")
+    defaults = {key: value for key, value in wanted.items() if key.partition(".")[0] in added}
+    return {**defaults, **old, **new, "sparsifier": sparsifier, "version": VERSION}
+
+
+def _identity(config: DictConfig) -> dict[str, Any]:
+    choices: Mapping[str, str] = HydraConfig.get().runtime.choices
+    masked = config.sparsifier._target_ is not None
+    return {
+        "model": config.model.get("name", choices["model"]),
+        "member": choices["member"],
+        "sparsity": config.sparsity.level if masked or choices["member"] != "dense" else 0.0,
+        "distribution": choices["sparsity"] if masked else None,
+        "sparsifier": choices["sparsifier"],
+        "pattern": choices.get("pattern", "unstructured"),
+        "backend": choices.get("backend", "masked"),
+        "task": choices.get("task", "classification"),
+        "dataset": choices["dataset"],
+        "seed": config.seed,
+    }
+
+
+def _resume(value: Any, folder: Path) -> str | None:
+    """The option `resume`. A run that SLURM has started again resumes in its own folder."""
+    fits = value is None or isinstance(value, str)
+    require(fits, "resume", value, "'auto', null, or the path of a checkpoint or run folder")
+    if not slurm.restarted():
+        return value
+    from ..training.checkpoints import has_checkpoint  # with torch, which takes seconds to import
+
+    return "auto" if value is None or has_checkpoint(folder) else value

@@ -1,0 +1,32 @@
+"""Decides how a run is trained: in this process, in one of its own, or not at all because it is finished."""
+
+from __future__ import annotations
+
+import os
+
+from omegaconf import DictConfig
+
+from .child import run_alone
+from .devices import reserved_gpus
+from .folder import RunFolder
+from .resume import already_finished
+from .settings import job_of, settings_of
+
+
+def train(config: DictConfig) -> None:
+    """Train, test and write the results into the run folder."""
+    job = job_of(config)
+    with RunFolder(job) as folder:
+        settings = settings_of(config, job.folder)
+        if already_finished(settings, job.folder):
+            print(f"already finished: {job.folder / 'results.json'}")
+        elif job.sweep and job.side_by_side:
+            with reserved_gpus(settings.accelerator, settings.devices, job.sweep) as environment:
+                run_alone(job.arguments, job.folder, environment, job.folder / "output.log")
+            print(f"finished: {job.folder}")
+        elif job.sweep and not settings.one_process and os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+            run_alone(job.arguments, job.folder, environment={}, output=None)  # SLURM starts all processes of a run
+        else:
+            from .run import train_here  # with torch, which takes seconds to import
+
+            train_here(config, settings, folder)

@@ -1,0 +1,66 @@
+"""One-line messages about errors that a user can correct, and the command line of programs without a config."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from typing import NoReturn
+
+from ..errors import UserError
+from .signals import ignore
+
+EXPECTED: tuple[type[Exception], ...] = (UserError, OSError)
+"""Errors that a user can correct: in the input, or in the files of the machine."""
+
+
+def one_line(error: Exception, whole: bool = True) -> str:
+    """The message of an error on one line, or the name of its type if it has none.
+
+    Args:
+        whole: Join all lines. Otherwise only the first line that is not empty: errors of torch go on with a C++ stack.
+    """
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines if whole else lines[:1]) or type(error).__name__
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise a `UserError` that refers to --help."""
+    raise UserError(f"{message}; see --help")
+
+
+class Arguments(argparse.ArgumentParser):
+    """A command line whose mistakes are reported in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        refuse(message)
+
+
+@contextmanager
+def one_line_errors(
+    expected: tuple[type[Exception], ...] = EXPECTED, describe: Callable[[Exception], str] = one_line
+) -> Iterator[None]:
+    """End the program with a one-line message and exit code 2 after an error that the user can correct.
+
+    Args:
+        expected: Types of these errors. Others keep their traceback.
+        describe: Makes the message of an error.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # the encoding of a terminal may lack a character
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except expected as error:
+        print(f"sparseift: {describe(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        ignore(signal.SIGINT)
+        print("sparseift: interrupted", file=sys.stderr)
+        sys.exit(130)

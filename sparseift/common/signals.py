@@ -1,0 +1,53 @@
+"""Handlers of the signals that ask a process to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+LEAVE = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+"""Signals that ask a process to stop, besides SIGINT (Ctrl-C): sent by a person, or by SLURM before it takes a node
+away or before the time limit (submitit: SIGUSR2). Windows has only the first."""
+
+STOP = (*LEAVE, signal.SIGINT)
+
+Handler = Callable[[int, "FrameType | None"], Any]
+
+
+def handle(handler: Handler, numbers: Iterable[int] = STOP) -> dict[int, Any]:
+    """Install a handler for each signal, except those that this process was started to ignore.
+
+    Returns:
+        The previous handlers by signal, for `restore`.
+    """
+    return {number: signal.signal(number, handler) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+
+
+def restore(handlers: dict[int, Any]) -> None:
+    """Reinstall the handlers that `handle` replaced."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@contextmanager
+def handled(handler: Handler, numbers: Iterable[int] = STOP) -> Iterator[None]:
+    """Handle the signals until the context ends."""
+    previous = handle(handler, numbers)
+    try:
+        yield
+    finally:
+        restore(previous)
+
+
+def ignore(*numbers: int) -> None:
+    """Ignore the signals from now on: terminals, parents and SLURM may send the same one more than once."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def name_of(number: int) -> str:
+    """The name of a signal, such as SIGTERM."""
+    return signal.Signals(number).name
