@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from .checks import require
 
-EXPECTED = "a list of names or globs of names, such as [layer1.*]"
+EXPECTED = "a list of names or globs, such as [layer1.*]"
 
 
 def matching(option: str, globs: str | Iterable[str], names: Iterable[str]) -> list[str]:
