@@ -60,7 +60,7 @@ def test_command(words, program, finished, tmp_path):
         case ["pip", "install", "."]:
             assert (ROOT / "pyproject.toml").exists()
         case ["scripts/bench", *rows, "--clock", "cpu"]:
-            listed = python(ROOT / "scripts" / "bench", *words[1:], "--help", cwd=tmp_path).out.partition("rows:")[2]
+            listed = python(ROOT / "scripts" / "bench", *words[1:], "--help", cwd=tmp_path).out.partition("benchmarks:")[2]
             assert rows and all(re.search(rf"^  {row} ", listed, re.MULTILINE) for row in rows)
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
