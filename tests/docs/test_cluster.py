@@ -54,7 +54,7 @@ def test_commands_compose(line: str) -> None:
         assert resolved.hydra.launcher.gpus_per_node == (config.trainer.devices if with_gpus else None)
 
 
-def test_a_custom_launcher(tmp_path) -> None:
+def test_a_launcher_of_ones_own(tmp_path) -> None:
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.M | re.S)
     folder = tmp_path / "my_conf" / "hydra" / "launcher"
     folder.mkdir(parents=True)

@@ -11,7 +11,7 @@ EVIDENCE = ROOT / "docs" / "evidence"
 RESULTS = sorted((EVIDENCE / "runs").glob("*/results.json"))
 
 
-def test_table_equals_the_report(program, tmp_path) -> None:
+def test_table_is_that_of_the_report(program, tmp_path) -> None:
     outcome = program("sparseift.report", [str(EVIDENCE / "runs"), "--out", "report"], tmp_path)
     assert outcome.code == 0, outcome
     table = (tmp_path / "report/report.md").read_text().split("\n\n")[3]
@@ -19,7 +19,7 @@ def test_table_equals_the_report(program, tmp_path) -> None:
     assert table in TEXT and table in (EVIDENCE / "report/report.md").read_text()
 
 
-def test_folder_names_match_the_runs() -> None:
+def test_runs_are_what_their_folders_are_called() -> None:
     for file in RESULTS:
         run, (setting, seed) = json.loads(file.read_text()), re.fullmatch(r"(.+)_seed(\d+)", file.parent.name).groups()
         assert run["seed"] == int(seed)
@@ -29,6 +29,6 @@ def test_folder_names_match_the_runs() -> None:
             assert setting == f"{run['member']}_{run['sparsity']}_{run['sparsifier']}{alone}"
 
 
-def test_runs_have_the_flops_of_the_dense_network() -> None:
+def test_runs_cost_what_the_dense_network_costs() -> None:
     for file in RESULTS:
         assert abs(json.loads(file.read_text())["flops"]["ratio"] - 1) < 1e-3, file

@@ -86,7 +86,7 @@ def test_command(words, program, finished, tmp_path):
             pytest.fail(f"no test for this command of README.md: {' '.join(words)}")
 
 
-def test_library_example(tmp_path):
+def test_python_of_a_user_of_the_library(tmp_path):
     (block,) = [block for block in BLOCKS if block.language == "python" and "import sparseift" in block.code]
     check = "print(sum(int((masks.weights[name][~masks[name]] != 0).sum()) for name in masks))\n"
     (tmp_path / "train.py").write_text(block.code + check)
@@ -109,7 +109,7 @@ def test_python_without_this_package(finished, program):
     assert re.match(r"5 samples classified; 7\d% of the first masked layer is zero", out), out
 
 
-def test_no_block_is_left_untested():
+def test_every_other_block_is_tried_too():
     """A new code block needs a test."""
     alone = [block for block in BLOCKS if block.language in ("python", "yaml") and not block.file]
     assert len(alone) == 2
@@ -163,7 +163,7 @@ def profile(program: Zygote, cwd: Path, *arguments: str) -> dict:
     return json.loads(succeeded(program("sparseift.profile", [*arguments, "format=json"], cwd)).out)
 
 
-def test_the_costs_of_the_members(program, tmp_path):
+def test_the_members_cost_what_the_table_says(program, tmp_path):
     rows = table("member")
     for member, row in rows.items():
         seen = profile(program, tmp_path, f"member={member}")
@@ -171,7 +171,7 @@ def test_the_costs_of_the_members(program, tmp_path):
     assert len(rows) == 5
 
 
-def test_the_comparison_is_that_of_quickstart(program, tmp_path):
+def test_the_comparison_is_of_what_quickstart_trains(program, tmp_path):
     width = re.search(r"BASE_WIDTH=(\d+)", (ROOT / "scripts" / "quickstart").read_text())[1]
     rows = {name: cells for name, cells in table("").items() if cells}
     for column, member in enumerate(("dense", "sparse_wide")):
@@ -182,7 +182,7 @@ def test_the_comparison_is_that_of_quickstart(program, tmp_path):
         assert rows["active parameters"][column] == si(seen["params_active"])
 
 
-def test_the_overhead_is_the_measured_one():
+def test_what_masks_cost_is_what_was_measured():
     """The table shows the results in docs/bench.json."""
     rows = json.loads((ROOT / "docs" / "bench.json").read_text())["rows"]
     ratios = {figure["name"]: figure["ratio"] for figure in rows["overhead"]["figures"]}
