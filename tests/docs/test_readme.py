@@ -60,7 +60,8 @@ def test_command(words, program, finished, tmp_path):
         case ["pip", "install", "."]:
             assert (ROOT / "pyproject.toml").exists()
         case ["scripts/bench", *rows, "--clock", "cpu"]:
-            listed = python(ROOT / "scripts" / "bench", *words[1:], "--help", cwd=tmp_path).out.partition("benchmarks:")[2]
+            help_page = python(ROOT / "scripts" / "bench", *words[1:], "--help", cwd=tmp_path).out
+            listed = help_page.partition("benchmarks:")[2]
             assert rows and all(re.search(rf"^  {row} ", listed, re.MULTILINE) for row in rows)
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
@@ -186,7 +187,7 @@ def test_what_masks_cost_is_what_was_measured():
     """The table shows the results in docs/bench.json."""
     rows = json.loads((ROOT / "docs" / "bench.json").read_text())["rows"]
     ratios = {figure["name"]: figure["ratio"] for figure in rows["overhead"]["figures"]}
-    for name, cells in table("relative to a step without masks").items():
+    for name, cells in table("time relative to a step without masks").items():
         names = name, f"rigl-torch: {name.partition(':')[0]}"
         assert cells == [f"{ratios[name]:.4f}" if name in ratios else "-" for name in names]
 
