@@ -68,7 +68,7 @@ def plain_choice(argument: str) -> str:
     several = group in ("logger", "callbacks")
     named = [item for item in values if isinstance(item, str | QuotedString) or (several and isinstance(item, list))]
     if len(named) < len(values):
-        choices = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        choices = ", ".join(choices_of(folder))
         number = "a number, " if group == "sparsity" else ""
         raise UserError(f"{argument} names no choice; choose from {number}{choices}")
     return argument
@@ -238,14 +238,19 @@ def groups() -> list[Path]:
     return [*own, folder / "hydra" / "launcher"]
 
 
+def choices_of(group: Path) -> dict[str, Path]:
+    """The files of a config group by the names that choose them, such as `cifar100/resnet18` for a sub-folder."""
+    return {file.relative_to(group).with_suffix("").as_posix(): file for file in sorted(group.rglob("*.yaml"))}
+
+
 def help_page(description: str) -> str:
     """Every config group and its choices, each with the first comment of its file."""
     lines = [description, "", "Choices, GROUP=CHOICE (defaults are in conf/train.yaml):", ""]
     for group in groups():
         lines.append(f"  {group.relative_to(config_folder())}")
-        files = sorted(group.glob("*.yaml"))
-        width = max(len(file.stem) for file in files) + 2
-        lines += [f"    {file.stem:<{width}}{summary(file)}" for file in files]
+        choices = choices_of(group)
+        width = max(map(len, choices)) + 2
+        lines += [f"    {name:<{width}}{summary(file)}" for name, file in choices.items()]
     lines += [
         "",
         "Any value of the composed config can be overridden: sparsity=0.9 recipe.epochs=50 dataset.batch_size=256",

@@ -1,5 +1,6 @@
 """What the command line is turned into before Hydra sees it, and what a user is told."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sparseift import UserError, cli
         ("sparsity=uniform,erk", "sparsity=uniform,erk"),
         ("sparsity.level=0.9", "sparsity.level=0.9"),
         ("seed=0,1", "seed=0,1"),
+        ("experiment=cifar100/resnet18,imagenet/resnet34", "experiment=cifar100/resnet18,imagenet/resnet34"),
         ("-m", "-m"),
         ("--cfg", "--cfg"),
     ],
@@ -76,6 +78,12 @@ def test_exit_codes(capsys, error: BaseException, code: int) -> None:
 def test_a_fault_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError), cli.one_line_errors():
         raise ZeroDivisionError
+
+
+def test_help_and_mistakes_name_choices_in_sub_folders() -> None:
+    assert re.search(r"^    cifar100/resnet18_dense +\S", cli.help_page(""), re.MULTILINE)
+    with pytest.raises(UserError, match=r"cifar100/resnet18_dense, .*, digits/quickstart, "):
+        cli.plain_choice("experiment=18")
 
 
 def test_help_composes_nothing(monkeypatch, capsys) -> None:
