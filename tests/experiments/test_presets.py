@@ -10,8 +10,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-import sparseift.cli  # noqa: F401  (registers the resolvers of the configs)
 from sparseift.build import build_network, make
+from sparseift.cli import sets
 from sparseift.profile import as_dict
 from sparseift.sparsity import Plan
 
@@ -49,9 +49,9 @@ GROUPS = ("model", "member", "sparsifier", "sparsity", "dataset", "recipe")
 
 
 @cache
-def composed(name: str) -> DictConfig:
+def composed(name: str | None) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [f"experiment={name}"], return_hydra_config=True)
+        return compose("train", [f"experiment={name}"] if name else [], return_hydra_config=True)
 
 
 def bases(name: str) -> list[str]:
@@ -98,6 +98,16 @@ def test_chooses_what_its_table_is_about(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_is_in_the_folder_of_its_data_set(name: str) -> None:
     assert composed(name).hydra.runtime.choices.dataset == name.partition("/")[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_says_what_it_sets(name: str) -> None:
+    told = sets(FOLDER / f"{name}.yaml")
+    choices = dict(composed(name).hydra.runtime.choices)
+    lists = {"callbacks"}  # Hydra does not record these
+    assert {key: told[key] for key in told.keys() - lists}.items() <= choices.items()
+    changed = choices.items() - dict(composed(None).hydra.runtime.choices).items()
+    assert changed - {("experiment", name)} <= told.items()
 
 
 @pytest.mark.parametrize("name", NAMES)
