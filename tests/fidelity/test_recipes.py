@@ -162,8 +162,8 @@ def test_cifar_images_are_padded_by_4_and_flipped_in_batches_of_128(composed: Co
 @pytest.mark.parametrize(
     ("images", "batch", "devices", "overrides", "steps", "updates"),
     [
-        (CIFAR_TRAIN, 128, 1, ("experiment=cifar100_resnet18",), 391 * 200, 586),
-        (IMAGENET_TRAIN, 32, 8, ("experiment=imagenet_resnet18",), 5_005 * 90, 3_378),
+        (CIFAR_TRAIN, 128, 1, ("experiment=cifar100/resnet18",), 391 * 200, 586),
+        (IMAGENET_TRAIN, 32, 8, ("experiment=imagenet/resnet18",), 5_005 * 90, 3_378),
     ],
 )
 def test_number_of_steps_and_of_mask_updates(
@@ -180,7 +180,7 @@ def test_number_of_steps_and_of_mask_updates(
 
 
 def test_rigl_s_own_masks_move_until_step_25_000_of_32_000(composed: Compose) -> None:
-    sparsifier = make(composed("experiment=imagenet_resnet50_rigl").sparsifier)
+    sparsifier = make(composed("experiment=imagenet/resnet50_rigl").sparsifier)
     due = [step for step in range(1, 32_001) if sparsifier.due(step, 32_000)]
     assert due == list(range(100, 25_000, 100))
     assert sparsifier.fraction(100, 32_000) == pytest.approx(0.3 * (1 + cos(pi * 100 / 25_000)) / 2)
