@@ -83,24 +83,24 @@ def test_a_fault_of_ours_is_not_hidden() -> None:
 
 
 def test_help_and_mistakes_name_choices_in_sub_folders() -> None:
-    assert re.search(r"^    cifar100/resnet18_dense +\S", cli.help_page(""), re.MULTILINE)
+    assert re.search(r"^    cifar100/resnet18_dense +\S", help.help_page(""), re.MULTILINE)
     with pytest.raises(UserError, match=r"cifar100/resnet18_dense, .*, digits/quickstart, "):
-        cli.plain_choice("experiment=18")
+        overrides.plain_choice("experiment=18")
 
 
 def test_help_says_what_else_a_choice_sets() -> None:
-    page = cli.help_page("")
+    page = help.help_page("")
     assert re.search(r"^    digits  .*\n +sets recipe: short$", page, re.MULTILINE)
     assert re.search(r"^    dense  .*\n +sets sparsifier: none$", page, re.MULTILINE)
-    with initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
+    with initialize_config_dir(str(overrides.config_folder()), version_base="1.3"):
         default = choices_with()
-        for group in cli.groups():
-            for name, file in cli.choices_of(group).items():
+        for group in help.groups():
+            for name, file in overrides.choices_of(group).items():
                 if group.name in ("dataset", "member"):
                     changed = choices_with(f"{group.name}={name}").items() - default.items()
-                    assert changed - {(group.name, name)} <= cli.sets(file).items()
+                    assert changed - {(group.name, name)} <= help.sets(file).items()
                 elif group.name != "experiment":
-                    assert cli.sets(file) == {}
+                    assert help.sets(file) == {}
 
 
 def choices_with(*overrides: str) -> dict[str, str | None]:

@@ -21,5 +21,5 @@ def test_values_that_are_no_globs(globs) -> None:
 
 
 def test_a_glob_without_a_match() -> None:
-    with pytest.raises(UserError, match="^key is 'conv3'; expected a name or glob that matches, such as conv1 or "):
+    with pytest.raises(UserError, match=r"^key is 'conv3'; expected a name or glob that matches, such as conv1 or "):
         matching("key", ["fc", "conv3"], NAMES)

@@ -15,13 +15,16 @@ from .programs import BATCHES, checkpoint, environment, files, lasting, quick, r
 TINY = "model._target_=tiny_nets.dropout"
 FEW = (TINY, "sparsifier=static", "dataset.val_size=1300")  # two steps
 REQUIRED = {
+    "backend": {"masked"},
     "dataset": {"cifar10", "cifar100", "digits", "fashion_mnist", "imagenet", "synthetic"},
     "experiment": {"cifar100/resnet18", "digits/quickstart"},
     "member": {"dense", "sparse_doped", "sparse_factorized", "sparse_parallel", "sparse_wide"},
     "model": {"mobilenet_v2", "resnet18", "resnet18_cifar", "resnet34", "resnet34_cifar", "resnet50"},
+    "pattern": {"block", "n_of_m", "unstructured"},
     "recipe": {"cifar", "imagenet", "short"},
     "sparsifier": {"none", "rigl", "set", "static"},
     "sparsity": {"er", "erk", "uniform"},
+    "task": {"classification"},
     "trainer": {"auto", "cpu", "ddp"},
 }
 

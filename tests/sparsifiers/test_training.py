@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparseift import Masks, UserError
 from sparseift.app.build import TrainingParts, build_network, build_run
-from sparseift.app.overrides import config_folder
+from sparseift.app.overrides import choices_of, config_folder
 from sparseift.sparsifiers import Probe
 from sparseift.sparsifiers.patterns import Block, NofM
 from sparseift.training.callbacks import Accounting
@@ -43,8 +43,8 @@ AT_START = {
     "synflow": ("sparsifier.iterations=3",),
 }
 MOVING = {
-    "rigl_nm": ("sparsifier.update_interval=2",),
-    "rigl_block": ("sparsifier.update_interval=2", "sparsifier.pattern.size=2"),
+    "rigl pattern=n_of_m": ("sparsifier.update_interval=2",),
+    "rigl pattern=block": ("sparsifier.update_interval=2", "pattern.size=2"),
     "rigl_itop": ("sparsifier.update_interval=2",),
     "set_itop": ("sparsifier.update_interval=2",),
 }
@@ -53,7 +53,7 @@ EVERY = CHANGING | AT_START | MOVING
 
 def config_of(sparsifier: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("train", [*QUICK, f"sparsifier={sparsifier}", *EVERY.get(sparsifier, ()), *overrides])
+        return compose("train", [*QUICK, *f"sparsifier={sparsifier}".split(), *EVERY.get(sparsifier, ()), *overrides])
 
 
 def run_of(folder: Path, sparsifier: str, *overrides: str, watch: pl.Callback | None = None) -> TrainingParts:
@@ -101,8 +101,9 @@ def finished(tmp_path_factory):
 
 
 def test_no_choice_is_forgotten() -> None:
-    files = {path.stem for path in (config_folder() / "sparsifier").glob("*.yaml")}
-    assert files == {"none", "static", "set", "rigl", *EVERY}
+    named = {word for choice in EVERY for word in choice.split()} | {"none", "static", "set", "pattern=unstructured"}
+    patterns = {f"pattern={name}" for name in choices_of(config_folder() / "pattern")}
+    assert named == patterns | choices_of(config_folder() / "sparsifier").keys()
 
 
 @pytest.mark.parametrize("sparsifier", EVERY)
@@ -206,7 +207,7 @@ def test_damaged_counts_in_a_checkpoint_are_refused(finished) -> None:
         fresh.load_state_dict(state)
 
 
-@pytest.mark.parametrize(("sparsifier", "kind"), [("rigl_nm", NofM), ("rigl_block", Block)])
+@pytest.mark.parametrize(("sparsifier", "kind"), [("rigl pattern=n_of_m", NofM), ("rigl pattern=block", Block)])
 def test_profile_and_run_have_the_ratio_of_the_pattern(sparsifier: str, kind: type, finished) -> None:
     run, _ = finished(sparsifier)
     _, plan = build_network(config_of(sparsifier), on_meta=True)
