@@ -8,8 +8,8 @@ the calls of the network alone. A float attribute is the scale of attention if
 - it is named `scale`, its value is exactly 1 / sqrt(d), and its module calls `F.scaled_dot_product_attention`, whose
   default scale has the same value, for queries of width d.
 
-A network is refused if a module computes in Python with an attribute `scale` of this value for a product of its own, and
-neither holds: what the code makes of it is not seen. All other floats are constants.
+A network is refused if a module computes in Python with an attribute `scale` of this value for a product of its own,
+and neither holds: what the code makes of it is not seen. All other floats are constants.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def test_a_job_that_fails_does_not_stop_the_sweep(program, tmp_path) -> None:
     failed, fine = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
     assert outcome.code == 1
     assert results(fine)["sparsity"] == 0.5 and not (fine / "error.txt").exists()
-    assert (failed / "error.txt").read_text().startswith("sparsity 1.5 is outside (0, 1)")
+    assert (failed / "error.txt").read_text().startswith("sparsity is 1.5; expected a number in (0, 1)")
     assert not (failed / "results.json").exists()
     assert "1 of the jobs failed" in outcome.err and "Traceback" not in outcome.err
 
