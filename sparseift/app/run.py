@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from ..common.files import replacing
 from ..errors import LEAVE, Stopped, UserError, first_line
 from ..runs.command import run_in
-from ..runs.results import layers_summary, plan_summary, versions, write_json
+from ..runs.results import versions, write_json
 from ..runs.summary import print_summary
 from ..training.export import export, weights_sha256
 from .build import Run, build_run, example_of
@@ -105,7 +105,7 @@ def _named(metrics: list[dict[str, float]]) -> dict[str, float]:
 def _write_results(
     config: DictConfig, parts: Run, folder: Path, validation: dict[str, float], test: dict[str, float]
 ) -> None:
-    summary = plan_summary(parts.plan)
+    summary = parts.plan.summary()
     summary["flops"]["train_total"] = parts.accounting.train_flops
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # of the total
     results = {
@@ -119,7 +119,7 @@ def _write_results(
         "masks_sha256": parts.masks.sha256() if parts.masks else None,
         "weights_sha256": weights_sha256(parts.net),
         "versions": versions(),
-        "layers": layers_summary(parts.plan),
+        "layers": parts.plan.layers_summary(),
     }
     if config.export:
         try:
