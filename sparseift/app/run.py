@@ -18,7 +18,7 @@ from ..common.messages import one_line
 from ..common.signals import STOP, ignore
 from ..errors import Stopped, UserError
 from ..runs.command import run_in
-from ..runs.results import layers_summary, plan_summary, versions, write_json
+from ..runs.results import versions, write_json
 from ..runs.summary import print_summary
 from ..training.checkpoints import BEST, LAST
 from ..training.export import export_program, weights_sha256
@@ -112,7 +112,7 @@ def _by_name(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _write_results(
     settings: Settings, parts: TrainingParts, folder: Path, validation: dict[str, float], test: dict[str, float]
 ) -> None:
-    summary = plan_summary(parts.plan)
+    summary = parts.plan.summary()
     summary["flops"]["train_total"] = parts.accounting.train_flops
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # part of the total
     results: dict[str, Any] = {
@@ -126,7 +126,7 @@ def _write_results(
         "masks_sha256": parts.masks.sha256() if parts.masks else None,
         "weights_sha256": weights_sha256(parts.net),
         "versions": versions(),
-        "layers": layers_summary(parts.plan),
+        "layers": parts.plan.layers_summary(),
     }
     if settings.export:
         try:

@@ -5,6 +5,7 @@ Importing the compiler takes nearly as long as importing torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def _adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor | None:
     return input.new_empty(*input.shape[:-2], *sizes) if input.is_meta and whole and input.dim() in (3, 4) else None
 
 
-ANSWERS = {
+ANSWERS: dict[Callable, Callable[..., Tensor | None]] = {
     **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__), _sum),
     F.linear: _linear,
     **dict.fromkeys((Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_), _filled),

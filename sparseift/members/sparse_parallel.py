@@ -24,7 +24,7 @@ from .base import LocalMember, Replacement
 class Parallel(nn.Module):
     """The sum of its branches, which take the same input and return outputs of the same shape."""
 
-    def __init__(self, branches: list[nn.Module]):
+    def __init__(self, branches: Sequence[nn.Module]):
         super().__init__()
         self.branches = nn.ModuleList(branches)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from ..common.checks import require
 from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.layers import Conv
@@ -79,10 +80,9 @@ def from_timm(
 
 
 def _check_name(name: str, known: Iterable[str], library: str) -> None:
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise UserError(f"{library} has no network '{name}'{hint}")
+    known = list(known)
+    near = get_close_matches(name, known, n=3, cutoff=0.5) or known[:3]
+    require(name in known, "model.name", name, f"a network of {library}, such as {' or '.join(near)}")
 
 
 def _built(make: Callable[..., nn.Module], name: str, *args: Any, **options: Any) -> nn.Module:

@@ -5,6 +5,8 @@ convolution has a bias, the stem is a 1x1 convolution that pads its input by one
 (by 1), and the last layer is a 1x1 convolution.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
 STAGES = (  # expansion, channels, blocks, stride of the first
@@ -65,5 +67,5 @@ class MobileNetV2Cifar(nn.Module):
         return self.classifier(self.pool(x)).flatten(1)
 
 
-def conv_norm(in_channels: int, out_channels: int, kernel: int, **options: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+def conv_norm(in_channels: int, out_channels: int, kernel: int, **options: Any) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     return nn.Conv2d(in_channels, out_channels, kernel, **options), nn.BatchNorm2d(out_channels)

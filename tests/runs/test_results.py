@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparseift import sparsify
-from sparseift.runs.results import plan_summary, versions, write_json
+from sparseift.runs.results import versions, write_json
 from sparseift.training.export import export, weights_sha256
 
 
@@ -49,16 +48,6 @@ def test_memory_layout_does_not_matter() -> None:
 
 def test_types_without_a_numpy_twin() -> None:
     assert weights_sha256(network().bfloat16()) != weights_sha256(network())
-
-
-def test_plan_summary() -> None:
-    _, plan = sparsify(
-        nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 8), nn.Linear(8, 3)), "dense", 0.5, torch.empty(1, 2)
-    )
-    assert plan_summary(plan) == {
-        "flops": {"budget": 128, "forward": 96, "forward_stored": 128, "ratio": 0.75},
-        "params": {"stored": 8 + 32 + 24 + 15, "active": 8 + 16 + 24 + 15},
-    }
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path) -> None:

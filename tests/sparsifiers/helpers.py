@@ -20,7 +20,7 @@ def plan_of(net: nn.Module, active: Mapping[str, int], price: Mapping[str, int] 
         for name, shape in shapes.items()
     )
     stored = sum(layer.numel * layer.flops_per_weight for layer in layers)
-    return Plan(layers, budget=stored - 1 if price else stored, params_stored=1)
+    return Plan(layers, budget=stored, params_stored=1, by_flops=bool(price))
 
 
 def flat(tensor: Tensor) -> list:
