@@ -21,7 +21,7 @@ LABELS = {
     "masks/spectral_gap": "weighted spectral gap",
     "masks/spectral_gap_iterative": "iterative weighted spectral gap",
 }
-"""Labels of the columns, in the order of their panels."""
+"""Labels of the columns. Columns without one come last."""
 
 
 def label_of(column: str) -> str:

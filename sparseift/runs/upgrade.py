@@ -24,7 +24,7 @@ def _version_1() -> dict[str, Any]:
 
 def upgraded_results(results: dict[str, Any]) -> dict[str, Any]:
     """The content of a results.json of version 1 as one of the current version; any other is returned unchanged."""
-    if results.get("version", 1) != 1:
+    if "version" in results:
         return results
     old = _version_1()
     return {**old["results"], "metrics": old["metrics"], **_split(results), "version": VERSION}
