@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from ..common.files import replacing
 from ..errors import LEAVE, Stopped, UserError, first_line
 from ..runs.command import run_in
-from ..runs.results import layers_summary, plan_summary, versions, write_json
+from ..runs.results import layers_summary, plan_summary, read_results, versions, write_json
 from ..runs.summary import print_summary
 from ..training.export import export, weights_sha256
 from .build import Run, build_run, example_of
@@ -128,5 +128,5 @@ def _write_results(
         except Exception as error:  # the run itself is complete
             print(f"model.pt2 was not written: {first_line(error)}")
     write_json(folder / "results.json", results)
-    print_summary([results])
+    print_summary([read_results(folder / "results.json")])
     print(f"results in {folder}")
