@@ -18,7 +18,7 @@ from ..common.messages import one_line
 from ..common.signals import STOP, ignore
 from ..errors import Stopped, UserError
 from ..runs.command import run_in
-from ..runs.results import versions, write_json
+from ..runs.results import read_results, versions, write_json
 from ..runs.summary import print_summary
 from ..training.checkpoints import BEST, LAST
 from ..training.export import export_program, weights_sha256
@@ -134,5 +134,5 @@ def _write_results(
         except Exception as error:  # the run itself is complete
             print(f"model.pt2 was not written: {one_line(error, whole=False)}")
     write_json(folder / "results.json", results)
-    print_summary([results])
+    print_summary([read_results(folder / "results.json")])
     print(f"results in {folder}")

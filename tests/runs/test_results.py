@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from sparseift.runs.results import versions, write_json
+from sparseift import UserError
+from sparseift.runs.results import read_results, versions, write_json, write_results
 from sparseift.training.export import export, weights_sha256
+
+from ..report.folders import MAE, judged_by, results_of
 
 
 def network() -> nn.Sequential:
@@ -57,6 +60,28 @@ def test_json_is_written_whole_or_not_at_all(tmp_path) -> None:
         write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
     assert path.read_text().endswith("}\n")
+
+
+def results(value: float = 0.25) -> dict:
+    return results_of("dense", 0.9, 0, 0.0, "none") | judged_by(MAE, value)
+
+
+def test_what_is_written_is_read(tmp_path) -> None:
+    path = tmp_path / "results.json"
+    written = results()
+    del written["version"]
+    write_results(path, written)
+    assert read_results(path) == results() == json.loads(path.read_text())
+
+
+def test_results_that_no_report_can_use_are_not_written(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"^test\.mae is nan; expected a finite number$"):
+        write_results(tmp_path / "results.json", results(float("nan")))
+    with pytest.raises(UserError, match=r"^metrics is missing$"):
+        write_results(tmp_path / "results.json", {key: value for key, value in results().items() if key != "metrics"})
+    with pytest.raises(UserError, match=r"^metrics is \[\]; expected at least one metric$"):
+        write_results(tmp_path / "results.json", results() | {"metrics": []})
+    assert not list(tmp_path.iterdir())
 
 
 def test_export_takes_any_batch_and_evaluates(tmp_path) -> None:
