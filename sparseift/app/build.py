@@ -93,7 +93,9 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
         exclude=config.sparsity.exclude,
         masked=config.sparsifier._target_ is not None,
     )
-    return net, sparsifier.plan(plan)
+    plan = make(config.pattern).plan(plan)
+    sparsifier.accept(plan)
+    return net, plan
 
 
 def make_sparsifier(config: DictConfig) -> Sparsifier:
@@ -169,12 +171,12 @@ def build_run(
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
         net, plan = build_network(config, on_meta=False)
-        masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
+        masks = Masks.random(net, plan, config.seed, make(config.pattern)) if plan.masked else None
     accounting = Accounting(plan, sparsifier, masks)
     shown = [progress(masks or plan), Hyperparameters(hyperparameters(config, settings))]
     callbacks = [Divergence(), accounting, RngState(), *shown]
     if masks:
-        callbacks.insert(0, MaskCallback(masks, plan, sparsifier, config.seed))
+        callbacks.insert(0, MaskCallback(masks, plan, sparsifier, make(config.backend), config.seed))
     callbacks += [make(callback) for callback in config.callbacks.values()]
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings)
     ranks = RankWatch(tell)

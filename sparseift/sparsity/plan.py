@@ -7,7 +7,7 @@ for or measured. Counts are integers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ class Plan:
         """Share of active weights in the masked layers; 1 where nothing is masked."""
         numel = sum(layer.numel for layer in self.masked.values())
         return sum(layer.active for layer in self.masked.values()) / numel if numel else 1.0
+
+    def with_active(self, active: Mapping[str, int]) -> Plan:
+        """Return the plan with other numbers of active weights in the layers that `active` names."""
+        layers = (replace(layer, active=active.get(layer.name, layer.active)) for layer in self.layers)
+        return replace(self, layers=tuple(layers))
 
 
 def prices(plan: Plan) -> dict[str, int]:

@@ -6,7 +6,7 @@ INTERVAL = ("sparsifier.update_interval=4",)
 KINDS = {
     "none": (),
     "gmp": INTERVAL,  # its density changes
-    "rigl_block": INTERVAL,  # it has a pattern
+    "rigl": (*INTERVAL, "pattern=block"),
     "snip": (),  # it chooses from data, once
     "static": (),
 }

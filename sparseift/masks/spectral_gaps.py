@@ -1,9 +1,10 @@
-"""How well connected a layer is: the spectral gaps of its bipartite graph, from the two largest singular values alone.
+"""Spectral gaps of the bipartite graph of a layer: how well its active weights connect inputs and outputs.
 
-A layer is a graph of its inputs (left) and outputs (right), one edge an active weight; its adjacency matrix has the
-singular values of the biadjacency matrix as eigenvalues, with both signs. Definitions are those of Hoang et al. (ICLR
-2023, NeurIPS 2023), which the paper plots. The iterative ones are plain means over subgraphs, as in their first code;
-the second weights these by their sizes. Both codes count a gap that is not defined as 0; here it is left out of means.
+A layer is a graph of its inputs (left) and outputs (right) with one edge for each active weight. The eigenvalues of its
+adjacency matrix are the singular values of the biadjacency matrix, with both signs; the two largest suffice.
+The definitions are those of Hoang et al. (ICLR 2023, NeurIPS 2023), which the paper plots. The iterative gaps are plain
+means over subgraphs, as in the code of their first paper; the code of the second weights subgraphs by size. Both codes
+count an undefined gap as 0; here it is left out of the mean.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ from math import nan, sqrt
 import torch
 from torch import Tensor
 
-MEASURES = ("ramanujan_gap", "ramanujan_gap_iterative", "spectral_gap", "spectral_gap_iterative")
+GAPS = ("ramanujan_gap", "ramanujan_gap_iterative", "spectral_gap", "spectral_gap_iterative")
 
 STEPS = 48
-"""Largest dimension of the space that singular values are sought in."""
+"""Number of Lanczos steps at most."""
 
 
 def spectral_gaps(mask: Tensor, weight: Tensor) -> dict[str, float]:
-    """MEASURES of a layer; a gap that is defined nowhere is nan.
+    """Return the GAPS of a layer by name; an undefined gap is nan.
 
-    mask, weight: (out, in, *kernel); the groups of a grouped convolution share their inputs.
-    The iterative ones are means over the subgraphs of inputs of equal degree, at least two inputs each.
+    The iterative gaps are means over the subgraphs of inputs of equal degree, with at least two inputs each.
+
+    Args:
+        mask: Boolean, of shape (out, in, *kernel). The groups of a grouped convolution share their inputs.
+        weight: Weight, of the same shape.
     """
     edges = mask.flatten(1).T.float()
     both = torch.stack([edges, edges * weight.detach().flatten(1).T.abs().float()])  # (2, in * kernel, out)
@@ -40,11 +44,17 @@ def spectral_gaps(mask: Tensor, weight: Tensor) -> dict[str, float]:
 
 
 def top_two(matrices: Tensor) -> Tensor:
-    """The two largest singular values of each matrix: (..., rows, columns) -> (..., 2), the larger one first.
+    """Return the two largest singular values of each matrix.
 
-    Lanczos on the shorter side with full orthogonalisation, so no more than two products with a matrix a step; exact
-    where that side is no longer than STEPS. A trace of noise, always the same, carries on where the space is exhausted
-    before it is full, as with singular values that occur more than once.
+    This is the Lanczos method on the shorter side with full orthogonalisation: two products with the matrix a step, and
+    exact where that side is no longer than STEPS. A little noise, always the same, continues the iteration where the
+    Krylov space is exhausted early, as with repeated singular values.
+
+    Args:
+        matrices: Shape (..., rows, columns).
+
+    Returns:
+        Shape (..., 2), the larger one first.
     """
     if matrices.shape[-1] > matrices.shape[-2]:
         matrices = matrices.mT
@@ -57,7 +67,7 @@ def top_two(matrices: Tensor) -> Tensor:
     vector = noise[0].expand(len(matrices), -1, -1)
     for step in range(steps):
         known = basis[..., :step]
-        for _ in range(2):  # once leaves rounding errors behind
+        for _ in range(2):  # one pass leaves rounding errors
             vector = torch.nn.functional.normalize(vector - known @ (known.mT @ vector), dim=1)
         image = matrices @ vector
         basis[..., step], images[..., step] = vector[..., 0], image[..., 0]
@@ -68,15 +78,24 @@ def top_two(matrices: Tensor) -> Tensor:
 
 
 def ramanujan_gap(edges: int, left: int, right: int, second: float) -> float:
-    """sqrt(dL - 1) + sqrt(dR - 1) - sigma_2, with the mean degrees of the nodes that have any; nan unless dL >= 3 and
-    dR > 1. left, right: how many nodes these are. second: the second singular value of the edges."""
+    """Return sqrt(dL - 1) + sqrt(dR - 1) - sigma_2, with the mean degrees dL and dR of nodes that have edges.
+
+    Args:
+        edges: Number of edges.
+        left: Number of left nodes with edges.
+        right: Number of right nodes with edges.
+        second: Second singular value of the biadjacency matrix.
+
+    Returns:
+        The gap, or nan unless dL >= 3 and dR > 1.
+    """
     if not edges or edges / left < 3 or edges / right <= 1:
         return nan
     return sqrt(edges / left - 1) + sqrt(edges / right - 1) - second
 
 
 def _gaps(graphs: Tensor) -> list[tuple[float, float]]:
-    """Ramanujan gap and weighted spectral gap of graphs (n, 2, left, right): edges, and their weights."""
+    """Ramanujan gap and weighted spectral gap of graphs of shape (n, 2, left, right): edges, and their weights."""
     values = top_two(graphs)
     edges = graphs[:, 0]
     counts = torch.stack([edges.sum((1, 2)), edges.any(2).sum(1), edges.any(1).sum(1)], 1)
@@ -87,8 +106,10 @@ def _gaps(graphs: Tensor) -> list[tuple[float, float]]:
 
 
 def _of_equal_degree(both: Tensor) -> Iterator[Tensor]:
-    """The subgraphs of two or more left nodes of equal degree, in batches (n, 2, left, right) of similar size, filled
-    up with nodes without edges."""
+    """The subgraphs of two or more left nodes of equal degree, in batches of similar size.
+
+    A batch has shape (n, 2, left, right) and is padded with nodes without edges.
+    """
     degrees = both[0].sum(1).long()
     order = degrees.argsort(stable=True)
     found, counts = degrees[order].unique_consecutive(return_counts=True)
