@@ -173,7 +173,7 @@ class Masks:
 
     def checksums(self) -> dict[str, int]:
         """Return 32 bits of each mask, by layer name: enough to detect masks that should be equal and are not."""
-        return {name: crc32(packed.cpu().numpy()) for name, packed in self.state_dict().items()}
+        return {name: crc32(packed.cpu().numpy().tobytes()) for name, packed in self.state_dict().items()}
 
     def sha256(self) -> str:
         """Return the hash of all masks, in the order of the layers."""

@@ -100,8 +100,10 @@ def _gaps(graphs: Tensor) -> list[tuple[float, float]]:
     edges = graphs[:, 0]
     counts = torch.stack([edges.sum((1, 2)), edges.any(2).sum(1), edges.any(1).sum(1)], 1)
     return [
-        (ramanujan_gap(*sizes, second), first_weight - second_weight)
-        for sizes, ((_, second), (first_weight, second_weight)) in zip(counts.tolist(), values.tolist(), strict=True)
+        (ramanujan_gap(edges, left, right, second), first_weight - second_weight)
+        for (edges, left, right), ((_, second), (first_weight, second_weight)) in zip(
+            counts.tolist(), values.tolist(), strict=True
+        )
     ]
 
 

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from sparseift import Masks, UserError
-from sparseift.sparsifiers import GMP, SET, SNIP, DenseWarmup, GraNet, RigL, Static, Update
 from sparseift.masks.patterns import NofM
+from sparseift.sparsifiers import GMP, SET, SNIP, DenseWarmup, GraNet, RigL, Static, Update
 
 from .helpers import flat, mlp, plan_of, pruned, updated
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from sparseift import Masks, UserError
 from sparseift.app.build import Run, build_network, build_run
 from sparseift.app.overrides import config_folder
-from sparseift.sparsifiers import Probe
 from sparseift.masks.patterns import Block, NofM
+from sparseift.sparsifiers import Probe
 from sparseift.training.callbacks import Accounting
 from sparseift.training.callbacks.masks import MaskCallback
 from sparseift.training.callbacks.progress import Lines

@@ -42,7 +42,7 @@ def pick(globs: Iterable[str], names: Iterable[str], key: str) -> list[str]:
     names = list(names)
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in names):
-            raise UserError(f"{key} contains {glob!r}; expected globs that match one of {', '.join(names)}")
+            raise UserError(f"{key}: '{glob}' matches none of {', '.join(names)}")
     return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]
 
 

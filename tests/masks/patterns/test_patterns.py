@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sparseift import Masks, UserError
 from sparseift.masks.patterns import Block, NofM, Unstructured
 from sparseift.sparsifiers import SET, RigL, Update
+
 from ...sparsifiers.helpers import flat, plan_of, updated
 
 quick = settings(deadline=None, max_examples=60)
