@@ -38,10 +38,12 @@ class Sparsifier:
     Attributes:
         dense_gradient: Whether `update` reads the gradients of masked weights, which then have to be computed.
         batches: Number of training batches that `start` computes the masks from.
+        prunes: Whether the first masks are denser than planned and updates prune them.
     """
 
     dense_gradient: bool = False
     batches: int = 0
+    prunes: bool = False
 
     @property
     def sets_first_masks(self) -> bool:

@@ -25,6 +25,8 @@ class DenseWarmup(Sparsifier):
         then: Sparsifier of the steps after that, on its own schedule.
     """
 
+    prunes = True
+
     def __init__(self, until: float, then: Sparsifier):
         self.until = number("sparsifier.until", until, 0, 1, open_at="(")
         expected = "a sparsifier that does not choose the first masks, such as rigl"

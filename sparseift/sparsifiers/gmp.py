@@ -60,6 +60,8 @@ class GMP(Sparsifier):
             weights and the same fraction of its others.
     """
 
+    prunes = True
+
     def __init__(self, update_interval: int, begin: float, end: float, initial_density: float):
         check_span(update_interval, begin, end)
         self.schedule = Cubic(update_interval, begin, end)

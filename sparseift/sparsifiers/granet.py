@@ -32,6 +32,8 @@ class GraNet(RigL):
         prune_end: End of pruning, as a fraction of all optimizer steps.
     """
 
+    prunes = True
+
     def __init__(
         self,
         update_interval: int,

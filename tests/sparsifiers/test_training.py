@@ -18,6 +18,7 @@ from sparseift.sparsifiers import Probe
 from sparseift.training.callbacks import Accounting
 from sparseift.training.callbacks.masks import MaskCallback
 from sparseift.training.callbacks.progress import Lines
+from sparseift.training.checkpoints.codec import mask_state, read_checkpoint
 
 BATCH, STEPS = 64, 6
 QUICK = (
@@ -194,6 +195,17 @@ def test_a_run_that_stops_goes_on_to_the_bit(sparsifier: str, stop: int, tmp_pat
         assert torch.equal(tensor, resumed.net.state_dict()[name]), name
     assert resumed.masks.sha256() == run.masks.sha256()
     assert resumed.accounting.train_flops == run.accounting.train_flops
+
+
+@pytest.mark.parametrize("sparsifier", ["snip", "gmp", "rigl"])
+def test_the_best_network_is_one_that_is_as_sparse_as_the_last(sparsifier: str, tmp_path: Path) -> None:
+    """Pruning at initialization has other numbers of active weights in its layers than the plan."""
+    end = ("sparsifier.end=0.9",) if sparsifier == "gmp" else ()
+    run = run_of(tmp_path, sparsifier, "dataset.val_size=100", "recipe.epochs=2", *end)
+    run.trainer.fit(run.module, run.data)
+    saved = read_checkpoint(tmp_path / "checkpoints/best.ckpt")
+    assert mask_state(saved)["active"] == run.masks.active
+    assert saved["epoch"] == 1 or sparsifier != "gmp", "it still pruned in the first epoch"
 
 
 def test_a_checkpoint_of_another_sparsity_is_refused_while_both_are_dense(tmp_path: Path) -> None:

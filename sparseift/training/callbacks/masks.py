@@ -78,8 +78,8 @@ class MaskCallback(pl.Callback):
 
     @property
     def as_sparse_as_planned(self) -> bool:
-        """Whether the masks have the planned density; not while a sparsifier still prunes."""
-        return self.masks.active == self.masks.planned
+        """Whether the masks have their final density; not while the sparsifier still prunes."""
+        return not self.sparsifier.prunes or self.masks.active == self.masks.planned
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for callback in trainer.callbacks:
