@@ -63,16 +63,16 @@ def top_two(matrices: Tensor) -> Tensor:
     steps = min(STEPS, size)
     noise = torch.randn(steps + 1, size, 1, generator=torch.Generator().manual_seed(0)).to(matrices)
     basis = matrices.new_zeros(len(matrices), size, steps)
-    images = matrices.new_zeros(len(matrices), rows, steps)
+    products = matrices.new_zeros(len(matrices), rows, steps)
     vector = noise[0].expand(len(matrices), -1, -1)
     for step in range(steps):
         known = basis[..., :step]
         for _ in range(2):  # one pass leaves rounding errors
             vector = torch.nn.functional.normalize(vector - known @ (known.mT @ vector), dim=1)
-        image = matrices @ vector
-        basis[..., step], images[..., step] = vector[..., 0], image[..., 0]
-        vector = torch.nn.functional.normalize(matrices.mT @ image, dim=1) + 1e-6 * noise[step + 1]
-    squares = torch.linalg.eigvalsh((images.mT @ images).cpu()).clamp(min=0)  # ascending
+        product = matrices @ vector
+        basis[..., step], products[..., step] = vector[..., 0], product[..., 0]
+        vector = torch.nn.functional.normalize(matrices.mT @ product, dim=1) + 1e-6 * noise[step + 1]
+    squares = torch.linalg.eigvalsh((products.mT @ products).cpu()).clamp(min=0)  # ascending
     values = torch.nn.functional.pad(squares.sqrt().flip(-1), (0, 1))  # the second of a single row is zero
     return values[:, :2].view(*batch, 2)
 

@@ -54,7 +54,7 @@ class EMA(ObservesMasks):
         if self.mover:
             masks = self.mover.masks
             for name in masks:
-                silence(self._averaged.module.net.get_submodule(name).weight, masks[name])
+                silence(self._averaged.module.get_parameter(f"net.{name}.weight"), masks[name])
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._swap(pl_module)

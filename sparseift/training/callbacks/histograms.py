@@ -6,8 +6,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from ...common.checks import integer
+from ...masks.masks import Masks
 from .masks import ObservesMasks
 from .monitor import pick, tensorboard_of, warn_if_never
 
@@ -30,7 +32,7 @@ class Histograms(ObservesMasks):
         tensorboard_of(trainer, "callbacks=histograms")
         weights = {
             name: module.weight
-            for name, module in pl_module.net.named_modules()
+            for name, module in pl_module.get_submodule("net").named_modules()
             if isinstance(getattr(module, "weight", None), torch.nn.Parameter) and module.weight.dim() > 1
         }
         self._weights = {name: weights[name] for name in pick(self.layers, weights, "callbacks.histograms.layers")}
@@ -43,9 +45,9 @@ class Histograms(ObservesMasks):
         if step % self.every_n_steps or not trainer.is_global_zero:
             return
         board = tensorboard_of(trainer, "callbacks=histograms")
+        masks: Masks | dict[str, Tensor] = self.mover.masks if self.mover else {}
         for name, weight in self._weights.items():
-            masked = self.mover is not None and name in self.mover.masks.weights
-            chosen = self.mover.masks[name] if masked else slice(None)
+            chosen = masks[name] if name in masks else slice(None)
             board.add_histogram(f"weights/{name}", weight.detach()[chosen].float(), step - 1)
             if weight.grad is not None:
                 board.add_histogram(f"gradients/{name}", weight.grad[chosen].float(), step - 1)

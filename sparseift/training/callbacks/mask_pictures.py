@@ -56,5 +56,5 @@ def picture_of(mask: Tensor, side: int) -> Tensor:
         side: Pixels per side at most.
     """
     levels = mask.flatten(1).float()
-    size = [min(length, side) for length in levels.shape]
-    return torch.nn.functional.adaptive_avg_pool2d(levels[None], size)[0]
+    rows, columns = (min(length, side) for length in levels.shape)
+    return torch.nn.functional.adaptive_avg_pool2d(levels[None], (rows, columns))[0]

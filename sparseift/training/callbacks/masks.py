@@ -82,7 +82,7 @@ class MaskCallback(pl.Callback):
         return not self.sparsifier.prunes or self.masks.active == self.masks.planned
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        for callback in trainer.callbacks:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connector sets it
             if isinstance(callback, ObservesMasks):
                 callback.mover = self
 
@@ -95,7 +95,7 @@ class MaskCallback(pl.Callback):
                 self.sparsifier.start(self.masks, self.plan, self.seed, probe)
             self.probed = probe.samples * trainer.world_size if probe else 0
         self.masks.apply()
-        self.backend.attach(pl_module.net, self.masks)
+        self.backend.attach(pl_module.get_submodule("net"), self.masks)
         self._attached = True
         self._verify(trainer)
 
@@ -148,7 +148,7 @@ class MaskCallback(pl.Callback):
     def _detach(self, pl_module: pl.LightningModule) -> None:
         if self._attached:
             self._attached = False
-            self.backend.detach(pl_module.net)
+            self.backend.detach(pl_module.get_submodule("net"))
 
     def _verify(self, trainer: pl.Trainer) -> None:
         """End the run if ranks have different masks: they would train a network that no rank has."""
@@ -169,7 +169,8 @@ class MaskCallback(pl.Callback):
         """
         strategy = trainer.strategy
         with torch.random.fork_rng(devices=[]):  # making an iterator may draw a seed
-            batches = list(islice(trainer.datamodule.train_dataloader(), self.sparsifier.batches))
+            loader = trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]  # its connector sets it
+            batches = list(islice(loader, self.sparsifier.batches))
         on_device = [strategy.batch_to_device(strategy.precision_plugin.convert_input(batch)) for batch in batches]
         mean = partial(strategy.reduce, reduce_op="mean")
         return Probe(pl_module, self.masks.weights, on_device, mean)
