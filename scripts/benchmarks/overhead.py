@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sparseift.masks.history import MaskHistory
-from sparseift.sparsifiers import SET, RigL
+from sparseift.sparsifiers import SET, RigL, Update
 
 from .harness import Figure, Phase, Scale, row
 from .network import Training, training
@@ -59,8 +59,8 @@ class Mover:
 
     def __call__(self) -> None:
         self.step += 1
-        moved = self.sparsifier.update(self.train.masks, [self.train.optimizer], self.step, 10**6, seed=0)
-        assert moved
+        self.sparsifier.update(self.train.masks, [self.train.optimizer], Update(self.step, 10**6, seed=0))
+        assert any(self.train.masks.moves.values())
 
 
 def phases_of(train: Training) -> list[Phase]:

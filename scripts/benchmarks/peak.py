@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from sparseift import Masks, sparsify
 from sparseift.models import resnet18_cifar
-from sparseift.sparsifiers import RigL
+from sparseift.sparsifiers import RigL, Update
 
 BATCH = 4
 
@@ -32,7 +32,7 @@ def main(member: str, kind: str, sparsity: str, width: str, image: str) -> None:
         optimizer.zero_grad()
         F.cross_entropy(net(images), torch.arange(BATCH)).backward()
         if kind == "rigl" and rigl.due(step, 100):
-            rigl.update(masks, [optimizer], step, 100, seed=0)
+            rigl.update(masks, [optimizer], Update(step, 100, seed=0))
         masks.mask_gradients()
         optimizer.step()
     sizes = [layer.numel for layer in plan.masked.values()]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sparseift import Masks, UserError, sparsify
 from sparseift.graph.copies import duplicate
 from sparseift.graph.examples import tensor_leaves
-from sparseift.sparsifiers import RigL
+from sparseift.sparsifiers import RigL, Update
 from sparseift.sparsity import Plan
 
 from .networks import Network
@@ -60,7 +60,8 @@ def check_step(net: nn.Module, plan: Plan, images: Tensor) -> None:
     check_finite(outputs, "the outputs")
     sum(F.cross_entropy(logits, torch.tensor([0, 1])) for logits in outputs).backward()
     check_finite([weight.grad for weight in masks.weights.values() if weight.grad is not None], "the gradients")
-    if not rigl.update(masks, [optimizer], step=1, total=10, seed=0):
+    rigl.update(masks, [optimizer], Update(step=1, total=10, seed=0))
+    if not any(masks.moves.values()):
         raise Failed("RigL moved no weight")
     masks.mask_gradients()
     nn.utils.clip_grad_norm_(net.parameters(), 1.0)  # deep networks with batch norm may start with huge gradients

@@ -107,7 +107,9 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
     )
-    return net, sparsifier.plan(plan)
+    plan = make(config.pattern).plan(plan)
+    sparsifier.accept(plan)
+    return net, plan
 
 
 def _dense_on_meta(model: DictConfig) -> nn.Module:
@@ -170,7 +172,7 @@ def build_run(
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
         net, plan = build_network(config, on_meta=False)
-        masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
+        masks = Masks.random(net, plan, config.seed, make(config.pattern)) if plan.masked else None
     accounting, ranks = Accounting(plan, sparsifier, masks), RankWatch(tell)
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings)
     callbacks = _callbacks(config, plan, masks, sparsifier, accounting, settings)
@@ -192,7 +194,7 @@ def _callbacks(
     from ..training.callbacks import Divergence, Hyperparameters, MaskCallback, RngState, progress
 
     shown = [progress(masks or plan), Hyperparameters(hyperparameters(config, settings))]
-    first = [MaskCallback(masks, plan, sparsifier, config.seed)] if masks else []
+    first = [MaskCallback(masks, plan, sparsifier, make(config.backend), config.seed)] if masks else []
     chosen = [make(callback) for callback in config.callbacks.values()]
     return [*first, Divergence(), accounting, RngState(), *shown, *chosen]
 

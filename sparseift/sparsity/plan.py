@@ -6,7 +6,7 @@ FLOPs are linear in the densities, so the common factor of a distribution has a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -104,6 +104,11 @@ class Plan:
             {"name": layer.name, "stored": layer.numel, "active": layer.active, "flops": layer.flops}
             for layer in self.layers
         ]
+
+    def with_active(self, active: Mapping[str, int]) -> Plan:
+        """Return the plan with other numbers of active weights in the layers that `active` names."""
+        layers = (replace(layer, active=active.get(layer.name, layer.active)) for layer in self.layers)
+        return replace(self, layers=tuple(layers))
 
 
 def prices(plan: Plan) -> dict[str, int]:

@@ -12,11 +12,11 @@ from ...masks.masks import Masks
 from ...sparsifiers import Sparsifier
 from ...sparsity import Plan
 from ...sparsity.plan import training_flops
-from .masks import mask_callback
+from .masks import ObservesMasks
 from .monitor import log
 
 
-class Accounting(pl.Callback):
+class Accounting(ObservesMasks):
     """Counts samples as they are trained on, at what the network costs with the masks of that step. Samples of a step
     that grows by dense gradients cost more (see training_flops); those that the first masks are computed from cost what
     the network costs with nothing masked."""
@@ -49,8 +49,8 @@ class Accounting(pl.Callback):
         self._logged_at = trainer.global_step
         self._total = int(trainer.estimated_stepping_batches)
         stored = self.plan.forward_stored
-        if mover := mask_callback(trainer):
-            self.spent["flops"] += training_flops(stored, stored, mover.probed)
+        if self.mover:
+            self.spent["flops"] += training_flops(stored, stored, self.mover.probed)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -10,10 +10,10 @@ import pytorch_lightning as pl
 from ...common import slurm
 from ..checkpoints.files import BEST, LAST, SETTINGS
 from ..loggers.metrics_csv import MetricsCsv
-from .masks import mask_callback
+from .masks import ObservesMasks
 
 
-class Checkpoint(pl.Callback):
+class Checkpoint(ObservesMasks):
     """Saves last.ckpt every n optimizer steps and at the end of every epoch, and best.ckpt when the validation
     accuracy is higher than ever (without a validation set there is none; nor while the masks are denser than planned).
     In a task of SLURM also before the last step of an epoch, so that one that is killed in validation loses that alone.
@@ -46,7 +46,7 @@ class Checkpoint(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         accuracy = trainer.callback_metrics.get("val/acc1")
-        if accuracy is not None and float(accuracy) > self.best and _as_sparse_as_planned(trainer):
+        if accuracy is not None and float(accuracy) > self.best and self._as_sparse_as_planned():
             self.best = float(accuracy)
             self._save(trainer, BEST)
         self.save_last(trainer)
@@ -80,13 +80,11 @@ class Checkpoint(pl.Callback):
             logger.save()
         trainer.save_checkpoint(self.folder / name)
 
+    def _as_sparse_as_planned(self) -> bool:
+        """Not while a sparsifier still prunes: the best network is to cost what the finished one costs."""
+        return self.mover is None or self.mover.as_sparse_as_planned
+
 
 def _validates_after_next_step(trainer: pl.Trainer, batch_idx: int) -> bool:
     last = batch_idx + 1 + trainer.accumulate_grad_batches >= trainer.num_training_batches
     return last and trainer.enable_validation
-
-
-def _as_sparse_as_planned(trainer: pl.Trainer) -> bool:
-    """Not while a sparsifier that prunes step by step is on its way: the best is to cost what the run will cost."""
-    mover = mask_callback(trainer)
-    return mover is None or mover.masks.active == mover.masks.planned

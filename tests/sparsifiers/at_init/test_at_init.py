@@ -337,7 +337,7 @@ def test_samples_are_counted_forward_and_backward() -> None:
     "make", [lambda: SNIP(batches=0), lambda: FORCE(batches=1, iterations=0), lambda: SynFlow(iterations=1.5)]
 )
 def test_mistakes(make: Callable[[], object]) -> None:
-    with pytest.raises(UserError, match="whole number"):
+    with pytest.raises(UserError, match="expected an integer >= 1"):
         make()
 
 

@@ -1,10 +1,11 @@
-"""Block sparsity: whole blocks of input and output channels are active or masked (Gray et al., "GPU Kernels for
-Block-Sparse Weights", 2017).
+"""Block sparsity: whole blocks of input and output channels are active or masked.
+
+Gray et al., "GPU Kernels for Block-Sparse Weights", 2017.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
@@ -13,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...errors import UserError
-from ...masks.topk import grow, largest
+from ...common.checks import integer
+from ..topk import grow, largest
 from .base import Shape, Structured
 
 Region = tuple[slice, slice]
@@ -22,18 +23,20 @@ Region = tuple[slice, slice]
 
 @dataclass(frozen=True, kw_only=True)
 class Block(Structured):
-    """size: channels of a block in each direction, with all places of the kernel; a block's score is the mean over its
-    weights. Blocks at the end of a layer are smaller where its channels are no multiple of `size`.
+    """Blocks of `size` x `size` channels, with all places of the kernel; a block's score is the mean over its weights.
 
-    To keep the count of weights, blocks give way to blocks of the same height and width only.
+    Blocks at the end of a layer are smaller where the number of channels is no multiple of `size`. To keep the number
+    of active weights, a block is replaced by a block of the same height and width only.
+
+    Args:
+        size: Number of input channels and of output channels of a block.
     """
 
     size: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.size, int) or self.size < 1:
-            raise UserError(f"sparsifier.pattern.size is {self.size}; a whole number, 1 or more, is meant")
+        integer("pattern.size", self.size, 1)
 
     def __str__(self) -> str:
         return f"blocks of {self.size} x {self.size} channels"
@@ -44,9 +47,14 @@ class Block(Structured):
     def count(self, shape: Shape, level: int) -> int:
         return sum(blocks * weights for _, blocks, weights in self._regions(shape, level))
 
-    def largest(self, scores: Tensor, count: int) -> Tensor:
+    def parts(self, shape: Shape, level: int) -> Sequence[int]:
+        return [blocks for _, blocks, _ in self._regions(shape, level)]
+
+    def largest(self, scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
         shape = tuple(scores.shape)
         pooled = self.pool(scores)
+        if among is not None:
+            pooled = pooled.masked_fill(~self.units(among), -torch.inf)
         marks = torch.zeros_like(pooled, dtype=torch.bool)
         for region, blocks, _ in self._regions(shape, self.level(shape, count)):
             marks[region] = largest(pooled[region].flatten(), blocks).view(pooled[region].shape)
@@ -69,15 +77,17 @@ class Block(Structured):
         return new
 
     def _block_sums(self, values: Tensor) -> Tensor:
-        """(rows of blocks, columns of blocks)"""
+        """Sums over blocks, of shape (rows of blocks, columns of blocks)."""
         channels = values.flatten(2).sum(-1) if values.dim() > 2 else values
         rows, columns = (-width % self.size for width in channels.shape)
         blocks = F.pad(channels, (0, columns, 0, rows)).unflatten(1, (-1, self.size)).unflatten(0, (-1, self.size))
         return blocks.sum((1, 3))
 
     def _regions(self, shape: Shape, level: int) -> Iterator[tuple[Region, int, int]]:
-        """Blocks of one size: where they are, how many of them are active at a level, and the weights of one. The
-        largest first, which makes `count` grow with the level."""
+        """For the blocks of each size: their place, how many are active at a level, and the weights of one.
+
+        The largest blocks come first, so that `count` grows with the level.
+        """
         sides = [self._sides(width) for width in shape[:2]]
         regions = [((a, b), m * n, p * q * prod(shape[2:])) for (a, m, p), (b, n, q) in product(*sides)]
         levels, seen, active = self.levels(shape), 0, 0
@@ -88,7 +98,7 @@ class Block(Structured):
             active = share
 
     def _sides(self, width: int) -> list[tuple[slice, int, int]]:
-        """Whole blocks along a side and the smaller one at its end: where, how many, how wide."""
+        """For whole blocks along a side and for the smaller one at its end: place, number, width."""
         whole, rest = divmod(width, self.size)
         sides = [(slice(0, whole), whole, self.size), (slice(whole, whole + 1), 1, rest)]
         return [side for side in sides if side[1] and side[2]]

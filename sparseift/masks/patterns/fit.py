@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 PARTS = 1_000_000
+"""Resolution of the sums, as a fraction of the target."""
 
 
 def nearest_sum(options: Sequence[Sequence[int]], target: int) -> list[int]:
-    """The index of one option of each, so that their sum is as near to `target` as it gets; of two sums as near, the
-    smaller. Options are rounded to a millionth of the target."""
+    """Return the index of one option of each layer, so that their sum is as near to `target` as possible.
+
+    Of two sums at the same distance, the smaller is taken.
+
+    Args:
+        options: Values that each layer can have. They are rounded to a millionth of the target.
+        target: Desired sum.
+    """
     unit = max(1, target // PARTS)
     rounded = [[round(option / unit) for option in each] for each in options]
-    reachable = [1]  # bit n of an item: n units are a sum of the options up to there
+    reachable = [1]  # bit n of item i is set if n units are a sum of the first i options
     for each in rounded:
         reachable.append(0)
         for option in each:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sparseift import Masks, UserError
-from sparseift.sparsifiers import SET, RigL
-from sparseift.sparsifiers.patterns import Block, NofM, Unstructured
+from sparseift.masks.patterns import Block, NofM, Unstructured
+from sparseift.sparsifiers import SET, RigL, Update
 
-from ..helpers import flat, plan_of
+from ...sparsifiers.helpers import flat, plan_of, updated
 
 quick = settings(deadline=None, max_examples=60)
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9)) | st.tuples(
@@ -171,7 +171,7 @@ def test_the_plan_is_the_nearest_of_all_roundings(pattern, share: float, price: 
     best = min(abs(sum(choice) - wanted) for choice in product(*near))
     rounded = pattern.plan(plan)
     assert abs(sum((price[n] if price else 1) * layer.active for n, layer in rounded.masked.items()) - wanted) == best
-    masks = Masks.random(net, rounded, 0, pattern.largest)
+    masks = Masks.random(net, rounded, 0, pattern)
     assert masks.active == {name: layer.active for name, layer in rounded.masked.items()}
     assert (rounded.budget, rounded.params_stored) == (plan.budget, plan.params_stored)
 
@@ -197,7 +197,7 @@ def test_masks_of_a_plan_that_was_not_rounded_are_refused() -> None:
     net = net_of(8, 8)
     for pattern in (n_of(4), blocks_of(4)):
         with pytest.raises(UserError, match="60 active weights of 576 do not fit"):
-            Masks.random(net, plan_of(net, {"0": 60}), 0, pattern.largest)
+            Masks.random(net, plan_of(net, {"0": 60}), 0, pattern)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_masks_of_a_plan_that_was_not_rounded_are_refused() -> None:
     ],
 )  # fmt: skip
 def test_mistakes(make) -> None:
-    with pytest.raises(UserError, match=r"sparsifier\.pattern\."):
+    with pytest.raises(UserError, match=r"pattern\.(m|size|tolerance) is"):
         make()
 
 
@@ -259,10 +259,10 @@ def test_training_keeps_the_pattern_and_updates_as_simulated(pattern, kind) -> N
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(2, 7, 3), nn.ReLU(), nn.Conv2d(7, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 1), nn.Flatten())
     plan = pattern.plan(plan_of(net, {"2": 200, "4": 13}))
-    masks = Masks.random(net, plan, 0, pattern.largest)
+    masks = Masks.random(net, plan, 0, pattern)
     masks.apply()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
-    sparsifier = kind(**OPTIONS, pattern=pattern)
+    sparsifier = kind(**OPTIONS)
     images, labels = torch.randn(8, 2, 5, 5), torch.randint(4, (8,))
     moved = 0
     for step in range(1, 13):
@@ -277,12 +277,11 @@ def test_training_keeps_the_pattern_and_updates_as_simulated(pattern, kind) -> N
                 if kind is RigL:
                     expected[name] = update_by_hand(weight, weight.grad, masks[name], units, strata, 0.6)
             old = {name: masks[name] for name in masks}
-            gone = sparsifier.update(masks, [optimizer], step, 13, seed=0)
+            gone = updated(sparsifier, masks, [optimizer], Update(step, 13, 0))
             assert gone == sum(int((old[name] & ~masks[name]).sum()) for name in masks)
             moved += gone
             assert all(flat(masks[name]) == flat(mask) for name, mask in expected.items()), step
-        else:
-            masks.mask_gradients()
+        masks.mask_gradients()
         optimizer.step()
         for name, weight in masks.weights.items():
             mask, shape = masks[name], tuple(weight.shape)

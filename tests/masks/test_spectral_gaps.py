@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sparseift.masks.spectral import MEASURES, ramanujan_gap, spectral_gaps, top_two
+from sparseift.masks.spectral_gaps import GAPS, ramanujan_gap, spectral_gaps, top_two
 
 
 def singular_values(matrix: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_top_two_of_large_masks(shape: tuple[int, int], density: float) -> None:
 def test_gaps_by_definition(shape: tuple[int, ...], density: float) -> None:
     mask, weight = layer(shape, density)
     found = spectral_gaps(mask, weight)
-    assert tuple(found) == MEASURES
+    assert tuple(found) == GAPS
     assert found == pytest.approx(gaps_by_definition(mask, weight), rel=1e-3, abs=5e-3, nan_ok=True)
 
 
