@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from torch import nn
 
 from ..api import sparsify
 from ..common import slurm
@@ -26,6 +24,7 @@ from ..runs.read import flat
 from ..sparsifiers import Sparsifier
 from ..sparsity import Plan
 from ..training.checkpoints.codec import mask_state, read_checkpoint
+from ..training.optimizers import with_fused_step
 from .checks import check, check_run
 
 if TYPE_CHECKING:
@@ -72,11 +71,6 @@ def make(config: DictConfig, **extra: Any) -> Any:
         raise cause or UserError(" ".join(str(error).split())) from error
 
 
-def example_of(config: DictConfig) -> Tensor:
-    """One image of the data set, as shapes without values."""
-    return torch.empty(1, config.dataset.channels, config.dataset.image_size, config.dataset.image_size, device="meta")
-
-
 def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
     """The transformed network and its plan. on_meta: shapes alone, without memory or values, where the network allows
     it."""
@@ -87,7 +81,7 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
         dense,
         make(config.member),
         config.sparsity.level,
-        example_of(config),
+        make(config.task).example(),
         distribution=make(config.sparsity.distribution),
         include=config.sparsity.include,
         exclude=config.sparsity.exclude,
@@ -101,18 +95,9 @@ def make_sparsifier(config: DictConfig) -> Sparsifier:
 
 
 def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
-    """The optimizer, still without parameters, and with the fused step that torch has for some of them, which takes a
-    third of the time. Such a step unscales gradients by itself: too late for masks that move by them, and for clipping,
-    which Lightning refuses in mixed precision. There it is left out.
-    """
-    optimizer, precision = make(config.recipe.optimizer), str(config.trainer.precision)
-    too_late = precision.startswith("16") or (config.trainer.gradient_clip_val and precision.startswith("bf16"))
-    chosen = {"fused", "foreach", "differentiable"} & config.recipe.optimizer.keys()
-    try:
-        offered = "fused" in signature(optimizer).parameters
-    except ValueError:  # its arguments do not fit, which is told when it is made
-        offered = False
-    return partial(optimizer, fused=True) if offered and not (chosen or too_late) else optimizer
+    """Return the optimizer of the recipe, still without parameters."""
+    trainer = config.trainer
+    return with_fused_step(make(config.recipe.optimizer), str(trainer.precision), bool(trainer.gradient_clip_val))
 
 
 def _dense_on_meta(config: DictConfig) -> nn.Module:
@@ -126,7 +111,7 @@ def _dense_on_meta(config: DictConfig) -> nn.Module:
 def hyperparameters(config: DictConfig, settings: dict[str, Any]) -> dict[str, Any]:
     """What runs are compared by: what they are, and how they are trained."""
     recipe = flat({"recipe": OmegaConf.to_container(config.recipe, resolve=True)})
-    return {**settings, "batch_size": config.dataset.batch_size, **recipe}
+    return {**settings, "batch_size": config.dataset.get("batch_size"), **recipe}
 
 
 def build_run(
@@ -158,34 +143,33 @@ def build_run(
     from ..training.callbacks.masks import MaskCallback
     from ..training.checkpoints import AtomicCheckpointIO
     from ..training.loggers import MetricsCsv
-    from ..training.module import Classifier
+    from ..training.module import TrainingModule
 
     quiet()
     check(config)
     check_run(config)
-    sparsifier = make_sparsifier(config)
+    sparsifier, task = make_sparsifier(config), make(config.task)
     data = make(config.dataset)
     data.prepare_data()  # a network of minutes is not built for data that is missing
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
         net, plan = build_network(config, on_meta=False)
         masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
-    accounting = Accounting(plan, sparsifier, masks)
-    shown = [progress(masks or plan), Hyperparameters(hyperparameters(config, settings))]
-    callbacks = [Divergence(), accounting, RngState(), *shown]
-    if masks:
-        callbacks.insert(0, MaskCallback(masks, plan, sparsifier, config.seed))
+    metric = task.metrics[0]
+    mover = MaskCallback(masks, plan, sparsifier, config.seed) if masks else None
+    accounting = Accounting(plan, task, mover)
+    shown = [progress(masks or plan, metric), Hyperparameters(hyperparameters(config, settings), metric)]
+    callbacks = [*([mover] if mover else []), Divergence(), accounting, RngState(), *shown]
     callbacks += [make(callback) for callback in config.callbacks.values()]
-    checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings)
+    checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, masks)
     ranks = RankWatch(tell)
     callbacks += [checkpoint, Preemption(checkpoint, how_to_go_on), ranks]
-    module = Classifier(
+    module = TrainingModule(
         net,
-        num_classes=config.dataset.num_classes,
+        task,
         optimizer=make_optimizer(config),
         scheduler=make(config.recipe.scheduler) if config.recipe.scheduler else None,
         scheduler_interval=config.recipe.scheduler_interval,
-        label_smoothing=config.recipe.label_smoothing,
         decay_norm_and_bias=config.recipe.decay_norm_and_bias,
     )
     try:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig
 
 from ..common.files import replacing
@@ -20,7 +19,7 @@ from ..runs.command import run_in
 from ..runs.results import layers_summary, plan_summary, versions, write_json
 from ..runs.summary import print_summary
 from ..training.export import export, weights_sha256
-from .build import Run, build_run, example_of
+from .build import Run, build_run
 from .folder import RunFolder, in_sweep
 from .resume import checkpoint_of, identity_of, settings_of
 
@@ -123,8 +122,7 @@ def _write_results(
     }
     if config.export:
         try:
-            images = torch.zeros(2, *example_of(config).shape[1:])  # more than one, as any number is to do
-            export(parts.net, images, folder / "model.pt2")
+            export(parts.net, parts.module.task.example(), folder / "model.pt2")
         except Exception as error:  # the run itself is complete
             print(f"model.pt2 was not written: {first_line(error)}")
     write_json(folder / "results.json", results)

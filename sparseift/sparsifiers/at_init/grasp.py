@@ -14,7 +14,7 @@ from .base import PrunedAtStart
 
 
 class GraSP(PrunedAtStart):
-    """temperature: divides the logits (the authors' code)."""
+    """temperature: divides the outputs (the authors' code)."""
 
     def __init__(self, batches: int, temperature: float):
         super().__init__(batches)

@@ -26,6 +26,7 @@ class MaskCallback(pl.Callback):
     gradients are not finite moves nothing by them.
 
     probed: samples of all ranks that the masks at the start were computed from, forward and backward.
+    due: whether the masks are updated in the optimizer step in progress.
     updated_at: the optimizer step (1, 2, ...) of the last update in this process, 0 before. drop_fraction: in it.
     """
 
@@ -35,6 +36,7 @@ class MaskCallback(pl.Callback):
         self.sparsifier = sparsifier
         self.seed = seed
         self.probed = 0
+        self.due = False
         self.updated_at = 0
         self.drop_fraction = 0.0
         self._resumed = False
@@ -51,11 +53,19 @@ class MaskCallback(pl.Callback):
         self.masks.apply()
         self._verify(trainer)
 
+    @property
+    def reads_dense_gradients(self) -> bool:
+        """Whether the optimizer step in progress computes the gradients of masked weights for the sparsifier."""
+        return self.due and self.sparsifier.dense_gradient
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.due = self.sparsifier.due(trainer.global_step + 1, self._total)
+
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         step = trainer.global_step + 1
-        if self.sparsifier.due(step, self._total):
+        if self.due:
             self.sparsifier.update(self.masks, trainer.optimizers, step, self._total, self.seed)
             self._verify(trainer)
             self.updated_at, self.drop_fraction = step, self.sparsifier.fraction(step, self._total)
@@ -106,7 +116,7 @@ class MaskCallback(pl.Callback):
             batches = list(islice(trainer.datamodule.train_dataloader(), self.sparsifier.batches))
         on_device = [strategy.batch_to_device(strategy.precision_plugin.convert_input(batch)) for batch in batches]
         mean = partial(strategy.reduce, reduce_op="mean")
-        return Probe(pl_module, self.masks.weights, on_device, mean)
+        return Probe(pl_module, self.masks.weights, on_device, pl_module.task, mean)
 
 
 def mask_callback(trainer: pl.Trainer) -> MaskCallback | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
 
-FINAL = ("val/acc1", "test/acc1")
-"""Metrics by which runs are compared: their last values."""
-
 
 class TensorBoard(TensorBoardLogger):
-    """TensorBoard has one horizontal axis, optimizer steps. So losses and accuracies are there twice more, as
-    by_mflops/NAME, at the training FLOPs in millions, and as by_epoch/NAME, but for the training loss of single
-    steps."""
+    """Writes every metric against optimizer steps, which is the only horizontal axis that TensorBoard has.
+
+    Losses and metrics are written twice more: as by_mflops/NAME against the training FLOPs in millions, and as
+    by_epoch/NAME against epochs. The training loss of single steps has no by_epoch/NAME.
+    """
 
     def __init__(self, folder: Path):
         super().__init__(folder, name="", version="tensorboard")
@@ -30,16 +30,19 @@ class TensorBoard(TensorBoardLogger):
         for name, value in metrics.items():
             if not name.startswith(("train/", "val/")) or name == "train/flops":
                 continue
-            if self._written.get(name, 0.0) != self._flops:  # a validation after training adds nothing
+            if self._written.get(name, 0.0) != self._flops:  # not again for a validation after training
                 self._written[name] = self._flops
                 self.experiment.add_scalar(f"by_mflops/{name}", value, round(self._flops / 1e6))
                 if name != "train/loss" and "epoch" in metrics:
                     self.experiment.add_scalar(f"by_epoch/{name}", value, int(metrics["epoch"]) + 1)
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any], *_: Any) -> None:
-        """For the comparison of runs, by FINAL. They are named only: Lightning would log a first value of each."""
+    def log_hyperparams(self, params: dict[str, Any], metrics: Iterable[str] = (), *_: Any) -> None:
+        """Write what TensorBoard compares runs by: hyperparameters, and the last values of these metrics.
+
+        The metrics are only named here. Lightning's own method would log a first value of each.
+        """
         known = {name: value for name, value in params.items() if value is not None}
         known = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in known.items()}
-        for summary in hparams(known, dict.fromkeys(FINAL, 0.0)):
+        for summary in hparams(known, dict.fromkeys(metrics, 0.0)):
             self.experiment._get_file_writer().add_summary(summary)
