@@ -14,6 +14,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ..common.files import replacing
+from ..data import DataModule
 from ..errors import LEAVE, Stopped, UserError, first_line
 from ..runs.command import run_in
 from ..runs.results import layers_summary, plan_summary, versions, write_json
@@ -28,7 +29,8 @@ def train_here(config: DictConfig, folder: RunFolder) -> None:
     """Errors of the user come out as UserError, a signal that ends the run as Stopped."""
     checkpoint = checkpoint_of(config, folder.path)
     parts = build_run(config, folder.path, settings_of(config), _how_to_go_on(folder.path), folder.tell)
-    parts.data.val_dataloader()  # loads the images, or says what is wrong with them, before anything is trained
+    if isinstance(parts.data, DataModule):  # missing data ends the run before it writes into its folder
+        parts.data.setup("fit")
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
         _take_along(checkpoint, folder.path / "checkpoints")

@@ -13,22 +13,21 @@ from sparseift.app.build import make
 from sparseift.data.sampler import EpochBatches
 from sparseift.errors import UserError
 from sparseift.models import resnet18_cifar
-from sparseift.training.module import Classifier
+from sparseift.training.module import TrainingModule
 
 Compose = Callable[..., DictConfig]
 
 CIFAR_TRAIN, IMAGENET_TRAIN = 50_000, 1_281_167
 
 
-def classifier(config: DictConfig, net: nn.Module) -> Classifier:
+def classifier(config: DictConfig, net: nn.Module) -> TrainingModule:
     recipe = config.recipe
-    return Classifier(
+    return TrainingModule(
         net,
-        num_classes=config.dataset.num_classes,
+        make(config.task),
         optimizer=make(recipe.optimizer),
         scheduler=make(recipe.scheduler),
         scheduler_interval=recipe.scheduler_interval,
-        label_smoothing=recipe.label_smoothing,
         decay_norm_and_bias=recipe.decay_norm_and_bias,
     )
 

@@ -130,7 +130,7 @@ def test_every_choice_trains_and_ends_on_its_budget(sparsifier: str, finished) -
 @pytest.mark.parametrize("sparsifier", EVERY)
 def test_training_flops_are_those_of_the_masks_of_every_step(sparsifier: str, finished) -> None:
     run, watch = finished(sparsifier)
-    stored, sparsify = run.planned.forward_stored, run.accounting.sparsifier
+    stored, sparsify = run.planned.forward_stored, run.accounting.masks.sparsifier
     expected = sum(3 * flops for flops in watch.flops)
     for step, flops in enumerate(watch.flops, 1):
         if sparsify.dense_gradient and sparsify.due(step, STEPS):
@@ -161,8 +161,8 @@ def test_choosing_masks_from_data_leaves_no_trace_in_the_run(sparsifier: str, fi
 def test_masks_come_from_the_first_batches_of_training(tmp_path: Path, finished) -> None:
     run, watch = finished("snip")
     fresh = run_of(tmp_path, "snip")
-    probe = Probe(fresh.net, fresh.masks.weights, [(watch.batches[0], labels_of(fresh))])
-    fresh.accounting.sparsifier.start(fresh.masks, fresh.planned, 0, probe)
+    probe = Probe(fresh.net, fresh.masks.weights, [(watch.batches[0], labels_of(fresh))], fresh.module.task)
+    fresh.accounting.masks.sparsifier.start(fresh.masks, fresh.planned, 0, probe)
     assert fresh.masks.sha256() == run.masks.sha256()
 
 
@@ -210,8 +210,8 @@ def test_damaged_counts_in_a_checkpoint_are_refused(finished) -> None:
 def test_profile_and_run_have_the_ratio_of_the_pattern(sparsifier: str, kind: type, finished) -> None:
     run, _ = finished(sparsifier)
     _, plan = build_network(config_of(sparsifier), on_meta=True)
-    assert plan == run.planned and isinstance(run.accounting.sparsifier.pattern, kind)
-    pattern = run.accounting.sparsifier.pattern
+    assert plan == run.planned and isinstance(run.accounting.masks.sparsifier.pattern, kind)
+    pattern = run.accounting.masks.sparsifier.pattern
     assert all(pattern.level(layer.shape, layer.active) for layer in plan.masked.values())
     assert plan.ratio == plan.forward / plan.budget != 1
 

@@ -10,24 +10,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparseift.training.module import Classifier
+from sparseift.errors import UserError
+from sparseift.tasks import Classification
+from sparseift.training.module import TrainingModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CLASSES = 7
 
 
-def classifier(net: nn.Module | None = None, **changes: Any) -> Classifier:
+def classifier(
+    net: nn.Module | None = None, num_classes: int = CLASSES, label_smoothing: float = 0.0, **changes: Any
+) -> TrainingModule:
     torch.manual_seed(0)
     settings = {
-        "num_classes": CLASSES,
+        "task": Classification(num_classes, 1, 2, label_smoothing),
         "optimizer": partial(torch.optim.SGD, lr=0.1, weight_decay=0.01),
         "scheduler": None,
         "scheduler_interval": "epoch",
-        "label_smoothing": 0.0,
         "decay_norm_and_bias": True,
     }
     net = net or nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, CLASSES))
-    return Classifier(net, **settings | changes)
+    return TrainingModule(net, **settings | changes)
 
 
 def images(count: int = 22) -> TensorDataset:

@@ -26,7 +26,7 @@ class MaskCallback(pl.Callback):
     gradients are not finite moves nothing by them.
 
     probed: samples of all ranks that the masks at the start were computed from, forward and backward.
-    due: whether the masks are updated in the optimizer step in progress.
+    update_due: whether the masks are updated in the optimizer step in progress.
     updated_at: the optimizer step (1, 2, ...) of the last update in this process, 0 before. drop_fraction: in it.
     """
 
@@ -36,7 +36,7 @@ class MaskCallback(pl.Callback):
         self.sparsifier = sparsifier
         self.seed = seed
         self.probed = 0
-        self.due = False
+        self.update_due = False
         self.updated_at = 0
         self.drop_fraction = 0.0
         self._resumed = False
@@ -56,16 +56,16 @@ class MaskCallback(pl.Callback):
     @property
     def reads_dense_gradients(self) -> bool:
         """Whether the optimizer step in progress computes the gradients of masked weights for the sparsifier."""
-        return self.due and self.sparsifier.dense_gradient
+        return self.update_due and self.sparsifier.dense_gradient
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.due = self.sparsifier.due(trainer.global_step + 1, self._total)
+        self.update_due = self.sparsifier.due(trainer.global_step + 1, self._total)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         step = trainer.global_step + 1
-        if self.due:
+        if self.update_due:
             self.sparsifier.update(self.masks, trainer.optimizers, step, self._total, self.seed)
             self._verify(trainer)
             self.updated_at, self.drop_fraction = step, self.sparsifier.fraction(step, self._total)
