@@ -46,7 +46,7 @@ def test_jobs_at_once_without_gpus(monkeypatch, accelerator: str, visible: str) 
 def other_process(file: Path) -> str:
     code = f"""
 from pathlib import Path
-from sparseift.shares import slot_in
+from sparseift.app.devices import slot_in
 with slot_in(Path({str(file)!r})) as slot: print(slot)"""
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 

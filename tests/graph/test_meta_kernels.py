@@ -65,7 +65,7 @@ import sys
 import torch
 from sparseift import sparsify
 from sparseift.models import resnet18_cifar
-from sparseift.shapes import Shapes
+from sparseift.graph.meta_kernels import Shapes
 
 with Shapes(), torch.device("meta"):
     net = resnet18_cifar(num_classes=10, in_channels=3, base_width=8, zero_init_residual=True)

@@ -98,10 +98,7 @@ def test_compare(program, sweep, tmp_path) -> None:
     run = program("sparseift.compare", ["sweep/dense0", "sweep/wide1"], tmp_path)
     assert (run.code, run.err) == (0, "")
     lines = {line.split("│")[1].strip(): line.split("│")[2:4] for line in run.out.splitlines() if "│" in line}
-    assert [cell.strip() for cell in lines["member._target_"]] == [
-        "sparseift.members.dense",
-        "sparseift.members.sparse_wide",
-    ]
+    assert [cell.strip() for cell in lines["member._target_"]] == ["dense", "sparse_wide"]
     assert [cell.strip() for cell in lines["layer1.0.conv1"]] == [
         "400 of 400 (1.0000), 3 k",
         "100 of 400 (0.2500), 3 k",

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from sparseift import UserError
-from sparseift.training.callbacks import checkpoint as module
 from sparseift.training.checkpoints import AtomicCheckpointIO, find_checkpoint
 
 
@@ -49,7 +48,7 @@ def test_a_failing_write_changes_nothing(run, monkeypatch, error: BaseException,
         file.write(b"half")
         raise error
 
-    monkeypatch.setattr(module.torch, "save", fail)
+    monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(raised):
         save(run / "checkpoints/last.ckpt", 3)
     monkeypatch.undo()
