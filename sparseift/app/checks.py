@@ -22,7 +22,7 @@ WHOLE_NUMBERS = {
     "trainer.max_epochs": 1,
     "trainer.accumulate_grad_batches": 1,
 }
-"""Options that are whole numbers, with the least that each may be."""
+"""Options that are whole numbers, with the least that each may be; a data set need not have all of its."""
 
 
 def check(config: DictConfig) -> None:
@@ -31,6 +31,8 @@ def check(config: DictConfig) -> None:
         raise UserError(f"sparsity.level is '{config.sparsity.level}'; a number in (0, 1) such as 0.75 is meant")
     for name, least in WHOLE_NUMBERS.items():
         value = OmegaConf.select(config, name)
+        if value is None and name.startswith("dataset.") and name.partition(".")[2] not in config.dataset:
+            continue
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise UserError(f"{name} is {value}; a whole number, {least} or more, is meant")
 
@@ -42,11 +44,11 @@ def check_run(config: DictConfig) -> None:
         raise UserError(f"checkpoint.every_n_steps is {every}; a whole number of optimizer steps, 1 or more, is meant")
     if test not in ("last", "best"):
         raise UserError(f"checkpoint.test is '{test}'; it is 'last' or 'best'")
-    if test == "best" and not config.dataset.val_size:
-        raise UserError("checkpoint.test=best needs images to choose by, and dataset.val_size is 0")
-    outputs, classes = OmegaConf.select(config, "model.num_classes"), config.dataset.num_classes
-    if isinstance(outputs, int) and outputs < classes:
-        raise UserError(f"model.num_classes is {outputs}; the data set has {classes} classes")
+    if test == "best" and config.dataset.get("val_size") == 0:
+        raise UserError("dataset.val_size is 0; expected an integer > 0, which checkpoint.test=best needs")
+    outputs, least = OmegaConf.select(config, "model.num_classes"), config.dataset.get("num_classes")
+    if isinstance(outputs, int) and least is not None and outputs < least:
+        raise UserError(f"model.num_classes is {outputs}; expected an integer >= dataset.num_classes, which is {least}")
     tasks, wanted = os.environ.get("SLURM_NTASKS"), (config.trainer.num_nodes, config.trainer.devices)
     if slurm.in_task() and isinstance(wanted[1], int) and int(tasks or 1) != wanted[0] * wanted[1]:
         raise UserError(

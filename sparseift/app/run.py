@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ..common.files import replacing
@@ -111,6 +112,8 @@ def _write_results(
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # of the total
     results = {
         **identity_of(config),
+        "task": HydraConfig.get().runtime.choices.task,
+        "metrics": [metric.as_dict() for metric in parts.module.task.metrics],
         "test": test,
         "val": validation,
         **summary,

@@ -1,6 +1,7 @@
 """The data module of every data set: splits, and loaders that resume and shard."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -59,7 +60,7 @@ class DataModule(pl.LightningDataModule, ABC):
         """Return the data set of the samples at `indices`, by position in `indices`."""
         return EvalView(samples, indices)
 
-    collate = staticmethod(default_collate)
+    collate: Callable[[Any], Any] = staticmethod(default_collate)
     """Makes a batch of what a view gives for the positions of the batch."""
 
     def setup(self, stage: str) -> None:
@@ -78,7 +79,8 @@ class DataModule(pl.LightningDataModule, ABC):
         """Return the shuffled training samples, from the position of a checkpoint on."""
         samples, indices, _ = self._training
         trainer = self.trainer
-        epoch = trainer.fit_loop.epoch_progress.current.processed if trainer else 0
+        # `trainer.current_epoch` counts completed epochs, without one whose last hooks are still to run.
+        epoch = trainer.fit_loop.epoch_progress.current.processed if trainer else 0  # type: ignore[attr-defined]
         loader = ResumableLoader(
             self.train_view(samples, indices),
             EpochBatches(len(indices), self.batch_size, self.seed),
@@ -114,11 +116,8 @@ class DataModule(pl.LightningDataModule, ABC):
         )
 
     def _loader_options(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.num_workers,
-            "collate_fn": self.collate,
-            "pin_memory": bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda",
-        }
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return {"num_workers": self.num_workers, "collate_fn": self.collate, "pin_memory": on_gpu}
 
     def state_dict(self) -> dict[str, int]:
         """Return the position of the Trainer's training loader (see `ResumableLoader`)."""
@@ -130,8 +129,8 @@ class DataModule(pl.LightningDataModule, ABC):
         rank, devices = rank_and_world()
         before = state_dict.get("devices", devices)
         if rank == 0 and before != devices:
-            each = state_dict["global_batch"] // before
-            print(f"resuming with {devices} x {self.batch_size} samples a batch; the checkpoint is of {before} x {each}")
+            now, then = f"{devices} x {self.batch_size}", f"{before} x {state_dict['global_batch'] // before}"
+            print(f"resuming with {now} samples a batch; the checkpoint is of {then}")
 
     def teardown(self, stage: str) -> None:
         """Forget the position of the checkpoint: the next fit of this data module starts where its Trainer is."""

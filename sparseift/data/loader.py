@@ -71,7 +71,7 @@ class ResumableLoader(DataLoader):
         # An iterator draws the base seed of the workers from this generator, not from the global one.
         super().__init__(
             dataset,
-            batch_sampler=batches,
+            batch_sampler=batches,  # type: ignore[arg-type]  # data sets take its tuples in `__getitems__`
             generator=torch.Generator(),
             worker_init_fn=ignore_signals,
             **options,
@@ -80,7 +80,7 @@ class ResumableLoader(DataLoader):
         self.limit = limit
         self._move_to(epoch, 0)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if self._yielded > self.batches.start:
             self._move_to(self.batches.epoch + 1, 0)
         return self._counted(super().__iter__())
@@ -117,9 +117,9 @@ class ResumableLoader(DataLoader):
         then = state.get("samples", now[0]), state["global_batch"]  # older checkpoints: see ImageData.load_state_dict
         if yielded and then != now:
             raise UserError(
-                f"the checkpoint is from inside an epoch of {then[0]} samples in batches of {then[1]} over all devices, "
-                f"but this run has {now[0]} samples in batches of {now[1]}; resume with the same dataset.val_size, "
-                "dataset.batch_size and number of devices"
+                f"the checkpoint is from inside an epoch of {then[0]} samples in batches of {then[1]} over all "
+                f"devices, but this run has {now[0]} samples in batches of {now[1]}; resume with the same "
+                "dataset.val_size, dataset.batch_size and number of devices"
             )
         if yielded >= self._batches_per_epoch():
             epoch, yielded = epoch + 1, 0

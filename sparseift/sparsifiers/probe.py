@@ -99,7 +99,8 @@ class Probe:
 
         def product(loss: Tensor, at: list[Tensor]) -> Sequence[Tensor]:
             gradient = torch.autograd.grad(loss, at, create_graph=True, materialize_grads=True)
-            return _gradient(sum((g * v).sum() for g, v in zip(gradient, vector, strict=True)), at)
+            products = [(g * v).sum() for g, v in zip(gradient, vector, strict=True)]
+            return _gradient(sum(products[1:], start=products[0]), at)
 
         return self._mean_over_batches(weights, temperature, product)
 

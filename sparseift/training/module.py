@@ -47,9 +47,9 @@ class TrainingModule(pl.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.scheduler_interval = scheduler_interval
         self.decay_norm_and_bias = decay_norm_and_bias
-        self.means = nn.ModuleDict({stage: _means("loss", task) for stage in STAGES})
+        self.means: dict[str, dict[str, _Mean]] = _modules({stage: _means("loss", task) for stage in STAGES})
         # A search for NaN would wait for the device in every step.
-        self.train_means = _means("loss_epoch", task, nan_strategy="disable")
+        self.train_means: dict[str, _Mean] = _means("loss_epoch", task, nan_strategy="disable")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.net(*args, **kwargs)
@@ -79,7 +79,8 @@ class TrainingModule(pl.LightningModule):
         checkpoint["train_means"] = {}
         for name, mean in self.train_means.items():
             with mean.sync_context():  # of all ranks
-                checkpoint["train_means"][name] = {key: total.clone() for key, total in mean.metric_state.items()}
+                totals = {key: total for key, total in mean.metric_state.items() if isinstance(total, Tensor)}
+                checkpoint["train_means"][name] = {key: total.clone() for key, total in totals.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.trainer.is_global_zero:  # the totals of all ranks are added up: the other ranks start at zero
@@ -121,7 +122,12 @@ class _Mean(MeanMetric):
         return mean if self.of_mean is None else mean.new_tensor(self.of_mean(float(mean)))
 
 
-def _means(loss: str, task: Task, **options: Any) -> nn.ModuleDict:
+def _means(loss: str, task: Task, **options: Any) -> Any:
     """Means of the loss, under this name, and of the metrics."""
-    functions = {loss: None} | {metric.name: metric.of_mean for metric in task.metrics}
-    return nn.ModuleDict({name: _Mean(of_mean, **options) for name, of_mean in functions.items()})
+    means = {metric.name: _Mean(metric.of_mean, **options) for metric in task.metrics}
+    return _modules({loss: _Mean(None, **options), **means})
+
+
+def _modules(modules: dict[str, Any]) -> Any:
+    """The same dict as a module, so that its modules move to the device of the network."""
+    return nn.ModuleDict(modules)

@@ -90,7 +90,7 @@ def test_devices_that_a_queue_can_not_count(program, tmp_path) -> None:
 
 def test_a_network_of_too_few_classes(program, tmp_path) -> None:
     outcome = program("sparseift.train", quick("model.num_classes=5"), tmp_path)
-    assert outcome.mistake() == "model.num_classes is 5; the data set has 10 classes"
+    assert outcome.mistake() == "model.num_classes is 5; expected an integer >= dataset.num_classes, which is 10"
 
 
 def test_a_batch_of_one_image(program, tmp_path) -> None:

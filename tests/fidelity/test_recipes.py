@@ -95,7 +95,7 @@ def test_warm_up_moves_no_drop(composed: Compose, warmup: int) -> None:
 )
 def test_warm_up_must_end_in_time(composed: Compose, recipe: str, warmup: float, most: int) -> None:
     config = composed(f"recipe={recipe}", f"recipe.warmup_epochs={warmup}")
-    with pytest.raises(UserError, match=f"^recipe.warmup_epochs is {warmup}; a whole number from 0 to {most} is meant"):
+    with pytest.raises(UserError, match=f"^recipe.warmup_epochs is {warmup}; expected an integer from 0 to {most}"):
         rates(config)
 
 

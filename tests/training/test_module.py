@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparseift.errors import UserError
 from sparseift.tasks import Classification
 from sparseift.training.module import TrainingModule
 

@@ -77,7 +77,10 @@ class Augment:
         if self.padding:
             images = crop(pad(images, self.padding), top, left, size)
         images = self.normalize(images)
-        return cut_out(images, *centre, self.cutout) if self.cutout else images
+        if not centre:
+            return images
+        row, column = centre
+        return cut_out(images, row, column, self.cutout)
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ class ImageData(DataModule):
     """Labelled images: a training set, a validation set held out of it class by class, and a test set.
 
     Loaders give uint8 images (B, C, H, W) and int64 classes (B,). `on_after_batch_transfer`, which the Trainer calls,
-    makes normalized float32 images of them, on the device that trains.
+    makes normalized float32 images of them, on the device that trains. What `load` returns has `targets`, the class of
+    every image, and all `classes`.
 
     Args:
         num_classes: Classes of the data set, checked against the data.
@@ -48,9 +49,6 @@ class ImageData(DataModule):
             above = " above 0" if name == "std" else ""
             checks.require(fits, f"dataset.{name}", values, f"a list of {channels} numbers{above}, or of one")
         self.normalize = Normalize(mean, std)
-
-    def load(self, train: bool) -> LabelledImages:
-        raise NotImplementedError
 
     def split(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
         found = len(images.classes)

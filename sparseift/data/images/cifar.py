@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -100,8 +99,8 @@ class Cifar10(TensorImageData):
         if self._is_binary:
             return
         if self.download:
-            fetch = partial(self.source, self.root, download=True)
-            download_into(self.root, self.source.__name__, fetch, self._by_hand())
+            source = self.source
+            download_into(self.root, source.__name__, lambda: source(self.root, download=True), self._by_hand())
         elif not (self.root / self.source.base_folder).is_dir():
             raise self._incomplete()
 

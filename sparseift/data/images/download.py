@@ -6,11 +6,8 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
-from filelock import FileLock
-
+from ...common.locks import locked
 from ...errors import UserError
-
-LOCK = ".download.lock"
 
 
 def download_into(root: Path, what: str, fetch: Callable[[], object], instead: str) -> None:
@@ -25,18 +22,13 @@ def download_into(root: Path, what: str, fetch: Callable[[], object], instead: s
         UserError: The download failed. Folders that were made for it are removed if they are empty.
     """
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
-    lock = FileLock(root / LOCK)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with suppress(OSError):  # the file system has no locks, or nothing can be written here
-            lock.acquire()
-        fetch()
+        with locked(root / ".download.lock"):
+            fetch()
     except (OSError, EOFError, RuntimeError, HTTPException, tarfile.TarError) as error:
         with suppress(OSError):  # the next attempt uses the files that did arrive
-            (root / LOCK).unlink(missing_ok=True)
             for folder in made:
                 folder.rmdir()
         reason = " ".join(str(error).split())
         raise UserError(f"{what} is not in {root} and cannot be downloaded ({reason}); {instead}") from error
-    finally:
-        lock.release()

@@ -24,8 +24,8 @@ class TensorImages:
         return len(self.images)
 
 
-class EvalBatches(Dataset):
-    """Batches of the images at `indices`, by positions: images, uint8 (B, C, H, W), and classes (B,)."""
+class _Batches(Dataset):
+    """Batches of the images at `indices`: images, uint8 (B, C, H, W), and classes (B,)."""
 
     def __init__(self, images: TensorImages, indices: Tensor) -> None:
         self.images = images
@@ -34,14 +34,18 @@ class EvalBatches(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitems__(self, positions: list[int]) -> tuple[Tensor, ...]:
-        return self._batch(self.indices[torch.tensor(positions)])
-
     def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         return self.images.images.index_select(0, indices), self.images.targets[indices]
 
 
-class TrainBatches(EvalBatches):
+class EvalBatches(_Batches):
+    """Batches by positions."""
+
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor, ...]:
+        return self._batch(self.indices[torch.tensor(positions)])
+
+
+class TrainBatches(_Batches):
     """Batches by (epoch, positions), with a key of each image (B,) for its augmentation.
 
     A key depends on (seed, epoch, index of the image) alone.

@@ -69,7 +69,8 @@ class Accounting(pl.Callback):
         self.spent["dense_gradients"] += training_flops(forward, stored, 0, with_dense_gradients)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from outside
+        if every and trainer.global_step % every == 0:
             self._log(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

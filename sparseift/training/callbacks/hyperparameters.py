@@ -15,7 +15,7 @@ class Hyperparameters(pl.Callback):
 
     def __init__(self, params: dict[str, Any], metric: Metric):
         self.params = params
-        self.compared_by = [f"{stage}/{metric.name}" for stage in ("val", "test")]
+        self.compared_by = {f"{stage}/{metric.name}": 0.0 for stage in ("val", "test")}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for logger in trainer.loggers:

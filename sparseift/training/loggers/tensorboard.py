@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class TensorBoard(TensorBoardLogger):
         self._written: dict[str, float] = {}
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         super().log_metrics(metrics, step)
         self._flops = metrics.get("train/flops", self._flops)
         for name, value in metrics.items():
@@ -37,12 +38,15 @@ class TensorBoard(TensorBoardLogger):
                     self.experiment.add_scalar(f"by_epoch/{name}", value, int(metrics["epoch"]) + 1)
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any], metrics: Iterable[str] = (), *_: Any) -> None:
-        """Write what TensorBoard compares runs by: hyperparameters, and the last values of these metrics.
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
+    ) -> None:
+        """Write what TensorBoard compares runs by: hyperparameters, and the names of metrics.
 
-        The metrics are only named here. Lightning's own method would log a first value of each.
+        TensorBoard shows the last values of these metrics. Lightning's own method would log a first value of each.
         """
+        params = vars(params) if isinstance(params, Namespace) else params
         known = {name: value for name, value in params.items() if value is not None}
         known = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in known.items()}
-        for summary in hparams(known, dict.fromkeys(metrics, 0.0)):
+        for summary in hparams(known, metrics or {}):
             self.experiment._get_file_writer().add_summary(summary)

@@ -319,7 +319,7 @@ def test_the_mean_over_ranks_is_taken_of_gradients_not_of_scores() -> None:
     net, batches = Small(), batches_of(1)
     masks, _ = masks_of(net)
     seen = []
-    probe = Probe(net, masks.weights, batches, TASK, mean=lambda tensor: seen.append(tensor) or torch.zeros_like(tensor))
+    probe = Probe(net, masks.weights, batches, TASK, lambda tensor: seen.append(tensor) or torch.zeros_like(tensor))
     weights = {name: weight.detach() for name, weight in masks.weights.items()}
     scores = SNIP(batches=1).scores(weights, weights, probe)
     assert not any(score.any() for score in scores.values())
