@@ -1,5 +1,7 @@
 """The LightningModule against losses, accuracies and groups computed by hand."""
 
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparseift.tasks import Classification
+from sparseift.errors import UserError
+from sparseift.tasks import Classification, Metric
 from sparseift.training.module import TrainingModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -133,6 +136,35 @@ def test_schedule_by_epoch_or_by_step(interval: str, rates: list[float]) -> None
     )
     trainer(max_epochs=2, callbacks=[Watch()]).fit(module, DataLoader(images(16), 8))
     assert seen == pytest.approx(rates)
+
+
+class Perplexity(Classification):
+    """Judged by a function of the mean of all samples."""
+
+    metrics = (Metric("perplexity", "perplexity", higher_is_better=False, of_mean=math.exp),)
+
+    def measure(self, outputs: Tensor, batch: Sequence[Tensor]) -> dict[str, Tensor]:
+        return {"perplexity": self.loss(outputs, batch)}
+
+
+def test_a_metric_of_the_mean() -> None:
+    """Not the mean of the perplexities of batches."""
+    module, data = classifier(task=Perplexity(CLASSES, 1, 2, 0.0)), images()
+    train = trainer(max_epochs=1)
+    train.fit(module, DataLoader(data, 8))
+    logged = {name: float(value) for name, value in train.callback_metrics.items()}
+    assert logged["train/perplexity"] == pytest.approx(math.exp(logged["train/loss_epoch"]))
+    [measured] = trainer().test(module, DataLoader(data, 8), verbose=False)
+    loss = by_hand(module.net, data)["loss"]
+    assert measured == pytest.approx({"test/loss": loss, "test/perplexity": math.exp(loss)}, rel=1e-5)
+
+
+@pytest.mark.parametrize("names", [(), ("loss",), ("acc1", "acc1"), ("loss_epoch",)])
+def test_names_of_metrics_must_be_distinct(names: tuple[str, ...]) -> None:
+    task = Classification(CLASSES, 1, 2, 0.0)
+    task.metrics = tuple(Metric(name, name) for name in names)
+    with pytest.raises(UserError, match=r"^task.metrics is \["):
+        classifier(task=task)
 
 
 def test_forward_is_the_network() -> None:

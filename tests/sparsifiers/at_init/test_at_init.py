@@ -351,3 +351,44 @@ def test_a_start_without_batches_is_refused() -> None:
 
 def test_masks_never_move() -> None:
     assert not any(SNIP(batches=1).due(step, 100) for step in range(101))
+
+
+class Dicts(Classification):
+    """Dict outputs, from batches of dicts."""
+
+    def inputs(self, batch: dict[str, Tensor]) -> tuple[tuple, dict]:
+        return (), {"x": batch["x"]}
+
+    def loss(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        return F.cross_entropy(outputs["y"], batch["target"], reduction="none")
+
+    def samples(self, batch: dict[str, Tensor]) -> int:
+        return len(batch["target"])
+
+
+class Named(Small):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"y": super().forward(x)}
+
+
+def test_inputs_and_loss_are_of_the_task() -> None:
+    batches, task = batches_of(), Dicts(3, 2, 4, label_smoothing=0.0)
+    dicts = [{"x": inputs, "target": labels} for inputs, labels in batches]
+    net = Named()
+    masks, _ = masks_of(net)
+    weights = {name: weight.detach() for name, weight in masks.weights.items()}
+    probe = Probe(net, masks.weights, dicts, task)
+    expected = scores_of(SNIP(batches=2), Small(), batches)
+    found = SNIP(batches=2).scores(weights, weights, probe)
+    assert all(torch.equal(found[name], expected[name]) for name in NAMES) and probe.samples == 10
+    for method in (GraSP(batches=2, temperature=2), SynFlow(iterations=1)):
+        with pytest.raises(UserError, match="needs a network whose output is a tensor, not dict"):
+            method.scores(weights, weights, probe)
+
+
+def test_synflow_refuses_tokens() -> None:
+    net = nn.Sequential(nn.Embedding(5, 8), nn.Flatten(), nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 3))
+    masks = Masks.random(net, plan_of(net, {"2": 50}), 0)
+    probe = Probe(net, masks.weights, [(torch.zeros(4, 3, dtype=torch.long), torch.tensor([0, 1, 2, 0]))], TASK)
+    with pytest.raises(UserError, match=r"SynFlow needs a network with floating-point inputs, not torch.int64"):
+        SynFlow(iterations=1).scores(dict(masks.weights), {"2": masks["2"]}, probe)
