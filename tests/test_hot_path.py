@@ -24,13 +24,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from sparseift import Masks, Plan
 from sparseift.backends import Masked
 from sparseift.masks import inplace
-from sparseift.sparsifiers import RigL, Sparsifier
+from sparseift.sparsifiers import RigL
 from sparseift.sparsity import LayerPlan
+from sparseift.tasks import Classification
 from sparseift.training.callbacks import EMA, Accounting, RngState, Topology
 from sparseift.training.callbacks.masks import MaskCallback
 from sparseift.training.callbacks.progress import Bar
 from sparseift.training.loggers import MetricsCsv
-from sparseift.training.module import Classifier
+from sparseift.training.module import TrainingModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -131,14 +132,14 @@ def fit(folder: Path, *modes: Any, masked: bool = True, extra: tuple[pl.Callback
     moved = Masks.random(net, plan, seed=0) if masked else None
     mover = [MaskCallback(moved, plan, rigl, Masked(), 0)] if masked else []
     begin = Begin(*modes)
-    own = [Accounting(plan, rigl if masked else Sparsifier(), moved), RngState(), LearningRateMonitor(), Topology()]
-    module = Classifier(
+    task = Classification(5, 3, 4, label_smoothing=0.0)
+    own = [Accounting(plan, task, mover[0] if mover else None), RngState(), LearningRateMonitor(), Topology()]
+    module = TrainingModule(
         net,
-        num_classes=5,
+        task,
         optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9, fused=True),
         scheduler=None,
         scheduler_interval="epoch",
-        label_smoothing=0.0,
         decay_norm_and_bias=True,
     )
     settings = {"max_steps": STEPS, "accelerator": "cpu", "enable_checkpointing": False, "log_every_n_steps": 1000}

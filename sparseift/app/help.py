@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from .overrides import choices_of, config_folder
 
@@ -56,7 +56,7 @@ def sets(file: Path) -> dict[str, str]:
     """The choices of other groups that the defaults list of a file overrides, also in the files that it names there."""
     own: dict[str, str] = {}
     named = []
-    for entry in OmegaConf.to_container(OmegaConf.load(file)).get("defaults", []):
+    for entry in cast(DictConfig, OmegaConf.load(file)).get("defaults", []):
         if isinstance(entry, str):
             named.append(entry)
             continue

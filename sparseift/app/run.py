@@ -16,9 +16,10 @@ from omegaconf import DictConfig
 from ..common.files import replacing
 from ..common.messages import one_line
 from ..common.signals import STOP, ignore
+from ..data import DataModule
 from ..errors import Stopped, UserError
 from ..runs.command import run_in
-from ..runs.results import read_results, versions, write_json
+from ..runs.results import versions, write_results
 from ..runs.summary import print_summary
 from ..training.checkpoints import BEST, LAST
 from ..training.export import export_program, weights_sha256
@@ -37,7 +38,8 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     """
     checkpoint = checkpoint_of(settings, folder.path)
     parts = build_run(config, folder.path, dict(settings.lasting), _how_to_resume(folder.job), folder.tell)
-    parts.data.val_dataloader()  # loads the data, or reports what is wrong with it, before training begins
+    if isinstance(parts.data, DataModule):  # missing data ends the run before it writes into its folder
+        parts.data.setup("fit")
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
@@ -117,6 +119,7 @@ def _write_results(
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # part of the total
     results: dict[str, Any] = {
         **settings.identity,
+        "metrics": [metric.as_dict() for metric in parts.task.metrics],
         "test": test,
         "val": validation,
         **summary,
@@ -130,9 +133,9 @@ def _write_results(
     }
     if settings.export:
         try:
-            export_program(parts.net, parts.example, folder / "model.pt2")
+            export_program(parts.net, parts.task.example(), folder / "model.pt2")
         except Exception as error:  # the run itself is complete
             print(f"model.pt2 was not written: {one_line(error, whole=False)}")
-    write_json(folder / "results.json", results)
-    print_summary([read_results(folder / "results.json")])
+    write_results(folder / "results.json", results)
+    print_summary([results])
     print(f"results in {folder}")

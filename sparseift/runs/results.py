@@ -56,7 +56,6 @@ def _refuse_newer(written: Any) -> None:
         raise UserError(f"version is {written}; this version of sparseift reads versions up to {VERSION}")
 
 
-
 def versions() -> dict[str, str]:
     """Versions of Python, of this package and of the libraries that determine the result of a run."""
     packages = ("sparseift", "torch", "torchvision", "pytorch-lightning")

@@ -8,10 +8,10 @@ import pytorch_lightning as pl
 import torch
 
 from sparseift import UserError
-from sparseift.app.build import Run
+from sparseift.app.build import TrainingParts
 from sparseift.training.callbacks.masks import MaskCallback
 
-Build = Callable[..., Run]
+Build = Callable[..., TrainingParts]
 MOVING = "sparsifier.update_interval=2"
 UPDATES = (2, 4, 6)  # of 10 steps
 TOY = "backend._target_=toy_backend.Toy"
@@ -22,12 +22,12 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
-def backend_of(run: Run):
+def backend_of(run: TrainingParts):
     (mover,) = (callback for callback in run.trainer.callbacks if isinstance(callback, MaskCallback))
     return mover.backend
 
 
-def fit(run: Run) -> Run:
+def fit(run: TrainingParts) -> TrainingParts:
     run.trainer.fit(run.module, run.data)
     return run
 

@@ -13,22 +13,21 @@ from sparseift.app.build import make
 from sparseift.data.sampler import EpochBatches
 from sparseift.errors import UserError
 from sparseift.models import resnet18_cifar
-from sparseift.training.module import Classifier
+from sparseift.training.module import TrainingModule
 
 Compose = Callable[..., DictConfig]
 
 CIFAR_TRAIN, IMAGENET_TRAIN = 50_000, 1_281_167
 
 
-def classifier(config: DictConfig, net: nn.Module) -> Classifier:
+def classifier(config: DictConfig, net: nn.Module) -> TrainingModule:
     recipe = config.recipe
-    return Classifier(
+    return TrainingModule(
         net,
-        num_classes=config.dataset.num_classes,
+        make(config.task),
         optimizer=make(recipe.optimizer),
         scheduler=make(recipe.scheduler),
         scheduler_interval=recipe.scheduler_interval,
-        label_smoothing=recipe.label_smoothing,
         decay_norm_and_bias=recipe.decay_norm_and_bias,
     )
 
@@ -96,7 +95,7 @@ def test_warm_up_moves_no_drop(composed: Compose, warmup: int) -> None:
 )
 def test_warm_up_must_end_in_time(composed: Compose, recipe: str, warmup: float, most: int) -> None:
     config = composed(f"recipe={recipe}", f"recipe.warmup_epochs={warmup}")
-    with pytest.raises(UserError, match=f"^recipe.warmup_epochs is {warmup}; a whole number from 0 to {most} is meant"):
+    with pytest.raises(UserError, match=f"^recipe.warmup_epochs is {warmup}; expected an integer from 0 to {most}"):
         rates(config)
 
 

@@ -141,7 +141,7 @@ def test_every_choice_trains_and_ends_on_its_budget(sparsifier: str, finished) -
 @pytest.mark.parametrize("sparsifier", EVERY)
 def test_training_flops_are_those_of_the_masks_of_every_step(sparsifier: str, finished) -> None:
     run, watch = finished(sparsifier)
-    stored, sparsify = run.planned.forward_stored, run.accounting.sparsifier
+    stored, sparsify = run.planned.forward_stored, run.accounting.masks.sparsifier
     expected = sum(3 * flops for flops in watch.flops)
     for step, flops in enumerate(watch.flops, 1):
         if sparsify.dense_gradient and sparsify.due(step, STEPS):
@@ -172,8 +172,8 @@ def test_choosing_masks_from_data_leaves_no_trace_in_the_run(sparsifier: str, fi
 def test_masks_come_from_the_first_batches_of_training(tmp_path: Path, finished) -> None:
     run, watch = finished("snip")
     fresh = run_of(tmp_path, "snip")
-    probe = Probe(fresh.net, fresh.masks.weights, [(watch.batches[0], labels_of(fresh))])
-    fresh.accounting.sparsifier.start(fresh.masks, fresh.planned, 0, probe)
+    probe = Probe(fresh.net, fresh.masks.weights, [(watch.batches[0], labels_of(fresh))], fresh.module.task)
+    fresh.accounting.masks.sparsifier.start(fresh.masks, fresh.planned, 0, probe)
     assert fresh.masks.sha256() == run.masks.sha256()
 
 

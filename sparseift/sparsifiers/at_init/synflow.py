@@ -13,8 +13,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...graph.layers import NORMS
-from ..probe import Probe
+from ...graph.pytree import tree_map_only
+from ..probe import Probe, tensor_output
 from .base import PrunedAtStart
 
 
@@ -33,11 +35,18 @@ class SynFlow(PrunedAtStart):
 
     def scores(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], probe: Probe) -> dict[str, Tensor]:
         at = {name: _magnitude(weight * masks[name]).requires_grad_() for name, weight in weights.items()}
-        ones = torch.ones_like(probe.batches[0][0][:1], dtype=torch.float64)
+        ones = tree_map_only(Tensor, _ones, probe.task.inputs(probe.batches[0]))
         with torch.enable_grad(), _norms_bypassed(probe.net):
-            flow = probe(at, ones, training=False, others=_magnitude).sum()
+            flow = tensor_output(probe(at, ones, 1, training=False, others=_magnitude), "SynFlow").sum()
             gradient = torch.autograd.grad(flow, list(at.values()), materialize_grads=True)
         return {name: weight.detach() * part for (name, weight), part in zip(at.items(), gradient, strict=True)}
+
+
+def _ones(inputs: Tensor) -> Tensor:
+    """One sample of ones. Raises `UserError` for inputs that have no value in between, such as tokens."""
+    if not inputs.is_floating_point():
+        raise UserError(f"SynFlow needs a network with floating-point inputs, not {inputs.dtype}")
+    return torch.ones_like(inputs[:1], dtype=torch.float64)
 
 
 def _magnitude(tensor: Tensor) -> Tensor:

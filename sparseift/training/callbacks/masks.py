@@ -14,7 +14,7 @@ from ...common.console import waiting
 from ...errors import UserError
 from ...masks.masks import Masks
 from ...sparsifiers.base import Sparsifier, Update
-from ...sparsifiers.probe import Probe
+from ...sparsifiers.probe import Objective, Probe
 from ...sparsity.plan import Plan
 
 
@@ -41,6 +41,7 @@ class MaskCallback(pl.Callback):
         plan: The plan that they were made from.
         sparsifier: Chooses the first masks and updates them.
         backend: Computes the masked layers.
+        task: Gives inputs and loss to sparsifiers that score weights by a batch.
         seed: Seed of what the sparsifier draws at random.
 
     Attributes:
@@ -54,7 +55,7 @@ class MaskCallback(pl.Callback):
         UserError: The backend cannot compute a masked layer.
     """
 
-    def __init__(self, masks: Masks, plan: Plan, sparsifier: Sparsifier, backend: Backend, seed: int):
+    def __init__(self, masks: Masks, plan: Plan, sparsifier: Sparsifier, backend: Backend, task: Objective, seed: int):
         for name, layer in masks.layers.items():
             if reason := backend.refusal(layer, masks.pattern):
                 raise UserError(f"backend {type(backend).__name__} cannot compute {name}: {reason}")
@@ -62,6 +63,7 @@ class MaskCallback(pl.Callback):
         self.plan = plan
         self.sparsifier = sparsifier
         self.backend = backend
+        self.task = task
         self.seed = seed
         self.probed = 0
         self.update_due = False
@@ -173,4 +175,4 @@ class MaskCallback(pl.Callback):
             batches = list(islice(loader, self.sparsifier.batches))
         on_device = [strategy.batch_to_device(strategy.precision_plugin.convert_input(batch)) for batch in batches]
         mean = partial(strategy.reduce, reduce_op="mean")
-        return Probe(pl_module, self.masks.weights, on_device, mean)
+        return Probe(pl_module, self.masks.weights, on_device, self.task, mean)
