@@ -6,6 +6,7 @@ Each returns the value, or raises a `UserError`: `NAME is VALUE; expected WHAT`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 from ..errors import UserError
@@ -41,7 +42,7 @@ def number(name: str, value: Any, least: float, most: float | None = None, open_
         expected = f"a number {'>' if low else '>='} {least:g}"
     else:
         expected = f"a number in {'(' if low else '['}{least:g}, {most:g}{')' if high else ']'}"
-    fits = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = isinstance(value, Real) and not isinstance(value, bool)
     fits = fits and (value > least if low else value >= least)
     require(fits and (most is None or (value < most if high else value <= most)), name, value, expected)
     return value

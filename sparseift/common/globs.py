@@ -1,31 +1,32 @@
-"""Layers that globs of names select."""
+"""Choose names by globs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any
 
-from ..errors import UserError
 from .checks import require
 
+EXPECTED = "names or globs of names, such as [layer1.*]"
 
-def matching(key: str, globs: Any, names: Sequence[str]) -> list[str]:
-    """The names of layers that at least one glob matches, in the order of `names`.
+
+def matching(globs: str | Iterable[str], names: Iterable[str], option: str) -> list[str]:
+    """Return the names that a glob matches, in their order.
 
     Args:
-        key: What the user sets, as a dotted key of the config where there is one.
         globs: One glob or several.
+        names: The names to choose from.
+        option: What the user sets, as a dotted key of the config.
 
     Raises:
-        UserError: The value is not a list of globs, or one of them matches no name.
+        UserError: The globs are not strings, or one of them matches no name.
     """
-    globs = [globs] if isinstance(globs, str) else globs
-    fits = not isinstance(globs, dict) and hasattr(globs, "__iter__") and all(isinstance(glob, str) for glob in globs)
-    require(fits, key, globs, "a list of names or globs, such as [layer1.*]")
-    for glob in globs:
-        if not any(fnmatchcase(name, glob) for name in names):
-            near = get_close_matches(glob, names, n=3, cutoff=0.4) or names[:3]
-            raise UserError(f"{key}: no layer matches '{glob}'; layers are named like {', '.join(near)}")
-    return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]
+    require(isinstance(globs, Iterable), option, globs, EXPECTED)
+    chosen, names = [globs] if isinstance(globs, str) else list(globs), list(names)
+    require(all(isinstance(glob, str) for glob in chosen), option, chosen, EXPECTED)
+    for glob in chosen:
+        near = get_close_matches(glob, names, n=3, cutoff=0.4) or names[:3]
+        found = any(fnmatchcase(name, glob) for name in names)
+        require(found, option, glob, f"a name or glob that matches, such as {' or '.join(near)}")
+    return [name for name in names if any(fnmatchcase(name, glob) for glob in chosen)]

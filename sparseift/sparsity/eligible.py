@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..common.checks import require
 from ..common.globs import matching
-from ..errors import UserError
 from ..graph.flops import weight_identity
 from ..graph.trace import Layer, Trace
 
 
 def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
-    """Names of the layers to mask, in execution order: every convolution and linear that ran but the first and the
-    last, the depthwise ones, and those whose weight is standardised before use, where zeros would not stay zero. Globs
-    of layer names add layers (`include`) or remove them (`exclude`, which wins).
+    """Return the names of the layers to mask, in execution order.
 
-    Raises UserError for a glob that matches no layer, or that adds one whose zeros would not stay zero.
+    These are all convolutions and linears that ran except the first and the last, depthwise ones, and those that
+    compute the weight that they use, where zeros would not stay zero.
+
+    Args:
+        include: Globs of names of layers to add.
+        exclude: Globs of names of layers to remove, added ones included.
+
+    Raises:
+        UserError: A glob matches no layer, or adds one whose zeros would not stay zero.
     """
     names = list(record.layers)
-    added = set(matching("sparsity.include", include, names))
-    removed = set(matching("sparsity.exclude", exclude, names))
-    computed = [name for name in names if name in added - removed and record.layers[name].derived]
-    if computed:
-        raise UserError(f"sparsity.include: {computed[0]} computes its weight before use, so zeros would not stay zero")
+    added = set(matching(include, names, "sparsity.include"))
+    removed = set(matching(exclude, names, "sparsity.exclude"))
+    for name in sorted(added - removed, key=names.index):
+        stays = not record.layers[name].derived
+        require(stays, "sparsity.include", name, "layers that use their weight as it is, so that zeros stay zero")
     run = [record.layers[call.module] for call in record.calls if record.is_layer(call)]
     end_weights = {weight_identity(layer) for layer in (*run[:1], *run[-1:])}
     ends = {name for name in names if weight_identity(record.layers[name]) in end_weights}

@@ -1,25 +1,36 @@
-"""Layers that globs select."""
+"""Names chosen by globs: in the order of the names, each once, or one line that says what would match."""
 
 import pytest
 
-from sparseift import UserError
 from sparseift.common.globs import matching
+from sparseift.errors import UserError
 
-NAMES = ["conv1", "layer1.0.conv1", "layer1.0.conv2", "fc"]
-
-
-def test_in_the_order_of_the_names_and_once_each() -> None:
-    assert matching("key", ["fc", "layer1.*", "*.conv2"], NAMES) == ["layer1.0.conv1", "layer1.0.conv2", "fc"]
-    assert matching("key", "conv1", NAMES) == ["conv1"]
-    assert matching("key", [], NAMES) == []
+NAMES = ["stem", "layer1.conv", "layer1.norm", "head"]
 
 
-@pytest.mark.parametrize("globs", [None, 3, [1], {"a": 1}])
-def test_values_that_are_no_globs(globs) -> None:
-    with pytest.raises(UserError, match=r"^key is .*; expected a list of names or globs, such as \[layer1\.\*\]$"):
-        matching("key", globs, NAMES)
+@pytest.mark.parametrize(
+    ("globs", "expected"),
+    [
+        ([], []),
+        ("head", ["head"]),
+        (["head", "layer1.*"], ["layer1.conv", "layer1.norm", "head"]),
+        (iter(["*m", "stem"]), ["stem", "layer1.norm"]),
+    ],
+)
+def test_names_come_in_their_order_and_once(globs, expected: list[str]) -> None:
+    assert matching(globs, NAMES, "option") == expected
 
 
-def test_a_glob_without_a_match() -> None:
-    with pytest.raises(UserError, match=r"^key: no layer matches 'conv3'; layers are named like conv1, "):
-        matching("key", ["fc", "conv3"], NAMES)
+@pytest.mark.parametrize(
+    ("globs", "said"),
+    [
+        (["hed"], "option is 'hed'; expected a name or glob that matches, such as head"),
+        (["*", "Q"], "option is 'Q'; expected a name or glob that matches, such as stem or layer1.conv or layer1.norm"),
+        (None, "option is None; expected names or globs of names, such as [layer1.*]"),
+        ([1], "option is [1]; expected names or globs of names, such as [layer1.*]"),
+    ],
+)
+def test_what_matches_nothing_is_refused(globs, said: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        matching(globs, NAMES, "option")
+    assert str(refusal.value) == said

@@ -51,7 +51,9 @@ def test_two_nodes_preempted_twice(cluster, two_ranks) -> None:
     cluster("scontrol", "requeue", job)
     cluster.wait_for_log("stopped by SIGTERM after step")
     saved = checkpoint(cluster.folder / "sweep/0")["global_step"]
-    assert 0 < saved < 20 and f"after step {saved} and saved; the run resumes when its job starts again" in cluster.log()
+    assert (
+        0 < saved < 20 and f"after step {saved} and saved; the run resumes when its job starts again" in cluster.log()
+    )
 
     cluster.wait_for_training()
     cluster("scontrol", "update", f"JobId={job}", "TimeLimit=1")

@@ -36,7 +36,7 @@ class MaskPictures(pl.Callback):
         board, mover = tensorboard_of(trainer, "callbacks=mask_pictures"), mask_callback(trainer)
         if not mover:  # the dense network among sparse ones
             return
-        names = matching("callbacks.mask_pictures.layers", self.layers, list(mover.masks))
+        names = matching(self.layers, mover.masks, "callbacks.mask_pictures.layers")
         if not trainer.is_global_zero:
             return
         for name in names:
