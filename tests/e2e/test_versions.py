@@ -39,9 +39,6 @@ def test_a_half_done_run_is_resumed_to_its_end(program, half_done, tmp_path) -> 
     assert checkpoint(half_done)["settings"]["version"] == VERSION
     finished = results(OLD / "finished" / "sparse_wide")  # the same network after fewer epochs
     assert run["params"] == finished["params"] and run["layers"] == finished["layers"]
-    assert 2 * run["flops"]["train_total"] > 3 * (
-        finished["flops"]["train_total"] - finished["flops"]["train_dense_gradients"]
-    )
 
 
 @pytest.mark.parametrize(
