@@ -130,9 +130,9 @@ def fit(folder: Path, *modes: Any, masked: bool = True, extra: tuple[pl.Callback
     plan = Plan(tuple(LayerPlan(n, s, prod(s), prod(s) // 4, 2, masked=masked) for n, s in shapes.items()), 1, 1)
     rigl = RigL(update_interval=INTERVAL, begin=0.0, end=1.0, drop_fraction=0.3, anneal="cosine")
     moved = Masks.random(net, plan, seed=0) if masked else None
-    mover = [MaskCallback(moved, plan, rigl, Masked(), 0)] if masked else []
-    begin = Begin(*modes)
     task = Classification(5, 3, 4, label_smoothing=0.0)
+    mover = [MaskCallback(moved, plan, rigl, Masked(), task, 0)] if masked else []
+    begin = Begin(*modes)
     own = [Accounting(plan, task, mover[0] if mover else None), RngState(), LearningRateMonitor(), Topology()]
     module = TrainingModule(
         net,

@@ -42,6 +42,7 @@ def run(program: Program, config_name: str, description: str) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # otherwise Hydra prints exceptions and exits
     arguments = sys.argv[1:]
     sweep = bool({"-m", "--multirun"} & set(arguments))
+    failed: Sequence[str] = ()
     with one_line_errors():
         if {"-h", "--help"} & set(arguments):
             print(help_page(description))

@@ -32,7 +32,7 @@ def test_jobs_share_the_machine_and_one_fails(tmp_path) -> None:
     assert (tmp_path / "sweep/1/error.txt").read_text().startswith("sparsity")
     finished = [tmp_path / "sweep" / name for name in ("0", "2")]
     assert all((folder / "results.json").exists() for folder in finished)
-    printed = [line for job in (tmp_path / "sweep").glob("?") for line in lines(job / "output.log")]
+    printed = [line for job in (tmp_path / "sweep").glob("?/output.log") for line in lines(job)]
     given = [line.split()[1:] for line in printed if line.startswith("given")]
     assert {gpu for gpu, _ in given} == {"5", "7"}
     assert {threads for _, threads in given} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}

@@ -117,8 +117,14 @@ def test_a_pixel_is_a_weight_or_a_density() -> None:
     [
         (("callbacks=[histograms]", "logger=none"), r"callbacks=histograms writes to TensorBoard.*logger="),
         (("callbacks=[mask_pictures]", "logger=none"), r"callbacks=mask_pictures writes to TensorBoard"),
-        (("callbacks=[mask_pictures]", "callbacks.mask_pictures.layers=[conv9]"), "no layer matches 'conv9'"),
-        (("callbacks=[histograms]", "callbacks.histograms.layers=[bn]"), "histograms.layers: no layer matches 'bn'"),
+        (
+            ("callbacks=[mask_pictures]", "callbacks.mask_pictures.layers=[conv9]"),
+            "layers is 'conv9'; expected a name or glob that matches, such as layer1",
+        ),
+        (
+            ("callbacks=[histograms]", "callbacks.histograms.layers=[bn]"),
+            "histograms.layers is 'bn'; expected a name or glob that matches",
+        ),
     ],
 )
 def test_requests_that_come_to_nothing(build: Build, overrides: tuple[str, ...], told: str) -> None:

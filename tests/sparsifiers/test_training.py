@@ -224,7 +224,7 @@ def test_damaged_counts_in_a_checkpoint_are_refused(finished) -> None:
     name = next(iter(run.masks))
     state["active"] = {**state["active"], name: state["active"][name] + 1}
     masks = Masks(run.net, {n: run.masks[n] for n in run.masks})
-    fresh = MaskCallback(masks, run.planned, callback.sparsifier, callback.backend, 0)
+    fresh = MaskCallback(masks, run.planned, callback.sparsifier, callback.backend, run.task, 0)
     with pytest.raises(UserError, match=name):
         fresh.load_state_dict(state)
 

@@ -36,8 +36,8 @@ class Histograms(ObservesMasks):
             for name, module in pl_module.get_submodule("net").named_modules()
             if isinstance(getattr(module, "weight", None), torch.nn.Parameter) and module.weight.dim() > 1
         }
-        layers = matching("callbacks.histograms.layers", self.layers, list(weights))
-        self._weights = {name: weights[name] for name in layers}
+        chosen = matching("callbacks.histograms.layers", self.layers, weights)
+        self._weights = {name: weights[name] for name in chosen}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         warn_if_never(trainer, self.every_n_steps, "callbacks.histograms.every_n_steps")

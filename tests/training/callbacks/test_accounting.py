@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sparseift import Masks, sparsify
+from sparseift.backends import Masked
 from sparseift.sparsifiers import Sparsifier
 from sparseift.tasks import Classification
 from sparseift.training.callbacks import Accounting, MaskCallback
@@ -29,8 +30,9 @@ class ByDenseGradient(EverySecondStep):
 def accounting(sparsifier: Sparsifier) -> Accounting:
     net = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 8), nn.Linear(8, 3))
     net, plan = sparsify(net, "dense", 0.5, torch.empty(1, 2))
-    masks = MaskCallback(Masks.random(net, plan, seed=0), plan, sparsifier, seed=0)
-    return Accounting(plan, Classification(3, 1, 2, label_smoothing=0.0), masks)
+    task = Classification(3, 1, 2, label_smoothing=0.0)
+    mover = MaskCallback(Masks.random(net, plan, seed=0), plan, sparsifier, Masked(), task, seed=0)
+    return Accounting(plan, task, mover)
 
 
 @pytest.mark.parametrize(
