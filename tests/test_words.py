@@ -11,6 +11,7 @@ WORDS = re.compile(r"\b(accuracy|accuracies|acc1|acc5|images|logits|classes)\b",
 HOMES = ("tasks/", "data/images/", "conf/")
 EXEMPT = {
     "report/published.json": "results of papers, with their metrics by name",
+    "runs/version_1.json": "the metrics that results.json of version 1 did not describe",
 }
 FILES = sorted(
     path.relative_to(PACKAGE).as_posix()
