@@ -1,7 +1,7 @@
-"""Imported first by the scripts beside it that need the package: without it they end in one line."""
+"""Exits with a one-line error if the package is not installed. Scripts that need it import this module first."""
 
 import sys
 from importlib.util import find_spec
 
 if not find_spec("sparseift"):
-    sys.exit(f"{sys.argv[0]}: no sparseift in {sys.executable}; scripts/quickstart makes .venv: . .venv/bin/activate")
+    sys.exit(f"{sys.argv[0]}: no sparseift in {sys.executable}; run scripts/quickstart, then: . .venv/bin/activate")

@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# Shared by the scripts beside it, which source it: goes to the repository's root and keeps .venv there.
-# PYTHON: the interpreter that .venv is made with (python3 unless set).
+# Sourced by the scripts in this folder: changes to the root of the repository and sets up .venv there.
+# PYTHON: the interpreter that creates .venv (default: python3).
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf '==> %s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
-# A .venv of a Python that will do, with a whole pip. pip writes INSTALLER last, so its absence means "cut short".
+# Whether .venv has Python 3.10 or newer and a complete pip. pip writes INSTALLER last, so a missing INSTALLER means
+# that an installation was interrupted.
 venv_is_whole() {
     .venv/bin/python -c '
 import sys; from importlib.metadata import distribution
@@ -16,26 +17,28 @@ sys.exit(sys.version_info < (3, 10) or not distribution("pip").read_text("INSTAL
 
 make_venv() {
     local python=${PYTHON:-python3}
-    command -v "$python" >/dev/null || die "no '$python' here: install Python 3.10 or newer, or set PYTHON to its path"
+    command -v "$python" >/dev/null ||
+        die "'$python' not found: install Python 3.10 or newer, or set PYTHON to its path"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
         die "'$python' is $("$python" -V 2>&1), too old: set PYTHON to the path of Python 3.10 or newer"
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         die "'$python' cannot make virtual environments: install its venv module (Debian: python3-venv)"
-    say "making .venv with $("$python" -V)"
+    say "creating .venv with $("$python" -V)"
     "$python" -m venv --clear .venv
 }
 
-# install_package [EXTRAS]: this package, editable, with its dependencies and EXTRAS. Does nothing if the stamp of the
-# last completed installation names this folder, this pyproject.toml and these extras (none are part of any).
+# install_package [EXTRAS]: installs this package, editable, with its dependencies and EXTRAS. Does nothing if the stamp
+# of the last complete installation has this folder, this pyproject.toml and these extras. An installation with extras
+# also satisfies a call without them.
 install_package() {
     local extras=${1:-} stamp=.venv/installed.stamp key info
     venv_is_whole || make_venv
     key="$PWD $(cksum <pyproject.toml) $extras"
     [[ -f $stamp && $(<"$stamp") == "$key"* ]] && return
-    say "installing sparseift${extras:+[$extras]} into .venv (minutes, the first time)"
+    say "installing sparseift${extras:+[$extras]} into .venv (takes minutes the first time)"
     rm -f "$stamp"
     for info in .venv/lib/python3*/site-packages/*.dist-info; do
-        [[ -f $info/INSTALLER ]] || rm -rf "$info" # cut short: pip would take it for installed
+        [[ -f $info/INSTALLER ]] || rm -rf "$info" # interrupted: pip would consider it installed
     done
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
     printf '%s\n' "$key" >"$stamp"

@@ -1,9 +1,9 @@
-"""Sparse Iso-FLOP Transformations: wider, parallel, factorized or doped layers, sparse enough to cost what the dense
-network costs.
+"""Sparse Iso-FLOP Transformations: wider, parallel, factorized or doped layers that are sparse enough to cost the FLOPs
+of the dense network.
 
 As a library, on any torch module:
 
-    net, plan = sparseift.sparsify(dense, "sparse_wide", sparsity=0.75, example=images)
+    net, plan = sparseift.sparsify(dense, "sparse_wide", sparsity=0.75, example=x)
     masks = sparseift.Masks.random(net, plan, seed=0)
     masks.apply()
 """
@@ -33,7 +33,7 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Names of the library come when they are first used: programs that need no torch do not wait for it."""
+    """Import a name of the library when it is first used, so that programs without torch do not wait for it."""
     if name not in HOMES:
         raise AttributeError(f"module 'sparseift' has no attribute '{name}'")
     return getattr(import_module(f".{HOMES[name]}", __name__), name)

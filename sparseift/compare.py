@@ -1,4 +1,4 @@
-"""python -m sparseift.compare A B: what differs between two runs: config, plan and result."""
+"""python -m sparseift.compare A B: the differences between two runs in config, plan and result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .runs.summary import print_summary
 
 
 def main() -> None:
-    parser = Arguments(prog="python -m sparseift.compare", description="What differs between two runs")
+    parser = Arguments(prog="python -m sparseift.compare", description="Differences between two runs")
     for name in "AB":
         parser.add_argument(name, type=Path, help="run folder")
     with one_line_errors():
@@ -27,41 +27,53 @@ def main() -> None:
 
 
 def compare(a: Path, b: Path) -> None:
-    """Print how two runs differ: settings first, then what each layer has, then what came of it."""
-    pair = _readable(a), _readable(b)
+    """Print the differences between two runs: settings, then layers, then results."""
+    first, second = _readable(a), _readable(b)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    for name, run in zip("AB", pair, strict=True):
+    for name, run in (("A", first), ("B", second)):
         print(f"{name}: {run.folder}, {run.state}{', ' if run.detail else ''}{run.detail}")
-    _print(console, "config", [run.config for run in pair], ".hydra/config.yaml")
-    if all(run.state == FINISHED for run in pair):
-        layers = [{layer["name"]: _layer(layer) for layer in run.results.get("layers", [])} for run in pair]
-        _print(console, "layers: active of stored weights, FLOPs of a sample", layers, "layers in results.json")
-        print_summary([run.results for run in pair])
-        sums = [[run.results.get(name) for name in ("weights_sha256", "masks_sha256")] for run in pair]
-        if sums[0] == sums[1] and sums[0][0]:
-            print("weights and masks: the same to the bit")
-        else:
-            gain = pair[1].accuracy - pair[0].accuracy
-            print(f"test top-1, B - A: {gain:+.2f} points; one run each, so nothing is known of the noise")
+    _print_differences(console, "config", first.config, second.config, ".hydra/config.yaml")
+    if first.state == second.state == FINISHED:
+        title = "layers: active / stored weights (density), FLOPs per sample"
+        _print_differences(console, title, _layers(first), _layers(second), "layers in results.json")
+        print_summary([first.results, second.results])
+        print(_verdict(first, second))
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Keys whose values are not the same, with both values; '-' where one has no such key."""
+    """Return the keys whose values differ, with both values, "-" for a missing key."""
     return [(key, str(a.get(key, "-")), str(b.get(key, "-"))) for key in {**a, **b} if a.get(key, ()) != b.get(key, ())]
+
+
+def _layers(run: Run) -> dict[str, str]:
+    return {layer["name"]: _layer(layer) for layer in run.results.get("layers", [])}
 
 
 def _layer(layer: dict[str, Any]) -> str:
     density = layer["active"] / layer["stored"]
-    return f"{layer['active']:,} of {layer['stored']:,} ({density:.4f}), {si(layer['flops'])}"
+    return f"{layer['active']:,} / {layer['stored']:,} ({density:.4f}), {si(layer['flops'])}"
 
 
-def _print(console: Console, title: str, sides: list[dict[str, Any]], source: str) -> None:
-    """What differs between two sides. source: where they are read, in case that there is nothing."""
-    for name, side in zip("AB", sides, strict=True):
+def _verdict(a: Run, b: Run) -> str:
+    """Whether two finished runs ended with the same bits, and how their scores differ otherwise."""
+    sums = [[run.results.get(name) for name in ("weights_sha256", "masks_sha256")] for run in (a, b)]
+    if sums[0] == sums[1] and sums[0][0]:
+        return "weights and masks: bit-identical"
+    if a.metric != b.metric:
+        return f"A is judged by {a.metric.label}, B by {b.metric.label}: no difference to compute"
+    gain, decimals = b.score - a.score, a.metric.decimals(max(abs(a.score), abs(b.score)))
+    better = "" if a.metric.higher_is_better else " (lower is better)"
+    difference = f"{gain:+.{decimals}f} {a.metric.difference_unit}".rstrip()
+    return f"test {a.metric.label}, B - A: {difference}{better}; single runs, so the noise is unknown"
+
+
+def _print_differences(console: Console, title: str, a: dict[str, Any], b: dict[str, Any], source: str) -> None:
+    """Print the entries that differ. source: what a run lacks that has none."""
+    for name, side in (("A", a), ("B", b)):
         if not side:
             print(f"{title}: {name} has no {source}")
             return
-    found = differences(*sides)
+    found = differences(a, b)
     if not found:
         print(f"{title}: no difference")
         return

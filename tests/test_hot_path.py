@@ -22,14 +22,16 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, TensorDataset
 
 from sparseift import Masks, Plan
+from sparseift.backends import Masked
 from sparseift.masks import inplace
-from sparseift.sparsifiers import RigL, Sparsifier
+from sparseift.sparsifiers import RigL
 from sparseift.sparsity import LayerPlan
+from sparseift.tasks import Classification
 from sparseift.training.callbacks import EMA, Accounting, RngState, Topology
 from sparseift.training.callbacks.masks import MaskCallback
 from sparseift.training.callbacks.progress import Bar
 from sparseift.training.loggers import MetricsCsv
-from sparseift.training.module import Classifier
+from sparseift.training.module import TrainingModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -128,16 +130,16 @@ def fit(folder: Path, *modes: Any, masked: bool = True, extra: tuple[pl.Callback
     plan = Plan(tuple(LayerPlan(n, s, prod(s), prod(s) // 4, 2, masked=masked) for n, s in shapes.items()), 1, 1)
     rigl = RigL(update_interval=INTERVAL, begin=0.0, end=1.0, drop_fraction=0.3, anneal="cosine")
     moved = Masks.random(net, plan, seed=0) if masked else None
-    mover = [MaskCallback(moved, plan, rigl, 0)] if masked else []
+    task = Classification(5, 3, 4, label_smoothing=0.0)
+    mover = [MaskCallback(moved, plan, rigl, Masked(), task, 0)] if masked else []
     begin = Begin(*modes)
-    own = [Accounting(plan, rigl if masked else Sparsifier(), moved), RngState(), LearningRateMonitor(), Topology()]
-    module = Classifier(
+    own = [Accounting(plan, task, mover[0] if mover else None), RngState(), LearningRateMonitor(), Topology()]
+    module = TrainingModule(
         net,
-        num_classes=5,
+        task,
         optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9, fused=True),
         scheduler=None,
         scheduler_interval="epoch",
-        label_smoothing=0.0,
         decay_norm_and_bias=True,
     )
     settings = {"max_steps": STEPS, "accelerator": "cpu", "enable_checkpointing": False, "log_every_n_steps": 1000}
@@ -169,7 +171,7 @@ def test_the_average_counts_its_steps_on_the_host() -> None:
     module.net = nn.Linear(2, 2)
     average.setup(SimpleNamespace(), module, "fit")
     average.on_fit_start(SimpleNamespace(), module.to("meta"))
-    assert average._average_model.module.net.weight.is_meta and average._average_model.n_averaged.is_cpu
+    assert average.average.module.net.weight.is_meta and average.average.n_averaged.is_cpu
 
 
 def test_what_waits_is_seen() -> None:
@@ -193,7 +195,7 @@ def test_what_waits_is_seen() -> None:
 
 def test_masks_make_no_tensors_of_the_size_of_a_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside the same training without masks, a step makes the numbers of one piece of the mask at a time."""
-    monkeypatch.setattr(inplace, "CHUNK", 8)
+    monkeypatch.setattr(inplace, "PIECE", 8)
     with_masks, without = Made(), Made()
     steps = fit(tmp_path, with_masks).entered
     assert fit(tmp_path, without, masked=False).entered == steps

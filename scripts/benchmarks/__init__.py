@@ -1,1 +1,1 @@
-"""What scripts/bench measures: a file a topic. A row is a function that is marked with `row` of harness.py."""
+"""The benchmarks of scripts/bench, one file per topic. `harness.row` registers a function as a benchmark."""

@@ -1,4 +1,4 @@
-"""Rows, figures and time: what every benchmark is made of."""
+"""The parts of every benchmark: figures, rows and clocks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from statistics import median, quantiles
 
 @dataclass
 class Figure:
-    """A quantity that was measured, once or several times.
+    """A measured quantity.
 
-    base: name of the figure of the same row that `ratio` compares it with. at_most, at_least: the bar, for the ratio
-    if there is one and else for the median. faults: minor page faults while it was measured, each time. note: what a
-    reader has to know; of a figure without samples, why it has none.
+    Args:
+        name: name in the table.
+        unit: unit of the samples.
+        samples: one value per measurement.
+        base: name of the figure of the same row that `ratio` is relative to.
+        ratio: this figure divided by `base`.
+        at_most: upper limit of the ratio, or of the median if there is no ratio.
+        at_least: lower limit, likewise.
+        faults: minor page faults per measurement.
+        note: remark for readers; without samples, the reason why there are none.
     """
 
     name: str
@@ -34,7 +41,7 @@ class Figure:
 
     @property
     def spread(self) -> tuple[float, float] | None:
-        """The first and the third quartile."""
+        """First and third quartile."""
         if len(self.samples) < 2:
             return None
         first, _, third = quantiles(self.samples, n=4, method="inclusive")
@@ -42,15 +49,18 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is met; None where there is none, or nothing was measured."""
+        """Whether the limit is met. None without a limit or without samples."""
         value = self.median if self.ratio is None else self.ratio
         if value is None or (self.at_most is None and self.at_least is None):
             return None
         return (self.at_most is None or value <= self.at_most) and (self.at_least is None or value >= self.at_least)
 
     def over(self, base: Figure, at_most: float | None = None, at_least: float | None = None) -> Figure:
-        """The same with its ratio to `base` and a bar: the median of the ratios of samples taken one after the other,
-        where both have as many, and else the ratio of the medians."""
+        """Return a copy with the ratio to `base` and limits for it.
+
+        The ratio is the median of the ratios of paired samples if both figures have equally many samples, else the
+        ratio of the medians.
+        """
         if not self.samples or not base.samples:
             return self
         if len(self.samples) == len(base.samples):
@@ -61,7 +71,7 @@ class Figure:
 
 
 def processor_time() -> float:
-    """Seconds, of all threads and of the processes that have ended."""
+    """Processor seconds of all threads and of all child processes that have ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
@@ -71,8 +81,12 @@ CLOCKS = {"wall": time.perf_counter, "cpu": processor_time}
 
 @dataclass
 class Scale:
-    """How large, how often and by which clock. quick: as small as makes every line of a row run; its times mean
-    nothing. clock: 'wall', or 'cpu' for the time that all threads spend, which other programs disturb less."""
+    """Size, repetitions and clock of a benchmark.
+
+    Args:
+        quick: use the smallest sizes that run every line; the times mean nothing.
+        clock: 'wall', or 'cpu' for the processor time of all threads, which other programs disturb less.
+    """
 
     quick: bool = False
     clock: str = "wall"
@@ -81,8 +95,16 @@ class Scale:
         return quick if self.quick else full
 
     def timed(self, phases: Iterable[Phase], rounds: int, warmup: int = 2, inner: int = 1) -> list[Figure]:
-        """Milliseconds of each phase. They take turns, so that what disturbs the machine disturbs all alike. inner:
-        runs that make one sample, for phases too short to be timed alone."""
+        """Return the milliseconds of each phase.
+
+        The phases take turns, so that other load on the machine affects all of them alike.
+
+        Args:
+            phases: the phases to time.
+            rounds: samples per phase.
+            warmup: rounds that are not recorded.
+            inner: repetitions per sample, for phases that are too short for the clock.
+        """
         phases = list(phases)
         figures = [Figure(phase.name, "ms", faults=0) for phase in phases]
         now = CLOCKS[self.clock]
@@ -102,7 +124,14 @@ class Scale:
 
 @dataclass
 class Row:
-    """name: on the command line. title: says what is measured."""
+    """A benchmark.
+
+    Args:
+        name: name on the command line.
+        title: one line that says what is measured.
+        measure: returns the figures.
+        quick: whether --quick runs it by default.
+    """
 
     name: str
     title: str
@@ -114,12 +143,12 @@ ROWS: dict[str, Row] = {}
 
 
 def row(title: str, quick: bool = True) -> Callable[[Callable], Callable]:
-    """Mark a function (Scale) -> figures as the row of its name. quick: whether --quick has it if no row is named."""
+    """Register a function (Scale) -> figures as a benchmark. quick: whether --quick runs it by default."""
 
     def mark(measure: Callable[[Scale], Iterable[Figure]]) -> Callable[[Scale], Iterable[Figure]]:
         name = measure.__name__
         if name in ROWS:
-            raise ValueError(f"there are two rows called {name}")
+            raise ValueError(f"benchmark {name} is defined twice")
         ROWS[name] = Row(name, title, measure, quick)
         return measure
 
@@ -128,7 +157,7 @@ def row(title: str, quick: bool = True) -> Callable[[Callable], Callable]:
 
 @dataclass
 class Phase:
-    """Something to be timed. prepare: runs before it each time, and is not."""
+    """Code to time. `prepare` runs before each sample and is not timed."""
 
     name: str
     run: Callable[[], object]

@@ -1,4 +1,4 @@
-"""What feeds the network: images that are loaded, augmented and normalised, by the data modules and the usual way."""
+"""Throughput of the input pipeline: the data modules of the package against per-image torchvision transforms."""
 
 import tempfile
 from collections.abc import Iterable
@@ -22,13 +22,13 @@ from .harness import Figure, Phase, Scale, row
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SMALL_BATCH = 128
 AT_LEAST = {"wall": 150_000, "cpu": 75_000}
-"""Small images a second: of two cores, and of each."""
+"""Small images per second: wall time on two cores, processor time per core."""
 COMMON = {"val_size": 0, "seed": 0, "split_seed": 0, "channels": 3, "mean": MEAN, "std": STD}
 
 
-@row("small images with crop, flip and normalisation, ready for the network")
+@row("throughput of the input pipeline for small images: crop, flip, normalisation")
 def small_images(scale: Scale) -> Iterable[Figure]:
-    """As large a set as CIFAR, of which the usual way, image by image, is given the first images alone."""
+    """The data set has the size of CIFAR. The per-image transforms process only its first images."""
     images, few = scale(50_000, 256), scale(4096, 256)
     sizes = {"train_images": images, "test_images": 1, "num_classes": 10, "image_size": 32, "batch_size": SMALL_BATCH}
     data = Synthetic(**COMMON, **sizes, num_workers=0, crop_padding=4, flip=True, cutout=0)
@@ -36,7 +36,7 @@ def small_images(scale: Scale) -> Iterable[Figure]:
     one_by_one = OneByOne(*data.tensors(train=True), few, usual)
     phases = [
         *(
-            Phase(f"image by image, {workers or 'no'} workers", partial(exhaust, usual_loader(one_by_one, workers)))
+            Phase(f"per image, {workers or 'no'} workers", partial(exhaust, usual_loader(one_by_one, workers)))
             for workers in {0, workers_of(scale)}
         ),
         Phase("whole batches", partial(exhaust, data.train_dataloader(), data)),
@@ -45,10 +45,10 @@ def small_images(scale: Scale) -> Iterable[Figure]:
     slow = [images_a_second(figure, few) for figure in singly]
     fast = replace(images_a_second(whole, images), at_least=AT_LEAST[scale.clock])
     best = max(slow, key=lambda figure: figure.median)
-    return [*slow, fast, replace(fast, name="the same").over(best, at_least=10)]
+    return [*slow, fast, replace(fast, name="whole batches, speed-up").over(best, at_least=10)]
 
 
-@row("JPEGs of 500 by 375 pixels as a random crop of 224, ready for the network")
+@row("throughput of the input pipeline for JPEGs of 500 x 375 pixels: random crop of 224 pixels")
 def jpegs(scale: Scale) -> Iterable[Figure]:
     count, size, workers = scale(256, 8), scale(224, 32), workers_of(scale)
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +67,7 @@ def jpegs(scale: Scale) -> Iterable[Figure]:
 
 
 class OneByOne(Dataset):
-    """The first images of a set in memory, each transformed when it is asked for."""
+    """The first `count` images in memory, transformed one by one on access."""
 
     def __init__(self, images: torch.Tensor, targets: torch.Tensor, count: int, transform: v2.Transform):
         self.images, self.targets, self.count, self.transform = images, targets, count, transform
@@ -80,7 +80,7 @@ class OneByOne(Dataset):
 
 
 def workers_of(scale: Scale) -> int:
-    """None by the clock that does not see what other processes do."""
+    """Return the number of workers: none with the CPU clock, which does not measure running processes."""
     return 0 if scale.clock == "cpu" else 2
 
 
@@ -93,7 +93,7 @@ def usual_loader(images: Dataset, workers: int, batch: int = SMALL_BATCH) -> Dat
 
 
 def exhaust(loader: DataLoader, data: ImageData | None = None) -> None:
-    """Take an epoch; with a data module, do what a Trainer has it do on the device."""
+    """Iterate over one epoch; with a data module, run its hook for batches on the device."""
     for batch in loader:
         if data:
             data.on_after_batch_transfer(batch)
@@ -104,7 +104,7 @@ def images_a_second(figure: Figure, count: int) -> Figure:
 
 
 def write_jpegs(root: Path, count: int) -> None:
-    """Smooth colours under some noise, so that the files are as large as photographs of the size are."""
+    """Write smooth colours with noise, so that the files are about as large as photographs."""
     rng = np.random.default_rng(0)
     for number in range(count):
         folder = root / "train" / "ab"[number % 2]

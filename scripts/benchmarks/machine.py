@@ -1,4 +1,4 @@
-"""The machine and the versions that figures belong to, and an allocator that does not disturb them."""
+"""Description of the machine and the versions, and settings of the allocator."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(2**62),
     "MALLOC_TOP_PAD_": str(2**26),
 }
-"""glibc keeps what is freed. By default it gives large blocks back to the system and faults every page of them in
-again, in every step, at a price that virtual machines make differ by the minute."""
+"""With these settings glibc keeps freed memory. By default it returns large blocks to the system and faults their pages
+in again in every step, and on virtual machines the cost of these faults varies over minutes."""
 
 
 def with_quiet_allocator() -> None:
-    """Start this program once more with ALLOCATOR, which is read when a process begins."""
+    """Restart this program with ALLOCATOR in its environment, which glibc reads at the start of a process."""
     if not ALLOCATOR.items() <= os.environ.items():
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
 
@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Its name with what tells which kinds of arithmetic it is fast at."""
+    """Return the name of the processor and its vector extensions."""
     return f"{_described().get('model name', platform.processor() or 'unknown')} ({' '.join(vector_extensions())})"
 
 
@@ -59,7 +59,7 @@ def vector_extensions() -> list[str]:
 
 
 def _described() -> dict[str, str]:
-    """What Linux says of the first processor."""
+    """Return the first entry of /proc/cpuinfo."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     return dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))

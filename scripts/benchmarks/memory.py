@@ -1,4 +1,4 @@
-"""How much memory training takes, at most."""
+"""Peak memory of training."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from .machine import ALLOCATOR
 MEMBERS = ("sparse_wide", "sparse_parallel", "sparse_factorized", "sparse_doped")
 SPARSITY = 0.9
 PER_WEIGHT = 4 + 4 + 4
-"""Bytes of a stored weight: itself, its gradient, its momentum."""
+"""Bytes per stored weight: weight, gradient, momentum."""
 PER_MASK = 1
 AT_UPDATE = 4 + 4
-"""Bytes of a weight of the largest layer, while its mask moves: its score, and marks of places."""
+"""Bytes per weight of the largest layer during a mask update: its score, and temporary masks."""
 
 GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TOP_PAD_": "0"}
-"""With these glibc returns what is freed at once, so that the peak is of what was in use."""
+"""With these settings glibc returns freed memory at once, so that the peak is the memory in use."""
 
 
-@row(f"the peak of three steps at sparsity {SPARSITY}, the second with an update, in a process of its own a member")
+@row(f"peak memory of three steps at sparsity {SPARSITY}, with a mask update in the second; one process per member")
 def memory(scale: Scale) -> Iterable[Figure]:
     for member in MEMBERS[: scale(len(MEMBERS), 1)]:
         plain, rigl = (peak(member, kind, scale) for kind in ("without masks", "rigl"))
         bound = plain["peak"] + PER_MASK * rigl["masked"] + AT_UPDATE * rigl["largest"]
-        weights = Figure(f"{member}: weights, gradients, momenta", "MiB", [PER_WEIGHT * plain["stored"] / 2**20])
-        weights.note = f"{PER_WEIGHT} bytes of each of {plain['stored']:,} stored weights"
+        weights = Figure(f"{member}: weights, gradients, momentum", "MiB", [PER_WEIGHT * plain["stored"] / 2**20])
+        weights.note = f"{PER_WEIGHT} bytes for each of {plain['stored']:,} stored weights"
         without = Figure(f"{member}: peak without masks", "MiB", [plain["peak"] / 2**20])
         yield from (weights, without, Figure(f"{member}: peak with RigL", "MiB", [rigl["peak"] / 2**20]).over(without))
-        limit = Figure(f"{member}: bound with RigL", "MiB", [bound / 2**20])
-        limit.note = f"{PER_MASK} more byte of each masked weight, {AT_UPDATE} of each weight of the largest layer"
+        limit = Figure(f"{member}: expected peak with RigL", "MiB", [bound / 2**20])
+        limit.note = f"{PER_MASK} byte more per masked weight, {AT_UPDATE} per weight of the largest layer"
         yield limit
-        yield Figure(f"{member}: peak over bound", samples=[rigl["peak"] / bound], at_most=1.01)
+        yield Figure(f"{member}: peak / expected peak", samples=[rigl["peak"] / bound], at_most=1.01)
 
 
 def peak(member: str, kind: str, scale: Scale) -> dict[str, int]:
-    """Bytes that the process of peak.py held at most, and numbers of weights."""
+    """Return the peak bytes of a peak.py process, and the numbers of weights."""
     program = Path(__file__).with_name("peak.py")
     words = [sys.executable, program, member, kind, SPARSITY, scale(64, 8), scale(16, 8)]
     environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR} | GIVES_BACK

@@ -1,4 +1,4 @@
-"""The network that is measured: ResNet-18 for small images, by default the result of Sparse Wide at 0.75."""
+"""The benchmark network: ResNet-18 for small images, by default transformed by Sparse Wide at 0.75."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SGD = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 
 @dataclass
 class Training:
-    """A network with masks, an optimizer and one batch of noise, which it trains on. The steps of training are methods
-    of their own, so that each can be timed alone."""
+    """A network with masks, an optimizer and one batch of noise. Each part of a training step is a method, so that it
+    can be timed alone."""
 
     net: nn.Module
     masks: Masks
@@ -34,7 +34,7 @@ class Training:
         F.cross_entropy(self.net(self.images), self.labels).backward()
 
     def step(self) -> None:
-        """Without masks."""
+        """Take a training step without masks."""
         self.backward()
         self.optimizer.step()
 
@@ -47,8 +47,8 @@ class Training:
         self.gradients = {name: weight.grad.clone() for name, weight in self.masks.weights.items()}
 
     def before_update(self) -> None:
-        """Gradients as they were kept, and weights that have changed: of the same ones a mask that has just moved would
-        stay."""
+        """Restore the kept gradients and change the weights: with the same weights, a second update would move
+        nothing."""
         for name, weight in self.masks.weights.items():
             weight.grad.copy_(self.gradients[name])
         self.optimizer.step()
@@ -61,8 +61,10 @@ def training(
     sparsity: float | None = 0.75,
     layout: torch.memory_format = torch.contiguous_format,
 ) -> Training:
-    """Sparse Wide of a ResNet-18 that is `width` wide: of twice the width at sparsity 0.75. Without a sparsity, the
-    dense network itself, without masks."""
+    """Return a ResNet-18 of base width `width`, transformed by Sparse Wide: at sparsity 0.75 it has twice the width.
+
+    Without a sparsity, the network is dense and has no masks.
+    """
     width, batch, image = scale(width, 8), scale(batch, 4), scale(32, 8)
     torch.manual_seed(0)
     net = resnet18_cifar(CLASSES, 3, width, zero_init_residual=False)

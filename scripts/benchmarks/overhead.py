@@ -1,11 +1,11 @@
-"""What masks add to training: in every step, and in a step in which they move."""
+"""Time that masks add to training: in every step, and in a step with a mask update."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from sparseift.masks.history import MaskHistory
-from sparseift.sparsifiers import SET, RigL
+from sparseift.sparsifiers import SET, RigL, Update
 
 from .harness import Figure, Phase, Scale, row
 from .network import Training, training
@@ -16,15 +16,15 @@ SCHEDULE = {"update_interval": INTERVAL, "begin": 0.0, "end": 0.75, "drop_fracti
 STEP, MASKING, UPDATE = "step without masks", "masking", "update"
 
 
-@row("masking in every step and updates of the masks, in steps of the same network without masks")
+@row("time of masking and of mask updates, relative to a training step without masks")
 def overhead(scale: Scale) -> Iterable[Figure]:
     train = training(scale)
     history = MaskHistory()
     phases = [
         *phases_of(train),
         Phase(f"{UPDATE}: SET", Mover(train, SET(**SCHEDULE)), train.before_update),
-        Phase("logging of where masks have been", lambda: history.observe(train.masks)),
-        Phase("checksums that ranks compare", train.masks.checksums),
+        Phase("recording of the mask history", lambda: history.observe(train.masks)),
+        Phase("mask checksums, compared between ranks", train.masks.checksums),
     ]
     peers = rigl_torch(train)
     phases += peers if isinstance(peers, list) else []
@@ -33,24 +33,24 @@ def overhead(scale: Scale) -> Iterable[Figure]:
         yield peers
 
 
-@row("the same for networks of several widths and for several batches", quick=False)
+@row("the same as overhead, for several widths and batch sizes", quick=False)
 def sizes(scale: Scale) -> Iterable[Figure]:
-    """Sparse Wide doubles the width at 0.75, so 101 becomes 202. A step, which varies least and takes longest, is timed
-    once."""
+    """Sparse Wide doubles the width at 0.75, so 101 becomes 202. The step varies least and takes longest, so it is
+    timed once."""
     for width, batch in ((32, 16), (32, 64), (32, 256), (45, 64), (64, 64), (101, 64)):
         train = training(scale, width, batch)
         wide = train.net.conv1.out_channels
         step, *masks = phases_of(train)
         timed = scale.timed([step], rounds=1, warmup=0) + scale.timed(masks, rounds=scale(5, 2), warmup=1)
-        for figure in list(judged(timed)):  # named anew when all know their base
+        for figure in list(judged(timed)):  # renamed after the ratios, which refer to the names
             figure.name, figure.base = (
-                name and f"{wide} wide, batch {batch}: {name}" for name in (figure.name, figure.base)
+                name and f"width {wide}, batch {batch}: {name}" for name in (figure.name, figure.base)
             )
             yield figure
 
 
 class Mover:
-    """Updates the masks of a network, in another step each time."""
+    """Updates the masks of a network. Every call is a new step."""
 
     def __init__(self, train: Training, sparsifier: RigL | SET):
         self.train = train
@@ -59,8 +59,8 @@ class Mover:
 
     def __call__(self) -> None:
         self.step += 1
-        moved = self.sparsifier.update(self.train.masks, [self.train.optimizer], self.step, 10**6, seed=0)
-        assert moved
+        self.sparsifier.update(self.train.masks, [self.train.optimizer], Update(self.step, 10**6, seed=0))
+        assert any(self.train.masks.moves.values())
 
 
 def phases_of(train: Training) -> list[Phase]:
@@ -75,11 +75,11 @@ def phases_of(train: Training) -> list[Phase]:
 
 
 def judged(figures: list[Figure]) -> Iterator[Figure]:
-    """With ratios to the step, and what masks cost on average."""
+    """Add ratios to the step, and the average cost of masks per step."""
     step, masking, update, *others = figures
     yield step
     yield masking.over(step, at_most=0.005)
     yield update.over(step, at_most=0.3)
     spent = [mask + move / INTERVAL for mask, move in zip(masking.samples, update.samples, strict=True)]
-    yield Figure(f"both, with an update every {INTERVAL} steps", "ms", spent).over(step, at_most=0.01)
+    yield Figure(f"masking, plus an update every {INTERVAL} steps", "ms", spent).over(step, at_most=0.01)
     yield from (figure.over(step) for figure in others)

@@ -1,7 +1,8 @@
-"""peak.py MEMBER KIND SPARSITY WIDTH IMAGE: trains for three steps and prints as JSON how much memory that took.
+"""Train for three steps and print the peak memory as JSON.
 
-KIND: 'without masks', or 'rigl', whose second step moves them. stored, masked, largest: weights in all,
-in the masked layers, and in the largest of these.
+Usage: peak.py MEMBER KIND SPARSITY WIDTH IMAGE. KIND is 'without masks', or 'rigl', which updates the masks in the
+second step. The output has the peak in bytes and three numbers of weights: `stored` in the network, `masked` in its
+masked layers, and `largest` in the largest masked layer.
 """
 
 import json
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 
 from sparseift import Masks, sparsify
 from sparseift.models import resnet18_cifar
-from sparseift.sparsifiers import RigL
+from sparseift.sparsifiers import RigL, Update
 
 BATCH = 4
 
@@ -31,11 +32,11 @@ def main(member: str, kind: str, sparsity: str, width: str, image: str) -> None:
         optimizer.zero_grad()
         F.cross_entropy(net(images), torch.arange(BATCH)).backward()
         if kind == "rigl" and rigl.due(step, 100):
-            rigl.update(masks, [optimizer], step, 100, seed=0)
+            rigl.update(masks, [optimizer], Update(step, 100, seed=0))
         masks.mask_gradients()
         optimizer.step()
     sizes = [layer.numel for layer in plan.masked.values()]
-    # Not getrusage: there the peak is not less than what the parent process held when it started this one.
+    # Not getrusage: its peak includes the memory of the parent process at the time of the fork.
     most = 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])
     print(json.dumps({"peak": most, "stored": plan.params_stored, "masked": sum(sizes), "largest": max(sizes)}))
 

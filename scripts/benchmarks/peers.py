@@ -1,4 +1,4 @@
-"""Other implementations, measured in the same process where they are installed."""
+"""Other implementations, measured in the same process if they are installed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from .network import Training
 
 
 def rigl_torch(train: Training) -> list[Phase] | Figure:
-    """Masking and an update of rigl-torch on a copy of the network, called as its hooks and its `step` call them; or
-    why there is none."""
+    """Return masking and a mask update of rigl-torch on a copy of the network, or a figure that says why not.
+
+    The functions are called as the hooks and the `step` of rigl-torch call them.
+    """
     try:
         from rigl_torch.RigL import RigLScheduler
     except ImportError:

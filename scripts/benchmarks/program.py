@@ -11,7 +11,7 @@ import warnings
 from datetime import datetime, timezone
 from pathlib import Path
 
-from . import checkpoint, input, memory, overhead, start, step  # noqa: F401  (which fill ROWS)
+from . import checkpoint, input, memory, overhead, start, step  # noqa: F401  (these fill ROWS)
 from .harness import CLOCKS, ROWS, Scale
 from .machine import ALLOCATOR, machine, versions
 from .tables import as_dict, cells, earlier, write
@@ -21,24 +21,24 @@ def arguments() -> argparse.Namespace:
     width = max(map(len, ROWS))
     parser = argparse.ArgumentParser(
         prog="bench",
-        description="What sparse training costs on this machine",
+        description="Measure the cost of sparse training on this machine",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="rows:\n" + "\n".join(f"  {row.name.ljust(width)}  {row.title}" for row in ROWS.values()),
+        epilog="benchmarks:\n" + "\n".join(f"  {row.name.ljust(width)}  {row.title}" for row in ROWS.values()),
     )
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="what to measure (all)")
-    parser.add_argument("--quick", action="store_true", help="the smallest sizes, without the long rows")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: for a machine that does other work too")
-    parser.add_argument("--out", type=Path, default=Path("benchmark"), help="folder of the results (%(default)s)")
+    parser.add_argument("rows", nargs="*", metavar="BENCHMARK", help="benchmarks to run (default: all)")
+    parser.add_argument("--quick", action="store_true", help="use the smallest sizes and skip the long benchmarks")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, for a shared machine")
+    parser.add_argument("--out", type=Path, default=Path("benchmark"), help="output folder (default: %(default)s)")
     options = parser.parse_args()
     if unknown := [name for name in options.rows if name not in ROWS]:
-        parser.exit(2, f"bench: there is no row {unknown[0]}; there are {', '.join(ROWS)}\n")
+        parser.exit(2, f"bench: BENCHMARK is '{unknown[0]}'; expected one of {', '.join(ROWS)}\n")
     options.rows = options.rows or [row.name for row in ROWS.values() if row.quick or not options.quick]
     return options
 
 
 def main() -> None:
     options = arguments()
-    warnings.simplefilter("ignore")  # of libraries about each other
+    warnings.simplefilter("ignore")  # third-party libraries warn about each other
     setting = {"quick": options.quick, "machine": machine(), "allocator": ALLOCATOR}
     rows = earlier(options.out / "bench.json", setting)
     for name in options.rows:

@@ -1,4 +1,4 @@
-"""What comes before the first step."""
+"""Time before the first training step."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from sparseift.models import resnet18_cifar
 from .harness import Figure, Phase, Scale, row
 
 
-@row("transformation, plan and first masks")
+@row("time of transformation, plan and initial masks")
 def plan(scale: Scale) -> Iterable[Figure]:
     width = scale(64, 8)
     dense, example = resnet18_cifar(100, 3, width), torch.empty(1, 3, 32, 32)
@@ -20,14 +20,14 @@ def plan(scale: Scale) -> Iterable[Figure]:
     phases = [
         Phase("dense network", lambda: resnet18_cifar(100, 3, width)),
         Phase("sparsify", lambda: sparsify(dense, "sparse_wide", 0.75, example)),
-        Phase("first masks", lambda: Masks.random(net, planned, 0)),
+        Phase("initial masks", lambda: Masks.random(net, planned, 0)),
     ]
     return scale.timed(phases, rounds=scale(5, 1), warmup=1)
 
 
-@row("start-up of the programs, each in a process of its own")
+@row("start-up time of the programs, one process each")
 def start(scale: Scale) -> Iterable[Figure]:
-    """The largest part of what profile takes longer is torch's own: its meta device imports its compiler."""
+    """profile takes longer than the import of torch mostly because torch's meta device imports the compiler."""
 
     def program(*words: str) -> None:
         subprocess.run([sys.executable, *words], check=True, capture_output=True)

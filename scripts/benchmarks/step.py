@@ -1,4 +1,4 @@
-"""A training step as such: the optimizer, and the precision."""
+"""Time of the optimizer, and of a training step by precision and memory format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BF16 = {"avx512_bf16", "amx_bf16"}
 LAYOUTS = {torch.contiguous_format: "", torch.channels_last: ", channels_last"}
 
 
-@row("the step of SGD with Nesterov momentum, alone")
+@row("time of one step of SGD with Nesterov momentum")
 def optimizer(scale: Scale) -> Iterable[Figure]:
     train = training(scale)
     train.backward()
@@ -28,7 +28,7 @@ def optimizer(scale: Scale) -> Iterable[Figure]:
     return [foreach, fused.over(foreach)]
 
 
-@row("steps in bf16-mixed and in channels_last, against float32, of the dense and of the wide network, batch 4")
+@row("time of a step in bf16-mixed and channels_last, relative to float32, for a dense and a wide network, batch 4")
 def precision(scale: Scale) -> Iterable[Figure]:
     able = bool(BF16 & set(vector_extensions()))
     for name, sparsity in (("dense", None), ("wide", 0.75)):
@@ -42,11 +42,11 @@ def precision(scale: Scale) -> Iterable[Figure]:
         yield float32
         for figure in others:
             if "bf16" in figure.name and not able:
-                figure.note = "this processor has no bf16 arithmetic"
+                figure.note = "the processor has no bf16 arithmetic"
             judged = able and figure.name.endswith("bf16-mixed")
             yield figure.over(float32, at_most=1 / SPEEDUP if judged else None)
         outside = sum(not_silent(train) for train in trains.values())
-        yield Figure(f"{name}: weights outside the masks that are not zero", samples=[outside], at_most=0)
+        yield Figure(f"{name}: nonzero weights outside the masks", samples=[outside], at_most=0)
 
 
 def mixed_step(train: Training) -> None:

@@ -1,4 +1,4 @@
-"""Results as JSON and as Markdown."""
+"""Writes results as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def as_dict(figure: Figure) -> dict[str, Any]:
 
 
 def earlier(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
-    """The rows that bench.json has of the same setting: one machine."""
+    """Return the rows of an existing bench.json if it has the same setting, which includes the machine."""
     if not path.exists():
         return {}
     saved = json.loads(path.read_text())
@@ -29,7 +29,7 @@ def earlier(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(setting: dict[str, Any], rows: dict[str, Any], folder: Path) -> None:
-    """bench.json, with every sample, and bench.md."""
+    """Write bench.json, with all samples, and bench.md."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in {
         "bench.json": json.dumps({**setting, "rows": rows}, indent=1),
@@ -42,18 +42,18 @@ def write(setting: dict[str, Any], rows: dict[str, Any], folder: Path) -> None:
 def markdown(setting: dict[str, Any], rows: dict[str, Any]) -> Iterator[str]:
     yield from ("# Benchmarks", "")
     if setting["quick"]:
-        yield from ("With --quick, sizes are so small and rounds so few that the times mean nothing.", "")
-    yield "Medians, with the first and third quartile. Ratios compare figures of one row, which took turns."
+        yield from ("Run with --quick: sizes and rounds are so small that the times mean nothing.", "")
+    yield "Values are medians with first and third quartile. The figures of a ratio were timed in turns."
     yield ""
     for name in ("machine", "allocator"):
         yield f"- {name}: {listed(setting[name])}"
     for name, row in rows.items():
         yield from ("", f"## {name}", "", f"{row['title'][0].upper()}{row['title'][1:]}.", "")
         clock = {"wall": "Wall time", "cpu": "Processor time of all threads"}[row["clock"]]
-        busy = f" The machine had a load of {row['load']:.1f} before it began." if row["load"] > BUSY else ""
+        busy = f" The load of the machine was {row['load']:.1f} at the start." if row["load"] > BUSY else ""
         yield f"{clock} of `{row['command']}` on {row['date']}, with {listed(row['versions'])}.{busy}"
         yield ""
-        yield "| | median | quartiles | ratio | to | bar | faults | |"
+        yield "| | median | quartiles | ratio | relative to | limit | page faults | note |"
         yield "|---|---:|---:|---:|---|---|---:|---|"
         yield from (f"| {' | '.join(cells(figure, setting['quick']))} |" for figure in row["figures"])
 
@@ -63,15 +63,16 @@ def listed(names: dict[str, Any]) -> str:
 
 
 def cells(figure: dict[str, Any], quick: bool) -> list[str]:
-    """One line of a table. Bars are not judged with --quick."""
+    """Return the cells of one line of a table. With --quick, limits are not checked."""
     median = f"{number(figure['median'])} {figure['unit']}".strip() if figure["samples"] else ""
     spread = " - ".join(map(number, figure["quartiles"])) if figure["quartiles"] else ""
     ratio = "" if figure["ratio"] is None else number(figure["ratio"])
+    within = "" if quick else limit(figure)
     faults = "" if figure["faults"] is None else f"{figure['faults']:.0f}"
-    return [figure["name"], median, spread, ratio, figure["base"], "" if quick else bar(figure), faults, figure["note"]]
+    return [figure["name"], median, spread, ratio, figure["base"], within, faults, figure["note"]]
 
 
-def bar(figure: dict[str, Any]) -> str:
+def limit(figure: dict[str, Any]) -> str:
     if figure["met"] is None:
         return ""
     sides = [f"<= {figure['at_most']:.3g}"] if figure["at_most"] is not None else []
@@ -80,7 +81,7 @@ def bar(figure: dict[str, Any]) -> str:
 
 
 def number(value: float) -> str:
-    """Four digits, without an exponent where that is short."""
+    """Format a number with four significant digits, without an exponent if that is short."""
     if value == 0 or 1e-4 <= abs(value) < 1e4:
         return f"{value:.4g}"
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.1e}"

@@ -1,1 +1,1 @@
-"""The parts of scripts/dropin_table."""
+"""The modules of scripts/dropin_table."""

@@ -1,4 +1,4 @@
-"""The plan of a row, and its check with real values."""
+"""The plan of a row, and the check with real weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sparseift import Masks, UserError, sparsify
 from sparseift.graph.copies import duplicate
 from sparseift.graph.examples import tensor_leaves
-from sparseift.sparsifiers import RigL
+from sparseift.sparsifiers import RigL, Update
 from sparseift.sparsity import Plan
 
 from .networks import Network
@@ -17,7 +17,7 @@ from .rows import Row
 
 
 def fill_in(row: Row, network: Network) -> None:
-    """The plan of a row, or the refusal."""
+    """Set the plan of a row, or the reason why the network is rejected."""
     row.image, row.dense = network.image, sum(parameter.numel() for parameter in network.on_meta.parameters())
     try:
         _, plan = sparsify(network.on_meta, row.member, row.sparsity, network.example)
@@ -29,11 +29,11 @@ def fill_in(row: Row, network: Network) -> None:
 
 
 class Failed(Exception):
-    """A check that the network does not pass."""
+    """The network fails the check."""
 
 
 def check(row: Row, network: Network) -> str:
-    """The check of a row that has a plan, on real values."""
+    """Check a row that has a plan, with real weights. Returns 'passed', or what failed."""
     try:
         net, plan = sparsify(network.real, row.member, row.sparsity, network.example)
         if (plan.params_stored, plan.params_active, plan.ratio) != (row.stored, row.active, row.ratio):
@@ -56,14 +56,15 @@ def check_step(net: nn.Module, plan: Plan, images: Tensor) -> None:
     masks.apply()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     rigl = RigL(update_interval=1, begin=0.0, end=1.0, drop_fraction=0.3, anneal="constant")
-    outputs = tensor_leaves(net.train()(images))  # those of auxiliary heads among them
+    outputs = tensor_leaves(net.train()(images))  # including those of auxiliary heads
     check_finite(outputs, "the outputs")
     sum(F.cross_entropy(logits, torch.tensor([0, 1])) for logits in outputs).backward()
     check_finite([weight.grad for weight in masks.weights.values() if weight.grad is not None], "the gradients")
-    if not rigl.update(masks, [optimizer], step=1, total=10, seed=0):
+    rigl.update(masks, [optimizer], Update(step=1, total=10, seed=0))
+    if not any(masks.moves.values()):
         raise Failed("RigL moved no weight")
     masks.mask_gradients()
-    nn.utils.clip_grad_norm_(net.parameters(), 1.0)  # deep batch-normed networks begin with gradients of any size
+    nn.utils.clip_grad_norm_(net.parameters(), 1.0)  # deep networks with batch norm may start with huge gradients
     optimizer.step()
     for name, layer in plan.masked.items():
         weight, mask = masks.weights[name].detach(), masks[name]
@@ -72,6 +73,6 @@ def check_step(net: nn.Module, plan: Plan, images: Tensor) -> None:
 
 
 def check_finite(tree: object, what: str) -> None:
-    ends = [torch.stack(torch.aminmax(tensor.detach())) for tensor in tensor_leaves(tree)]  # of NaN both are
+    ends = [torch.stack(torch.aminmax(tensor.detach())) for tensor in tensor_leaves(tree)]  # aminmax of NaN is NaN
     if not all(bool(end.isfinite().all()) for end in ends):
         raise Failed(f"{what} are not finite")

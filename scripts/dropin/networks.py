@@ -1,4 +1,4 @@
-"""The networks that the members are tried on."""
+"""The networks of the table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sparseift.graph.copies import duplicate
 
-SIDES = (64, 128)  # of the images that a check tries before those of the plan's size
+SIDES = (64, 128)  # pixels; a check tries these image sizes before that of the plan
 TIMM = """
     resnet18 resnet50 resnet50d resnet26t resnet50_gn resnetv2_50 resnetv2_50x1_bit resnext50_32x4d seresnet50
     seresnext50_32x4d skresnet18 ecaresnet26t resnest14d resnest50d res2net50_26w_4s cspresnet50 darknet53 repvgg_a0
@@ -36,7 +36,7 @@ def all_networks() -> list[str]:
 
 
 def image_size(network: str) -> int:
-    """Side of the smallest images that the network has published weights for; also of those that have none."""
+    """Return the smallest published image size of the network, in pixels."""
     library, name = network.split("/")
     if library == "torchvision":
         weights = torchvision.models.get_model_weights(name)
@@ -47,7 +47,7 @@ def image_size(network: str) -> int:
 
 
 def build(network: str) -> nn.Module:
-    """As the library makes it, with 1000 classes and its auxiliary heads."""
+    """Build the network with the defaults of its library: 1000 classes and auxiliary heads."""
     library, name = network.split("/")
     if library == "torchvision":
         return torchvision.models.get_model(name, weights=None)
@@ -57,7 +57,7 @@ def build(network: str) -> nn.Module:
 
 
 class Network:
-    """A network of the list, built once for all members: on the meta device, and with real values."""
+    """A network that is built once for all members, on the meta device and with real weights."""
 
     def __init__(self, name: str):
         self.name = name
@@ -69,7 +69,7 @@ class Network:
             with torch.device("meta"):
                 return build(self.name)
         except (NotImplementedError, RuntimeError):
-            return build(self.name)  # some networks compute with values while they are built
+            return build(self.name)  # some constructors compute with values
 
     @cached_property
     def real(self) -> nn.Module:
@@ -82,12 +82,12 @@ class Network:
 
     @cached_property
     def images(self) -> Tensor:
-        """Two images, as small as the network takes them in training, where auxiliary heads run."""
+        """Two images of the smallest size that the network accepts in training mode, where auxiliary heads run."""
         for side in SIDES:
             try:
                 with torch.no_grad():
                     duplicate(self.real).train()(images := torch.randn(2, 3, side, side))
                 return images
             except (AssertionError, RuntimeError, ValueError):
-                continue  # too small, or of a fixed size
+                continue  # too small, or the network has a fixed image size
         return torch.randn(2, 3, self.image, self.image)

@@ -1,4 +1,4 @@
-"""The table as a page of Markdown."""
+"""Writes the table as Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .rows import NOT_DONE, TOLERANCE, Row, lacks_check
 
 
 def markdown(rows: list[Row]) -> Iterator[str]:
-    """The table, the share of networks that each member fits, and why it refuses the others."""
+    """Yield the lines of the page: totals by member, reasons for rejections, and all networks."""
     members = list(dict.fromkeys(row.member for row in rows))
     networks = list(dict.fromkeys(row.network for row in rows))
     found = {(row.network, row.member): row for row in rows}
@@ -18,19 +18,21 @@ def markdown(rows: list[Row]) -> Iterator[str]:
     yield f"# {len(networks)} networks at sparsity {rows[0].sparsity:g}"
     yield ""
     yield (
-        f"Written by `scripts/dropin_table`. A network is met where its FLOPs are those of the dense one to within "
-        f"{TOLERANCE:.1%}; all else is refused in one line. FLOPs are 2 per multiply-accumulate of convolutions and "
-        "linears, of one image."
+        "`scripts/dropin_table` writes this page. A network is supported if the FLOPs of the transformed network are "
+        f"within {TOLERANCE:.1%} of those of the dense network. Other networks are rejected with a one-line reason. "
+        "FLOPs are for one image, with two per multiply-accumulate of convolutions and linear layers."
     )
     if checked:
         yield ""
         yield (
-            "The check runs a network with real values, where it takes them on smaller images: finite outputs, one "
-            "training step with an update of RigL that keeps to the masks, a state dict with which the network from "
-            "before the step computes the same. Small networks come first; `dropin.csv` has the result of every row."
+            "The check runs a network with real weights, on smaller images if the network accepts them. It requires "
+            "finite outputs, masked weights that stay zero in a training step with a RigL update, and equal outputs of "
+            "a copy from before the step that loads the new state dict. Small networks are checked first. "
+            "`dropin.csv` has the result of every row."
         )
     yield ""
-    yield from table(["member", "networks", "met", "refused", *(["check passed", "not checked"] if checked else [])])
+    outcomes = ["supported", "rejected", *(["check passed", "not checked"] if checked else [])]
+    yield from table(["member", "networks", *outcomes])
     for member in members:
         column = [row for row in rows if row.member == member]
         met, refused = sum(row.met for row in column), sum(bool(row.refusal) for row in column)
@@ -39,11 +41,11 @@ def markdown(rows: list[Row]) -> Iterator[str]:
             cells.append(sum(row.check == "passed" for row in column))
             cells.append(sum(lacks_check(row) for row in column))
         yield line(cells)
-    yield from lines("Refused", [(row, row.refusal) for row in rows if row.refusal])
+    yield from lines("Rejected networks", [(row, row.refusal) for row in rows if row.refusal])
     failed = [row for row in rows if row.check and row.check != "passed" and not row.check.startswith(NOT_DONE)]
-    yield from lines("Check not passed", [(row, row.check) for row in failed])
-    yield from ("", "## All", "")
-    yield "Parameters stored and, after the slash, active (not masked)."
+    yield from lines("Failed checks", [(row, row.check) for row in failed])
+    yield from ("", "## All networks", "")
+    yield "Cells show stored parameters / active (not masked) parameters."
     yield ""
     yield from table(["network", "pixels", "FLOPs", "parameters", *(f"`{member}`" for member in members)])
     for network in networks:
@@ -54,7 +56,7 @@ def markdown(rows: list[Row]) -> Iterator[str]:
 
 
 def lines(title: str, found: list[tuple[Row, str]]) -> Iterator[str]:
-    """A section with a line for each network and text, which names the members that it holds for."""
+    """Yield a section with one line per network and text, with the members that it applies to."""
     members: dict[tuple[str, str], list[str]] = {}
     for row, text in found:
         members.setdefault((row.network, text), []).append(f"`{row.member}`")
@@ -67,7 +69,7 @@ def cell(row: Row | None) -> str:
     if row is None:
         return ""
     if row.refusal:
-        return "refused"
+        return "rejected"
     return f"{si(row.stored)} / {si(row.active)}" + ("" if row.met else f", {row.ratio:.4f} of the FLOPs")
 
 

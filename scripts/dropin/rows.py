@@ -1,4 +1,4 @@
-"""The rows of the table, and its CSV."""
+"""The rows of the table, and its CSV file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,26 @@ from .networks import all_networks
 
 MEMBERS = ("sparse_wide", "sparse_parallel", "sparse_factorized", "sparse_doped")
 TOLERANCE = 1e-3
-NOT_DONE = "not done"  # begins what stands in the place of a check that was left out
+NOT_DONE = "not done"  # prefix of the reason for a check that was skipped
 
 
 @dataclass
 class Row:
-    """A network and a member. image: side in pixels. budget: FLOPs of one sample of the dense network, which has
-    `dense` parameters. Of the result: FLOPs over the budget, parameters stored and not masked. refusal: the line with
-    which there is none. check: 'passed', what failed, or why there was none; empty without --check."""
+    """The result for one network and one member.
+
+    Args:
+        network: library and name, such as 'timm/resnet18'.
+        member: name of the member.
+        sparsity: nominal sparsity.
+        image: side of the images in pixels.
+        budget: FLOPs per sample of the dense network.
+        dense: parameters of the dense network.
+        ratio: FLOPs of the transformed network divided by the budget.
+        stored: stored parameters of the transformed network.
+        active: its parameters that are not masked.
+        refusal: reason why the network is rejected; empty if it is not.
+        check: 'passed', what failed, or why the check was skipped; empty without --check.
+    """
 
     network: str
     member: str

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from torch import nn
 
 from ..api import sparsify
 from ..common import slurm
@@ -26,7 +24,9 @@ from ..masks.masks import Masks
 from ..runs.read import flat
 from ..sparsifiers import Sparsifier
 from ..sparsity import Plan
+from ..tasks import Task
 from ..training.checkpoints.codec import mask_state, read_checkpoint
+from ..training.optimizers import with_fused_step
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -39,12 +39,11 @@ class TrainingParts:
     """Everything that a run trains with.
 
     Args:
-        example: Inputs of the network, as shapes without values.
         planned: The plan at which the run ends.
     """
 
     net: nn.Module
-    example: Tensor
+    task: Task
     planned: Plan
     masks: Masks | None
     module: pl.LightningModule
@@ -82,11 +81,6 @@ def make(config: DictConfig, **extra: Any) -> Any:
         raise cause or UserError(one_line(error)) from error
 
 
-def example_of(config: DictConfig) -> Tensor:
-    """One sample of the data set, as shapes without values."""
-    return torch.empty(1, config.dataset.channels, config.dataset.image_size, config.dataset.image_size, device="meta")
-
-
 def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
     """Build the transformed network and its plan.
 
@@ -101,13 +95,15 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
         dense,
         make(config.member),
         sparsity["level"],
-        example_of(config),
+        make(config.task).example(),
         distribution=make(config.sparsity.distribution),
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
     )
-    return net, sparsifier.plan(plan)
+    plan = make(config.pattern).plan(plan)
+    sparsifier.accept(plan)
+    return net, plan
 
 
 def _dense_on_meta(model: DictConfig) -> nn.Module:
@@ -124,25 +120,15 @@ def make_sparsifier(config: DictConfig) -> Sparsifier:
 
 
 def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
-    """Make the optimizer, still without parameters, and fused where torch and the run allow it.
-
-    A fused step takes a third of the time, but unscales gradients by itself: too late for masks that are updated by
-    them, and for clipping, which Lightning refuses in mixed precision.
-    """
-    optimizer, precision = make(config.recipe.optimizer), str(config.trainer.precision)
-    too_late = precision.startswith("16") or (config.trainer.gradient_clip_val and precision.startswith("bf16"))
-    chosen = {"fused", "foreach", "differentiable"} & config.recipe.optimizer.keys()
-    try:
-        offered = "fused" in signature(optimizer).parameters
-    except ValueError:  # its arguments do not fit, which is reported when it gets its parameters
-        offered = False
-    return partial(optimizer, fused=True) if offered and not (chosen or too_late) else optimizer
+    """Return the optimizer of the recipe, still without parameters."""
+    trainer = config.trainer
+    return with_fused_step(make(config.recipe.optimizer), str(trainer.precision), bool(trainer.gradient_clip_val))
 
 
 def hyperparameters(config: DictConfig, settings: dict[str, Any]) -> dict[str, Any]:
     """What loggers compare runs by: the settings, and how the run is trained."""
     recipe = flat({"recipe": OmegaConf.to_container(config.recipe, resolve=True)})
-    return {**settings, "batch_size": config.dataset.batch_size, **recipe}
+    return {**settings, "batch_size": config.dataset.get("batch_size"), **recipe}
 
 
 def build_run(
@@ -161,53 +147,53 @@ def build_run(
     """
     import pytorch_lightning as pl
 
-    from ..training.callbacks import Accounting, Checkpoint, Preemption, RankWatch, quiet
+    from ..training.callbacks import (
+        Accounting,
+        Checkpoint,
+        Divergence,
+        Hyperparameters,
+        MaskCallback,
+        Preemption,
+        RankWatch,
+        RngState,
+        progress,
+        quiet,
+    )
 
     quiet()
-    sparsifier = make_sparsifier(config)
+    sparsifier, task = make_sparsifier(config), make(config.task)
     data = make(config.dataset)
     data.prepare_data()  # before a network is built, which can take minutes
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
         net, plan = build_network(config, on_meta=False)
-        masks = Masks.random(net, plan, config.seed, sparsifier.pattern.largest) if plan.masked else None
-    accounting, ranks = Accounting(plan, sparsifier, masks), RankWatch(tell)
-    checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings)
-    callbacks = _callbacks(config, plan, masks, sparsifier, accounting, settings)
-    callbacks += [checkpoint, Preemption(checkpoint, how_to_resume), ranks]
-    module = _module(config, net)
+        masks = Masks.random(net, plan, config.seed, make(config.pattern)) if plan.masked else None
+    mover = MaskCallback(masks, plan, sparsifier, make(config.backend), task, config.seed) if masks else None
+    metric, ranks = task.metrics[0], RankWatch(tell)
+    accounting = Accounting(plan, task, mover)
+    checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mover)
+    recorders = [progress(masks or plan, metric), Hyperparameters(hyperparameters(config, settings), metric)]
+    callbacks = [
+        *([mover] if mover else []),
+        *(Divergence(), accounting, RngState(), *recorders),
+        *(make(callback) for callback in config.callbacks.values()),
+        *(checkpoint, Preemption(checkpoint, how_to_resume), ranks),
+    ]
+    module = _module(config, net, task)
     trainer = _trainer(config, folder, callbacks)
-    return TrainingParts(net, example_of(config), plan, masks, module, data, trainer, accounting, ranks)
+    return TrainingParts(net, task, plan, masks, module, data, trainer, accounting, ranks)
 
 
-def _callbacks(
-    config: DictConfig,
-    plan: Plan,
-    masks: Masks | None,
-    sparsifier: Sparsifier,
-    accounting: Accounting,
-    settings: dict[str, Any],
-) -> list[pl.Callback]:
-    """The callbacks in their order, without those that save and stop, which come last."""
-    from ..training.callbacks import Divergence, Hyperparameters, MaskCallback, RngState, progress
-
-    shown = [progress(masks or plan), Hyperparameters(hyperparameters(config, settings))]
-    first = [MaskCallback(masks, plan, sparsifier, config.seed)] if masks else []
-    chosen = [make(callback) for callback in config.callbacks.values()]
-    return [*first, Divergence(), accounting, RngState(), *shown, *chosen]
-
-
-def _module(config: DictConfig, net: nn.Module) -> pl.LightningModule:
-    from ..training.module import Classifier
+def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModule:
+    from ..training.module import TrainingModule
 
     recipe = config.recipe
-    module = Classifier(
+    module = TrainingModule(
         net,
-        num_classes=config.dataset.num_classes,
+        task,
         optimizer=make_optimizer(config),
         scheduler=make(recipe.scheduler) if recipe.scheduler else None,
         scheduler_interval=recipe.scheduler_interval,
-        label_smoothing=recipe.label_smoothing,
         decay_norm_and_bias=recipe.decay_norm_and_bias,
     )
     try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from .overrides import config_folder
+from .overrides import choices_of, config_folder
 
 
 def known_keys() -> Iterator[str]:
@@ -32,13 +32,16 @@ def groups() -> list[Path]:
 
 
 def help_page(description: str) -> str:
-    """Every config group and its choices, each with the first comment of its file."""
+    """Every config group and its choices, each with the first comment of its file and the choices that it sets."""
     lines = [description, "", "Choices, GROUP=CHOICE (defaults are in conf/train.yaml):", ""]
     for group in groups():
         lines.append(f"  {group.relative_to(config_folder())}")
-        files = sorted(group.glob("*.yaml"))
-        width = max(len(file.stem) for file in files) + 2
-        lines += [f"    {file.stem:<{width}}{summary(file)}" for file in files]
+        choices = choices_of(group)
+        width = max(map(len, choices)) + 2
+        for name, file in choices.items():
+            lines.append(f"    {name:<{width}}{summary(file)}")
+            if others := ", ".join(f"{key}: {choice}" for key, choice in sorted(sets(file).items())):
+                lines.append(f"    {'':<{width}}sets {others}")
     lines += [
         "",
         "Any value of the composed config can be overridden: sparsity=0.9 recipe.epochs=50 dataset.batch_size=256",
@@ -47,6 +50,26 @@ def help_page(description: str) -> str:
         "  --hydra-help      Hydra's own options",
     ]
     return "\n".join(lines)
+
+
+def sets(file: Path) -> dict[str, str]:
+    """The choices of other groups that the defaults list of a file overrides, also in the files that it names there."""
+    own: dict[str, str] = {}
+    named = []
+    for entry in cast(DictConfig, OmegaConf.load(file)).get("defaults", []):
+        if isinstance(entry, str):
+            named.append(entry)
+            continue
+        [(key, choice)] = entry.items()
+        if key.startswith("override /"):
+            group = key.removeprefix("override /")
+            own[group] = str(choice).replace("'", "")
+            named.append(f"/{group}/{choice}")
+    for name in named:
+        folder = config_folder() if name.startswith("/") else file.parent
+        other = folder / f"{name.partition('@')[0].lstrip('/')}.yaml"
+        own = sets(other) | own if other.is_file() else own
+    return own
 
 
 def summary(file: Path) -> str:

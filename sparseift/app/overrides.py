@@ -17,6 +17,11 @@ def config_folder() -> Path:
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
+def choices_of(group: Path) -> dict[str, Path]:
+    """The files of a config group by the names that choose them, such as `cifar100/resnet18` for a sub-folder."""
+    return {file.relative_to(group).with_suffix("").as_posix(): file for file in sorted(group.rglob("*.yaml"))}
+
+
 def plain_choice(argument: str) -> str:
     """Translate the choice of a group: Hydra accepts neither a number nor null.
 
@@ -44,7 +49,7 @@ def plain_choice(argument: str) -> str:
     several = group in ("logger", "callbacks")
     named = [item for item in values if isinstance(item, str | QuotedString) or (several and isinstance(item, list))]
     if len(named) < len(values):
-        choices = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        choices = ", ".join(choices_of(folder))
         number = "a number, or " if group == "sparsity" else ""
         raise UserError(f"{group} is {value}; expected {number}one of {choices}")
     return argument

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UserError
 from ..runs.read import flat
-from .settings import Settings, lasting_of, upgraded
+from ..runs.results import read_results
+from ..runs.upgrade import upgraded
+from .settings import Settings, lasting_of
 
 AUTO = "auto"
 
@@ -25,17 +26,11 @@ def already_finished(settings: Settings, folder: Path) -> bool:
     path = folder / "results.json"
     if not path.exists() or not _names(settings.resume, folder):
         return False
-    results = json.loads(path.read_text())
-    saved = {key: results[key] for key in settings.identity if key in results}
-    wanted: Mapping[str, Any] = {key: value for key, value in settings.identity.items() if key in saved}
+    results = read_results(path)
+    saved, wanted = {key: results[key] for key in settings.identity}, settings.identity
     if (noted := folder / ".hydra/config.yaml").exists():
-        config = OmegaConf.load(noted)
-        assert isinstance(config, DictConfig)
-        saved |= lasting_of(config)
-        if "pattern" in config:
-            saved["version"] = settings.lasting["version"]
         wanted = settings.lasting
-        saved = upgraded(saved, wanted)
+        saved |= upgraded(lasting_of(cast(DictConfig, OmegaConf.load(noted))), like=wanted)
     _require_equal(saved, wanted, path)
     return results["epochs"] >= settings.epochs
 
@@ -54,7 +49,7 @@ def checkpoint_of(settings: Settings, folder: Path) -> Path | None:
     if auto and not has_checkpoint(folder):
         return None
     path = find_checkpoint(folder if auto else Path(settings.resume))
-    _require_equal(upgraded(flat(settings_in(path)), settings.lasting), settings.lasting, path)
+    _require_equal(upgraded(flat(settings_in(path)), like=settings.lasting), settings.lasting, path)
     return path
 
 

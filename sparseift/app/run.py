@@ -16,9 +16,10 @@ from omegaconf import DictConfig
 from ..common.files import replacing
 from ..common.messages import one_line
 from ..common.signals import STOP, ignore
+from ..data import DataModule
 from ..errors import Stopped, UserError
 from ..runs.command import run_in
-from ..runs.results import layers_summary, plan_summary, versions, write_json
+from ..runs.results import versions, write_results
 from ..runs.summary import print_summary
 from ..training.checkpoints import BEST, LAST
 from ..training.export import export_program, weights_sha256
@@ -37,7 +38,8 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     """
     checkpoint = checkpoint_of(settings, folder.path)
     parts = build_run(config, folder.path, dict(settings.lasting), _how_to_resume(folder.job), folder.tell)
-    parts.data.val_dataloader()  # loads the data, or reports what is wrong with it, before training begins
+    if isinstance(parts.data, DataModule):  # missing data ends the run before it writes into its folder
+        parts.data.setup("fit")
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
@@ -112,11 +114,12 @@ def _by_name(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _write_results(
     settings: Settings, parts: TrainingParts, folder: Path, validation: dict[str, float], test: dict[str, float]
 ) -> None:
-    summary = plan_summary(parts.plan)
+    summary = parts.plan.summary()
     summary["flops"]["train_total"] = parts.accounting.train_flops
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # part of the total
     results: dict[str, Any] = {
         **settings.identity,
+        "metrics": [metric.as_dict() for metric in parts.task.metrics],
         "test": test,
         "val": validation,
         **summary,
@@ -126,13 +129,13 @@ def _write_results(
         "masks_sha256": parts.masks.sha256() if parts.masks else None,
         "weights_sha256": weights_sha256(parts.net),
         "versions": versions(),
-        "layers": layers_summary(parts.plan),
+        "layers": parts.plan.layers_summary(),
     }
     if settings.export:
         try:
-            export_program(parts.net, parts.example, folder / "model.pt2")
+            export_program(parts.net, parts.task.example(), folder / "model.pt2")
         except Exception as error:  # the run itself is complete
             print(f"model.pt2 was not written: {one_line(error, whole=False)}")
-    write_json(folder / "results.json", results)
+    write_results(folder / "results.json", results)
     print_summary([results])
     print(f"results in {folder}")

@@ -25,9 +25,6 @@ SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
 LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks")
 """Groups whose settings must not change when a run resumes, like those of its recipe except `epochs`."""
 
-VERSION = 2
-"""The version of saved settings. Version 1 has no groups pattern, backend and task."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -105,7 +102,7 @@ def settings_of(config: DictConfig, folder: Path) -> Settings:
     identity = _identity(config)
     return Settings(
         identity=identity,
-        lasting={**identity, **lasting_of(config), "version": VERSION},
+        lasting={**identity, **lasting_of(config)},
         epochs=config.recipe.epochs,
         resume=_resume(config.resume, folder),
         test_with=config.checkpoint.test,
@@ -123,28 +120,6 @@ def lasting_of(config: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in flat({**groups, "recipe": recipe}).items() if key != "recipe.epochs"}
 
 
-def upgraded(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the lasting settings that any version saved, with the keys of this version.
-
-    Runs of version 1 are classification with masked dense kernels, and a pattern was a setting of its sparsifier.
-
-    Args:
-        wanted: The settings to compare with. Groups that version 1 did not have are taken from there.
-    """
-    if "version" in saved:
-        return dict(saved)
-    old = {key.replace("sparsifier.pattern.", "pattern.", 1): value for key, value in saved.items()}
-    patterns = {"NofM": "n_of_m", "Block": "block"}
-    new = {"task": "classification", "backend": "masked", "pattern": patterns.get(old.get("pattern._target_", ""))}
-    added = ["task", "backend"]
-    if new["pattern"] is None:
-        new["pattern"] = "unstructured"
-        added.append("pattern")
-    sparsifier = str(old["sparsifier"]).removesuffix("_nm").removesuffix("_block")
-    defaults = {key: value for key, value in wanted.items() if key.partition(".")[0] in added}
-    return {**defaults, **old, **new, "sparsifier": sparsifier, "version": VERSION}
-
-
 def _identity(config: DictConfig) -> dict[str, Any]:
     choices: Mapping[str, str] = HydraConfig.get().runtime.choices
     masked = config.sparsifier._target_ is not None
@@ -154,9 +129,9 @@ def _identity(config: DictConfig) -> dict[str, Any]:
         "sparsity": config.sparsity.level if masked or choices["member"] != "dense" else 0.0,
         "distribution": choices["sparsity"] if masked else None,
         "sparsifier": choices["sparsifier"],
-        "pattern": choices.get("pattern", "unstructured"),
-        "backend": choices.get("backend", "masked"),
-        "task": choices.get("task", "classification"),
+        "pattern": choices["pattern"],
+        "backend": choices["backend"],
+        "task": choices["task"],
         "dataset": choices["dataset"],
         "seed": config.seed,
     }

@@ -1,4 +1,4 @@
-"""What computes with the masks: one backend a file. Imports torch and `masks`."""
+"""What computes the masked layers: one backend a file. Imports torch and `masks`."""
 
 from .base import Backend
 from .masked import Masked

@@ -1,4 +1,4 @@
-"""Dense kernels: weights and gradients outside the masks are zero, and are multiplied like others."""
+"""Dense kernels: masked weights and gradients are zero, and are multiplied like all others."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import Iterable
 from torch import nn
 
 from ..masks import Masks
+from ..masks.patterns import Pattern
 
 
 class Masked:
-    """Computes every layer of every pattern with torch's own dense kernels."""
+    """Computes every layer under every pattern with torch's own dense kernels."""
 
-    def refusal(self, layer: nn.Module, pattern: object) -> str | None:
+    def refusal(self, layer: nn.Module, pattern: Pattern) -> str | None:
         return None
 
     def attach(self, net: nn.Module, masks: Masks) -> None:
         self._masks = masks
-        masks.to_weights()
-        masks.apply()
 
     def moved(self, names: Iterable[str]) -> None:
         """Nothing to do: weights that left their mask are zero already."""

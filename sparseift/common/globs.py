@@ -8,21 +8,21 @@ from fnmatch import fnmatchcase
 
 from .checks import require
 
-EXPECTED = "names or globs of names, such as [layer1.*]"
+EXPECTED = "a list of names or globs, such as [layer1.*]"
 
 
-def matching(globs: str | Iterable[str], names: Iterable[str], option: str) -> list[str]:
-    """Return the names that a glob matches, in their order.
+def matching(option: str, globs: str | Iterable[str], names: Iterable[str]) -> list[str]:
+    """Return the names that at least one glob matches, in their order.
 
     Args:
+        option: What the user sets, as a dotted key of the config.
         globs: One glob or several.
         names: The names to choose from.
-        option: What the user sets, as a dotted key of the config.
 
     Raises:
         UserError: The globs are not strings, or one of them matches no name.
     """
-    require(isinstance(globs, Iterable), option, globs, EXPECTED)
+    require(isinstance(globs, Iterable) and not isinstance(globs, dict), option, globs, EXPECTED)
     chosen, names = [globs] if isinstance(globs, str) else list(globs), list(names)
     require(all(isinstance(glob, str) for glob in chosen), option, chosen, EXPECTED)
     for glob in chosen:

@@ -1,4 +1,4 @@
-"""A training loader that continues in the middle of an epoch, with the next batch."""
+"""A training loader that resumes in the middle of an epoch, with the next batch."""
 
 import os
 import signal
@@ -14,8 +14,10 @@ from .sampler import EpochBatches, rank_and_world
 
 
 def ignore_signals(worker_id: int) -> None:
-    """Leave Ctrl-C and what asks a run to leave, which reach all its processes, to the main process. SIGTERM counts
-    where it comes from there, which is how torch ends workers."""
+    """Ignore signals that the main process handles: they reach all processes of a run.
+
+    SIGTERM is obeyed if the main process sent it, which is how torch ends workers.
+    """
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS
@@ -30,35 +32,31 @@ def _end_with_parent() -> None:
 
 
 class ResumableLoader(DataLoader):
-    """Batches of `EpochBatches` with a position of plain integers: epoch and batches handed out in it.
+    """Loads the batches of `EpochBatches`, and saves and restores its position: epoch and batches taken in it.
 
-    A batch counts when the training loop takes it, not when a worker is told to fetch it. Iterating again
-    after at least one batch was taken starts the next epoch, so epoch k is the k-th one iterated; iterating
-    again before that starts the same batches again. One iterator at a time.
+    A batch counts when the training loop takes it, not when a worker starts to load it. A new iterator starts the next
+    epoch if at least one batch was taken, and the same epoch otherwise. Use one iterator at a time.
 
-    What it relies on in Lightning (2.6; `fit_loop.py`, `training_epoch_loop.py`, `combined_loader.py`):
+    This relies on the following in Lightning 2.6 (`fit_loop.py`, `training_epoch_loop.py`, `combined_loader.py`):
 
-    - a checkpoint holds `state_dict()`, taken while no batch is fetched ahead: the fetcher does not prefetch
-      from a loader that has a length;
-    - `len()` stays that of the whole epoch after a resume; Lightning adds the batches that its own progress
-      has done;
-    - an epoch ends after `len()` or `limit_train_batches` batches without asking for one more, so a position
-      at that count is the beginning of the next epoch (a checkpoint of the last batch resumes there);
-    - a run resumed on the last batch calls `iter()` again with no batch taken if its validation was done by
-      then, and does not if it was not; both must give the same epoch;
-    - Lightning itself restores this state only where an epoch is unfinished and no one asked for the loader
-      before its progress was restored (`estimated_stepping_batches` does): `ImageData` therefore restores it
-      too, the same position twice being harmless.
+    - A checkpoint holds `state_dict()`, taken while no batch is prefetched: Lightning does not prefetch from a loader
+      that has a length.
+    - `len()` stays the length of the whole epoch after a resume; Lightning adds the batches of its own progress.
+    - An epoch ends after `len()` or `limit_train_batches` batches without a request for one more. A position at that
+      count is therefore the beginning of the next epoch.
+    - A run resumed at the last batch of an epoch calls `iter()` again, with no batch taken, if its validation was
+      complete, and does not call it otherwise. Both must give the same epoch.
+    - Lightning restores this state only if the epoch is incomplete and no one asked for the loader before (as
+      `estimated_stepping_batches` does). `DataModule` therefore restores it too; to restore it twice is harmless.
 
-    What it cannot repair: a run resumed from a checkpoint made in `on_train_batch_end` of an epoch's last batch
-    goes on with the right batches, but Lightning skips that epoch's validation and counts the next epoch wrongly
-    in checkpoints, so that resuming a second time fails. Save that checkpoint in `on_train_epoch_end`.
+    Not supported: resuming from a checkpoint saved in `on_train_batch_end` of the last batch of an epoch. The batches
+    are right, but Lightning skips the validation of that epoch and miscounts the next epoch in checkpoints, so that a
+    second resume fails. Save that checkpoint in `on_train_epoch_end`.
 
     Args:
-        epoch: the epoch to begin with.
-        limit: the Trainer's `limit_train_batches`: a number of batches (int) or a fraction of the epoch
-            (float).
-        options: further arguments of `DataLoader`.
+        epoch: The first epoch.
+        limit: `limit_train_batches` of the Trainer: a number of batches (int) or a fraction of the epoch (float).
+        options: Further arguments of `DataLoader`.
     """
 
     def __init__(
@@ -70,10 +68,10 @@ class ResumableLoader(DataLoader):
         limit: int | float = 1.0,
         **options: Any,
     ) -> None:
-        # Its own generator: an iterator draws the workers' base seed from it, else from the global one.
+        # An iterator draws the base seed of the workers from this generator, not from the global one.
         super().__init__(
             dataset,
-            batch_sampler=batches,
+            batch_sampler=batches,  # type: ignore[arg-type]  # data sets take its tuples in `__getitems__`
             generator=torch.Generator(),
             worker_init_fn=ignore_signals,
             **options,
@@ -82,7 +80,7 @@ class ResumableLoader(DataLoader):
         self.limit = limit
         self._move_to(epoch, 0)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if self._yielded > self.batches.start:
             self._move_to(self.batches.epoch + 1, 0)
         return self._counted(super().__iter__())
@@ -99,28 +97,28 @@ class ResumableLoader(DataLoader):
         return min(len(self), self.limit) if isinstance(self.limit, int) else int(len(self) * self.limit)
 
     def state_dict(self) -> dict[str, int]:
-        """The position, the two numbers that it is only good for, and the number of ranks; the same on every rank."""
+        """Return the position, and the sizes for which it is valid. It is the same on every rank."""
         return {
             "epoch": self.batches.epoch,
             "batches_yielded": self._yielded,
-            "images": self.batches.images,
+            "samples": self.batches.samples,
             "global_batch": self.batches.global_batch,
             "devices": rank_and_world()[1],
         }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after the last batch of `state`; an epoch that was complete gives way to the next.
+        """Continue after the last batch of `state`, or with the next epoch if it was the last one of an epoch.
 
         Raises:
-            UserError: the position is inside an epoch that other batches make up here.
+            UserError: The position is inside an epoch of other batches.
         """
         epoch, yielded = state["epoch"], state["batches_yielded"]
-        then = state["images"], state["global_batch"]
-        now = self.batches.images, self.batches.global_batch
+        now = self.batches.samples, self.batches.global_batch
+        then = state.get("samples", now[0]), state["global_batch"]  # older checkpoints: see ImageData.load_state_dict
         if yielded and then != now:
             raise UserError(
-                f"the checkpoint is from inside an epoch of {then[0]} images in batches of {then[1]} over "
-                f"all devices, this run has {now[0]} in batches of {now[1]}: resume with the same "
+                f"the checkpoint is from inside an epoch of {then[0]} samples in batches of {then[1]} over all "
+                f"devices, but this run has {now[0]} samples in batches of {now[1]}; resume with the same "
                 "dataset.val_size, dataset.batch_size and number of devices"
             )
         if yielded >= self._batches_per_epoch():

@@ -1,7 +1,7 @@
-"""nn.MultiheadAttention as linear layers.
+"""nn.MultiheadAttention with linear layers.
 
-Torch's module keeps its projections as bare parameters that no layer holds, so they could be neither counted nor
-masked nor widened. `unpack_attention` puts an equal module with the same weights in its place.
+torch's module keeps its projections as parameters outside of any layer, where they can't be counted, masked or widened.
+`with_linear_attention` replaces it by an equal module with the same weights in linear layers.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from .copies import duplicate, follow, names_in
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention of `heads` heads; arguments and results are those of nn.MultiheadAttention.
+    """Scaled dot-product attention; arguments and results are those of nn.MultiheadAttention.
 
-    query (N, L, E) or (L, N, E), key and value alike with lengths of their own; without N for a single sample.
+    Shapes: query (N, L, E), or (L, N, E) without `batch_first`, or (L, E) for a single sample; key and value alike,
+    with lengths of their own.
     """
 
     batch_first = False  # nn.TransformerEncoderLayer then leaves its fused path, which would read bare parameters
@@ -73,8 +74,14 @@ class Attention(nn.Module):
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
+def with_linear_attention(net: nn.Module) -> nn.Module:
+    """Return the network itself, or a copy with linear layers if it has an nn.MultiheadAttention."""
+    packed = any(type(module) is nn.MultiheadAttention for module in net.modules())
+    return unpack_attention(duplicate(net)) if packed else net
+
+
 def unpack_attention(net: nn.Module) -> nn.Module:
-    """Replace every nn.MultiheadAttention of `net`, in place, but those with extra key and value tokens."""
+    """Replace every nn.MultiheadAttention of `net` in place, except those with extra key and value tokens."""
     before = names_in(net)
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
@@ -82,10 +89,6 @@ def unpack_attention(net: nn.Module) -> nn.Module:
                 setattr(parent, name, Attention(child).train(child.training))
     follow(net, before)
     return net
-
-
-def has_packed_attention(net: nn.Module) -> bool:
-    return any(type(module) is nn.MultiheadAttention for module in net.modules())
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
@@ -98,7 +101,7 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def _additive(attn_mask: Tensor | None, key_padding_mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """The two masks as one that is added to the scores, (N, heads or 1, L, S)."""
+    """Both masks as one (N, heads or 1, L, S) to add to the scores."""
     total = None
     if attn_mask is not None:
         mask = _as_bias(attn_mask, like)
@@ -113,8 +116,3 @@ def _as_bias(mask: Tensor, like: Tensor) -> Tensor:
     if mask.dtype is torch.bool:
         return torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, -torch.inf)
     return mask.to(like.dtype)
-
-
-def with_linear_attention(net: nn.Module) -> nn.Module:
-    """The network itself, or a copy with linear layers for nn.MultiheadAttention, whose weights no layer holds."""
-    return unpack_attention(duplicate(net)) if has_packed_attention(net) else net

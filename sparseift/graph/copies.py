@@ -1,4 +1,4 @@
-"""Networks and examples: copies, also on the meta device (shapes without memory or values), and what is in them."""
+"""Copies of networks, also on the meta device: shapes without memory or values."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_leaves, tree_map
 
 from ..common.messages import one_line
 from ..errors import UserError
+from .pytree import tree_leaves, tree_map
 
 
 def meta_copy(net: nn.Module) -> nn.Module:
-    """A copy of the network whose parameters, buffers and plain tensor attributes are on the meta device; sharing is
-    kept."""
+    """Return a copy of the network whose parameters, buffers and tensor attributes are on the meta device.
+
+    Tensors that are shared in the network are shared in the copy.
+    """
 
     def to_meta(tensor: Tensor) -> Tensor:
         with torch.no_grad():
@@ -30,19 +32,26 @@ def meta_copy(net: nn.Module) -> nn.Module:
 
 
 def require_plain(net: nn.Module) -> None:
-    """Raises UserError where a module has no Python code to follow any more, or no shapes yet."""
+    """Raise a `UserError` if a module has no Python code to follow any more, or no shapes yet."""
     for name, module in net.named_modules():
         name = name or type(net).__name__
         if isinstance(module, torch.jit.ScriptModule):
             raise UserError(f"{name} is a program of torch.jit; transform the network first, then script or trace it")
-        if "_orig_mod" in module._modules:
+        if "_orig_mod" in dict(module.named_children()):
             raise UserError(f"{name} is compiled; transform the network first, then call torch.compile on the result")
-        if any(map(is_lazy, (*module._parameters.values(), *module._buffers.values()))):
+        if any(map(is_lazy, (*module.parameters(recurse=False), *module.buffers(recurse=False)))):
             raise UserError(f"{name} is a lazy layer without shapes; run the network once before it is transformed")
 
 
 def duplicate(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
-    """A deep copy of a network. Raises UserError where it does not allow one."""
+    """Return a deep copy of a network.
+
+    Args:
+        memo: Stand-ins for objects of the network, by their id().
+
+    Raises:
+        UserError: The network can't be copied.
+    """
     try:
         return copy.deepcopy(net, memo)
     except Exception as error:
@@ -57,13 +66,18 @@ def duplicate(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
 
 
 def names_in(net: nn.Module) -> dict[nn.Module, str]:
-    """The first name of every module of a network."""
+    """Return the first name of every module of a network."""
     return {module: name for name, module in net.named_modules()}
 
 
 def follow(net: nn.Module, names: Mapping[nn.Module, str]) -> None:
-    """Where plain containers or attributes of the modules in `names` hold one of them, let them hold what the network
-    has under its name now: the code may call it from there."""
+    """Update plain attributes and containers that hold a module that was replaced.
+
+    The network's code may call the module from there.
+
+    Args:
+        names: The modules before the replacement, with their names.
+    """
     present = dict(net.named_modules())
 
     def current(leaf: Any) -> Any:

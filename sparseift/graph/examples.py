@@ -1,19 +1,19 @@
-"""The inputs of a network: arguments, and the tensors in them."""
+"""Examples: the arguments that a network is called with, and the tensors in them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+
+from .pytree import tree_leaves, tree_map_only
 
 Example = Tensor | tuple | dict
 """The inputs of a network: a tensor, a tuple of arguments, a dict of keywords, or a tuple and a dict together."""
 
 
 def inputs_of(example: Example) -> tuple[tuple, dict]:
-    """An example as positional and keyword arguments: a tensor, a tuple of arguments, a dict of keywords, or both
-    together."""
+    """Return an example as positional and keyword arguments."""
     if (
         isinstance(example, tuple)
         and len(example) == 2
@@ -27,12 +27,12 @@ def inputs_of(example: Example) -> tuple[tuple, dict]:
 
 
 def tensor_leaves(tree: Any) -> list[Tensor]:
-    """The tensors in nested containers."""
+    """Return the tensors in nested containers."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def tensors_in(tree: Any) -> list[Tensor]:
-    """The tensors in nested containers, and in the attributes of plain objects."""
+    """Return the tensors in nested containers, and in the attributes of plain objects in them."""
     found = []
     for leaf in tree_leaves(tree):
         if isinstance(leaf, Tensor):
@@ -43,4 +43,5 @@ def tensors_in(tree: Any) -> list[Tensor]:
 
 
 def on_meta(example: Any) -> Any:
+    """Return the example with its tensors on the meta device."""
     return tree_map_only(Tensor, lambda tensor: tensor.to("meta"), example)

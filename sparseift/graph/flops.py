@@ -1,24 +1,30 @@
-"""FLOPs: 2 per multiply-accumulate of convolutions and linears, forward, one sample.
+"""FLOPs of a network: 2 per multiply-accumulate of convolutions and linears, for the forward pass of one sample.
 
-A weight that is used at `positions` places of one sample costs 2 * positions FLOPs, and a masked weight costs
-nothing, so the FLOPs of a network are linear in the densities of its layers. Norms, activations and biases are not
-counted.
+A weight that is used at n positions of a sample costs 2 n FLOPs and a masked weight costs none, so the FLOPs of a
+network are linear in the densities of its layers. Norms, activations and biases are not counted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from .attention import with_linear_attention
+from .examples import Example
+from .layers import stored_weight
 from .recorder import trace
 from .trace import Layer, Trace
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one weight tensor costs: its shape and the FLOPs of a single weight of it for one sample."""
+    """The cost of a weight tensor.
+
+    Attributes:
+        shape: (out, in / groups, *kernel).
+        flops_per_weight: Forward FLOPs of a single weight for one sample.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -27,12 +33,15 @@ class LayerCost:
 
     @property
     def flops(self) -> int:
+        """Forward FLOPs for one sample."""
         return self.numel * self.flops_per_weight
 
 
 def layer_costs(record: Trace) -> dict[str, LayerCost]:
-    """The cost of every layer that ran, in execution order; layers that share a weight count under the first one's
-    name."""
+    """Return the cost of every layer that ran, in execution order.
+
+    Layers that share a weight count as one, under the name of the first.
+    """
     owner: dict[int, str] = {}
     positions: dict[str, int] = {}
     for layer in record.layers.values():
@@ -46,10 +55,18 @@ def layer_costs(record: Trace) -> dict[str, LayerCost]:
 
 
 def weight_identity(layer: Layer) -> int:
-    """The same number for layers that share a weight. A weight that is computed anew at each use is the layer's own."""
-    return id(layer.module._parameters.get("weight", layer))
+    """Return a number that is the same for layers that share a weight parameter."""
+    weight = stored_weight(layer.module)
+    return id(layer if weight is None else weight)
 
 
-def forward_flops(net: nn.Module, example: Tensor | tuple | dict) -> int:
-    """Dense forward FLOPs of a network for one sample of `example`."""
+def forward_flops(net: nn.Module, example: Example) -> int:
+    """Return the dense forward FLOPs of a network for one sample.
+
+    Args:
+        example: A batch of any size that the network takes; only its shapes matter.
+
+    Raises:
+        UserError: The network does not run on the example.
+    """
     return sum(cost.flops for cost in layer_costs(trace(with_linear_attention(net), example)).values())

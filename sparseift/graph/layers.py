@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import cast, get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+ConvTransposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
-LAYERS = (*CONVS, *TRANSPOSED, nn.Linear)
+AnyLayer = Conv | ConvTransposed | nn.Linear
 
 LAYER_FUNCTIONS = {
     F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
 }  # fmt: skip
 
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+
+InstanceNorm = nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d
+
+AnyNorm = BatchNorm | InstanceNorm | nn.GroupNorm | nn.LayerNorm
+
+NORMS = get_args(AnyNorm)
 
 ACTIVATIONS = {
     F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh, F.leaky_relu, F.elu, F.selu,
@@ -27,7 +35,24 @@ ACTIVATIONS = {
 SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
 
 
-def layers_by_weight(net: nn.Module) -> dict[int, nn.Module]:
-    """The layer that holds a weight, by id() of the weight; not those that compute theirs anew at each use."""
-    layers = (module for module in net.modules() if isinstance(module, LAYERS) and "weight" in module._parameters)
-    return {id(layer.weight): layer for layer in layers}
+def layer_at(net: nn.Module, name: str) -> AnyLayer:
+    """Return the convolution or linear with this name."""
+    return cast(AnyLayer, net.get_submodule(name))
+
+
+def stored_weight(module: nn.Module) -> nn.Parameter | None:
+    """Return the weight parameter of a module; None if it has none or computes its weight anew at each use."""
+    return dict(module.named_parameters(recurse=False)).get("weight")
+
+
+def layers_by_weight(net: nn.Module) -> dict[int, AnyLayer]:
+    """Return the layer that holds each weight, by id() of the weight, without layers that compute their weight."""
+    layers = (module for module in net.modules() if isinstance(module, AnyLayer))
+    return {id(layer.weight): layer for layer in layers if stored_weight(layer) is not None}
+
+
+def channels_of(layer: AnyLayer) -> tuple[int, int, int]:
+    """Return (inputs, outputs, groups) of a convolution or linear."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features, 1
+    return layer.in_channels, layer.out_channels, layer.groups

@@ -1,9 +1,11 @@
-"""Calls on the meta device that torch answers with the help of its compiler, answered here by their shapes alone: only
-to import the compiler takes nearly as long as to import torch.
+"""Shape rules for functions that torch evaluates on the meta device with its compiler.
+
+Importing the compiler takes nearly as long as importing torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class Shapes(TorchFunctionMode):
-    """Answers the calls of ANSWERS, as long as they ask for no more than shapes; all else goes on to torch."""
+    """Evaluates the functions in ANSWERS by shape where the arguments allow it; torch evaluates everything else."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -50,7 +52,7 @@ def _adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor | None:
     return input.new_empty(*input.shape[:-2], *sizes) if input.is_meta and whole and input.dim() in (3, 4) else None
 
 
-ANSWERS = {
+ANSWERS: dict[Callable, Callable[..., Tensor | None]] = {
     **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__), _sum),
     F.linear: _linear,
     **dict.fromkeys((Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_), _filled),

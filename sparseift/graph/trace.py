@@ -1,15 +1,13 @@
-"""What a network computes, seen by running it once on the meta device: no data, no arithmetic, no guessing from
-names.
+"""The trace of a network: its torch function calls in one forward pass and the tensors that flow between them.
 
-`trace(net, example)` records every torch function call with the tensors that flow between them. From that record come
-the layers in execution order, how often each of their weights is used, the norm and the activation that follow a
-layer, and which layers are projection shortcuts.
+From it follow the layers in execution order, how often each of their weights is used, the norm and the activation that
+follow a layer, and which layers are projection shortcuts. `recorder.trace` makes one.
 """
 
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .layers import ACTIVATIONS, NORMS, SUMS
+from .layers import ACTIVATIONS, SUMS, AnyLayer, AnyNorm, channels_of
 
 
 @dataclass(frozen=True)
 class Call:
-    """One torch function call: the values it read and wrote, and the innermost module that was running."""
+    """A torch function call: the values that it read and wrote, and the innermost module that was running."""
 
     func: Callable
     module: str
@@ -33,7 +31,7 @@ class Call:
 
 
 class Function(nn.Module):
-    """An activation that the network calls as a function, with the options that it gives it."""
+    """A module for an activation that the network calls as a function, with the same options."""
 
     def __init__(self, function: Callable, args: tuple, kwargs: dict[str, Any]):
         super().__init__()
@@ -50,13 +48,15 @@ class Function(nn.Module):
 class Layer:
     """A convolution or linear module whose weight was used.
 
-    positions: how often each weight is used for one sample. functional: the network's own code takes the weight, to
-    compute with it or to see its type. derived: what was used was computed from the weight (weight standardisation),
-    so zeros in it do not stay zero.
+    Attributes:
+        positions: How often each weight is used for one sample.
+        functional: The network's own code reads the weight, outside of the module.
+        derived: The layer computes the weight that it uses from its parameter (weight standardisation), so zeros in the
+            parameter do not stay zero.
     """
 
     name: str
-    module: nn.Module
+    module: AnyLayer
     positions: int = 0
     functional: bool = False
     derived: bool = False
@@ -65,8 +65,8 @@ class Layer:
 
     @property
     def depthwise(self) -> bool:
-        groups = getattr(self.module, "groups", 1)
-        return groups > 1 and groups == self.module.in_channels
+        inputs, _, groups = channels_of(self.module)
+        return groups > 1 and groups == inputs
 
     @property
     def pointwise(self) -> bool:
@@ -74,7 +74,13 @@ class Layer:
 
 
 class Trace:
-    """The record of one forward pass of `net` on `example`. training: in that mode."""
+    """The record of one forward pass of `net` on `example`.
+
+    Attributes:
+        training: Whether the network ran in training mode.
+        ran: How often each module ran.
+        module_outputs: The values that each module returned.
+    """
 
     def __init__(self, net: nn.Module, example: tuple[tuple, dict], training: bool = False):
         self.net = net
@@ -103,16 +109,18 @@ class Trace:
         return call.module in self.layers
 
     def norm_after(self, name: str) -> str | None:
-        """The norm module that alone reads the output of the layer `name`, where both run once."""
+        """Return the norm module that alone reads the output of a layer, if both run once."""
         return self._sole_successor(name, _is_norm)
 
     def activation_after(self, name: str) -> tuple[nn.Module | None, str | None]:
-        """The non-linearity that the output of a layer meets before the next layer, and the name of the module that
-        applies it, if that is the layer's norm or within it, or if it directly follows the layer (or its norm), runs
-        once and is read by nothing else.
+        """Return the non-linearity that the output of a layer meets before the next layer, and its module's name.
 
-        Sums, norms, dropout and reshaping are looked through: the second convolution of a residual block ends in the
-        activation after the addition.
+        Sums, norms, dropout and reshaping in between are skipped: the second convolution of a residual block ends in
+        the activation after the addition.
+
+        Returns:
+            The non-linearity, None if there is none, and the name of the module that applies it, None unless the module
+            is the layer's norm or in it, or alone reads the layer or its norm and runs once.
         """
         seen: set[int] = set()
         frontier = list(self.layers[name].outputs)
@@ -127,9 +135,18 @@ class Trace:
                     seen.update(call.outputs)
         return None, None
 
+    @cached_property
+    def usual_activation(self) -> nn.Module:
+        """The non-linearity that most layers of the network meet; ReLU if none meets one."""
+        found = [activation for name in self.layers if (activation := self.activation_after(name)[0]) is not None]
+        counts = Counter(map(str, found))
+        return max(found, key=lambda activation: counts[str(activation)], default=nn.ReLU())
+
     def is_projection(self, name: str) -> bool:
-        """Whether a pointwise layer is the shortcut of a residual block: its output is added to a tensor that comes
-        from the same input through other layers."""
+        """Return whether a pointwise layer is the shortcut of a residual block.
+
+        Its output is added to a tensor that comes from the same input through other layers.
+        """
         layer = self.layers[name]
         if not layer.pointwise:
             return False
@@ -142,7 +159,7 @@ class Trace:
 
     @cached_property
     def output_layers(self) -> set[str]:
-        """Layers whose output reaches an output of the network without passing another layer."""
+        """The layers whose output reaches an output of the network without another layer in between."""
         found: set[str] = set()
         frontier, seen = list(self.network_outputs), set(self.network_outputs)
         while frontier:
@@ -172,10 +189,10 @@ class Trace:
 
     def _activation_module(self, call: Call) -> nn.Module:
         owner = self.net.get_submodule(call.module)
-        return copy.deepcopy(owner) if _is_activation(owner) else Function(call.func, *call.options)
+        return copy.deepcopy(owner) if _is_activation(owner) else Function(call.func, *(call.options or ((), {})))
 
     def _sources(self, values: list[int]) -> set[int]:
-        """The values and what they were made from by functions of one tensor (pooling, norms, activations)."""
+        """The values and those that they come from by functions of one tensor (pooling, norms, activations)."""
         found = set(values)
         frontier = list(values)
         while frontier:
@@ -186,7 +203,7 @@ class Trace:
         return found
 
     def _reached_through_layers(self, sources: set[int], skip: str) -> set[int]:
-        plain, layered = set(sources), set()
+        plain, layered = set(sources), set[int]()
         for call in self.calls:  # recorded in execution order, so one pass is enough
             if call.module == skip:
                 continue
@@ -208,7 +225,7 @@ class Trace:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    return isinstance(module, NORMS) and len(getattr(module, "normalized_shape", (1,))) == 1
+    return isinstance(module, AnyNorm) and len(getattr(module, "normalized_shape", (1,))) == 1
 
 
 def _is_activation(module: nn.Module) -> bool:

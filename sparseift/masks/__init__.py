@@ -1,5 +1,5 @@
-"""The masks: exact counts, packed bits, top-k selection, history, spectral measures. Imports torch, `sparsity` and
-`common`."""
+"""The masks: exact counts, patterns, packed bits, top-k selection, history, spectral gaps. Imports torch, `sparsity`
+and `common`."""
 
 from .masks import Masks
 

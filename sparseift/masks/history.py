@@ -1,6 +1,6 @@
-"""How masks wander: what of a mask was ever active, always active, moved away from where it began.
+"""How masks change during training: which weights were ever active, always active, or differ from the first mask.
 
-Masks are packed bits here (see `masks.pack`), one byte for eight weights, and stay on the device of the weights.
+Masks are stored as packed bits (see `bits.pack`), one byte for eight weights, on the device of the weights.
 """
 
 from __future__ import annotations
@@ -13,25 +13,31 @@ from torch import Tensor
 from .bits import ones, pack
 from .masks import Masks
 
-MEASURES = ("density", "replaced", "itop", "constraint", "hamming", "dead_channels")
-"""Shares, of a layer or of all layers:
+HISTORY_MEASURES = ("density", "replaced", "itop", "constraint", "hamming", "dead_channels")
+"""Fractions, of a layer or of all layers:
 
-density: weights that are active. replaced: active weights that were not when masks were last observed. itop: weights
-that were ever active (In-Time Over-Parameterization, Liu et al., ICML 2021). constraint: weights that were always
-active ("degrees of constraint" in the authors' code). hamming: weights that are not as in the first mask.
-dead_channels: output channels without an active weight.
+- density: active weights.
+- replaced: active weights that were masked when the masks were last observed, as a fraction of the active ones.
+- itop: weights that were ever active (In-Time Over-Parameterization, Liu et al., ICML 2021).
+- constraint: weights that were always active ("degrees of constraint" in the authors' code).
+- hamming: weights whose state differs from that in the first mask.
+- dead_channels: output channels without an active weight.
 """
 
 
 def dead_channels(mask: Tensor) -> Tensor:
-    """The number of output channels without an active weight, of a boolean mask (out, ...); without dimensions."""
+    """Return the number of output channels without an active weight, as a scalar tensor.
+
+    Args:
+        mask: Boolean, of shape (out, ...).
+    """
     return (~mask.flatten(1).any(1)).sum()
 
 
 class MaskHistory:
-    """The first mask, the union and the intersection of all masks seen, and the last one, of every layer.
+    """For every layer the first mask, the union and the intersection of all masks observed, and the last one.
 
-    Its state is packed bits, so a history that is saved and loaded goes on with the same numbers.
+    The state is exact, so a history that is saved and loaded continues with the same numbers.
     """
 
     PARTS = ("first", "union", "intersection", "last")
@@ -43,8 +49,14 @@ class MaskHistory:
         self.last: dict[str, Tensor] = {}
 
     def observe(self, masks: Masks | Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        """Add the masks (boolean, by layer) as they are now. Returns MEASURES of the network and of each layer; the
-        device is waited for once."""
+        """Add the present masks and measure them. Waits for the device once.
+
+        Args:
+            masks: Boolean masks, by layer name.
+
+        Returns:
+            HISTORY_MEASURES of the network, and those of each layer.
+        """
         counted, sizes = [], []
         for name in masks:
             mask = masks[name]
@@ -62,7 +74,7 @@ class MaskHistory:
             setattr(self, part, dict(state[part]))
 
     def _count(self, name: str, mask: Tensor) -> Tensor:
-        """How many weights MEASURES count in a layer, before they are divided."""
+        """The numerators of HISTORY_MEASURES for a layer."""
         now = pack(mask)
         first, union, intersection, last = (getattr(self, part).get(name, now).to(now.device) for part in self.PARTS)
         self.first[name], self.last[name] = first, now
@@ -78,4 +90,4 @@ def _sums(rows: Iterable[Iterable[int]]) -> list[int]:
 def _shares(counts: Iterable[int], weights: int, channels: int) -> dict[str, float]:
     active, new, ever, always, moved, dead = counts
     shares = (active / weights, new / max(1, active), ever / weights, always / weights, moved / weights)
-    return dict(zip(MEASURES, (*shares, dead / channels), strict=True))
+    return dict(zip(HISTORY_MEASURES, (*shares, dead / channels), strict=True))

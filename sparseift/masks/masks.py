@@ -1,14 +1,13 @@
-"""The masks themselves: exact counts, kept beside the weights that they silence.
+"""The masks of a network: exact counts, kept beside the weights.
 
 A masked weight is exactly zero in the weight tensor, so the network runs as it is and its state dict is a plain one.
-Masking the gradients once a step keeps it so: momentum, weight decay and update of a masked weight are then all zero.
+Masking the gradients once a step keeps it zero: momentum, weight decay and update of a masked weight are then all zero.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from zlib import crc32
 
@@ -20,11 +19,11 @@ from ..errors import UserError
 from ..sparsity.plan import Plan
 from .bits import pack, unpack
 from .inplace import clear, laid_out_as, silence
-from .topk import largest
+from .patterns import Pattern, Unstructured
 
 
 def random_scores(weight: Tensor, seed: int, name: str) -> Tensor:
-    """Uniform random numbers from (seed, layer), of the weight's shape; the largest are active at first."""
+    """Return uniform random numbers of the weight's shape, drawn from (seed, layer); the largest are active first."""
     generator = generator_for(weight.device, seed, "mask", name)
     return torch.rand(weight.shape, generator=generator, device=weight.device, dtype=torch.float32)
 
@@ -32,27 +31,44 @@ def random_scores(weight: Tensor, seed: int, name: str) -> Tensor:
 class Masks:
     """One mask per masked layer of a network, by layer name, of the shape of its weight.
 
-    active: the number of ones of each mask as it is now. planned: the same of the masks as they were made, with which
-    every run ends that changes them while it trains.
+    Args:
+        net: The network.
+        masks: First masks, nonzero where a weight is active.
+        pattern: Pattern that all masks follow; unstructured by default.
+
+    Attributes:
+        layers: Masked layers, by name.
+        weights: Their weights.
+        active: Number of active weights in each mask.
+        planned: The same for the first masks. Sparsifiers that change the number during training end with it.
+        moves: How often `move` has changed the mask of each layer.
     """
 
-    def __init__(self, net: nn.Module, masks: Mapping[str, Tensor]):
-        self.weights: dict[str, nn.Parameter] = {name: net.get_submodule(name).weight for name in masks}
+    def __init__(self, net: nn.Module, masks: Mapping[str, Tensor], pattern: Pattern | None = None):
+        self.layers: dict[str, nn.Module] = {name: net.get_submodule(name) for name in masks}
+        self.weights: dict[str, nn.Parameter] = {name: _weight(layer) for name, layer in self.layers.items()}
+        self.pattern = pattern or Unstructured()
         self._masks: dict[str, Tensor] = {}
         self.active: dict[str, int] = {}
         for name, mask in masks.items():
             self[name] = mask
         self.planned = dict(self.active)
+        self.moves = dict.fromkeys(masks, 0)
 
     @classmethod
-    def random(
-        cls, net: nn.Module, plan: Plan, seed: int, choose: Callable[[Tensor, int], Tensor] | None = None
-    ) -> Masks:
-        """Masks with exactly the planned number of ones, at places drawn uniformly from (seed, layer). choose: marks as
-        many of a layer's random numbers, the largest by default (see `sparsifiers.patterns`)."""
-        choose = choose or largest
-        drawn = {name: random_scores(net.get_submodule(name).weight, seed, name) for name in plan.masked}
-        return cls(net, {name: choose(drawn[name], layer.active) for name, layer in plan.masked.items()})
+    def random(cls, net: nn.Module, plan: Plan, seed: int, pattern: Pattern | None = None) -> Masks:
+        """Return masks with exactly the planned number of active weights, at places drawn uniformly from (seed, layer).
+
+        Args:
+            net: The network.
+            plan: A plan that the pattern allows (see `Pattern.plan`).
+            seed: Seed of the places.
+            pattern: Pattern of the masks; unstructured by default.
+        """
+        pattern = pattern or Unstructured()
+        drawn = {name: random_scores(_weight(net.get_submodule(name)), seed, name) for name in plan.masked}
+        masks = {name: pattern.largest(drawn[name], layer.active) for name, layer in plan.masked.items()}
+        return cls(net, masks, pattern)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._masks)
@@ -61,18 +77,20 @@ class Masks:
         return len(self._masks)
 
     def __getitem__(self, name: str) -> Tensor:
-        """The mask of a layer: boolean, of the shape of its weight. It is not copied, and stays as it is when the layer
-        gets another one."""
+        """Return the mask of a layer: boolean, of the shape of its weight.
+
+        The tensor is not a copy. It does not change when the layer gets another mask.
+        """
         return self._masks[name]
 
     def __setitem__(self, name: str, mask: Tensor) -> None:
-        """A copy of `mask`, laid out in memory as the weight is."""
+        """Store a copy of `mask` in the memory layout of the weight."""
         own = laid_out_as(self.weights[name], mask.bool())
         self._masks[name] = own
         self.active[name] = int(own.count_nonzero())
 
     def to_weights(self) -> None:
-        """Every mask to the device and in the memory layout of its weight."""
+        """Move every mask to the device and the memory layout of its weight."""
         self._masks = {name: laid_out_as(self.weights[name], mask) for name, mask in self._masks.items()}
 
     def apply(self) -> None:
@@ -80,24 +98,56 @@ class Masks:
         for name, weight in self.weights.items():
             clear(weight, self._masks[name])
 
+    @torch.no_grad()
+    def move(self, name: str, new: Tensor, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        """Give a layer another mask during training, between the backward pass and `mask_gradients`.
+
+        Weights that stay active keep their value and optimizer state; both become zero for all others. The gradient of
+        grown weights becomes zero, so that they take their first step with the next gradient.
+
+        Args:
+            name: Name of the layer.
+            new: New mask, boolean, of the shape of the weight.
+            optimizers: Optimizers of the network.
+        """
+        weight, count = self.weights[name], self.active[name]
+        stay = self._masks[name] & new
+        unchanged = int(stay.count_nonzero())
+        for tensor in (weight, *_optimizer_state(optimizers, weight)):
+            clear(tensor, stay)
+        if weight.grad is not None:
+            silence(weight.grad, stay.logical_or_(~new))
+        self[name] = new
+        self.moves[name] += not unchanged == count == self.active[name]
+
     def mask_gradients(self) -> None:
-        """Set the gradients of the masked weights to zero, as long as they are finite: steps with gradients that are
-        not are skipped, as loss scalers do, or lost with or without masks."""
+        """Set the gradients of the masked weights to zero: once a step, when gradients are final.
+
+        Gradients that are not finite stay so. Loss scalers skip such a step; without one it is lost with or without
+        masks.
+        """
         for name, weight in self.weights.items():
             if weight.grad is not None:
                 silence(weight.grad, self._masks[name])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Packed bits by layer name."""
+        """Return the masks as packed bits, by layer name."""
         return {name: pack(mask) for name, mask in self._masks.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], active: Mapping[str, int] | None = None) -> None:
-        """Take over packed masks. active: their counts, where they are not the planned ones. Raises UserError if they
-        are for other layers, shapes or counts."""
+        """Load packed masks.
+
+        Args:
+            state: Packed masks by layer name.
+            active: Their numbers of active weights; the planned ones by default.
+
+        Raises:
+            UserError: The masks are for other layers, shapes or counts.
+        """
         active = active or self.planned
         if state.keys() != self._masks.keys():
             strange = sorted(state.keys() ^ self._masks.keys())[0]
-            raise UserError(f"the saved masks are of another network: {strange} is masked in only one of the two")
+            raise UserError(f"the saved masks belong to another network: {strange} is masked in only one of the two")
         loaded = {}
         for name, packed in state.items():
             shape = tuple(self.weights[name].shape)
@@ -114,22 +164,37 @@ class Masks:
 
     @property
     def density(self) -> float:
-        """Share of active weights in the masked layers."""
+        """Fraction of active weights in the masked layers."""
         return sum(self.active.values()) / sum(weight.numel() for weight in self.weights.values())
 
     def counted(self, plan: Plan) -> Plan:
-        """The plan with as many active weights as these masks have now."""
-        layers = (replace(layer, active=self.active.get(layer.name, layer.active)) for layer in plan.layers)
-        return replace(plan, layers=tuple(layers))
+        """Return the plan with the numbers of active weights of these masks."""
+        return plan.with_active(self.active)
 
     def checksums(self) -> dict[str, int]:
-        """32 bits of each mask, by layer name: enough to tell masks apart that should be the same."""
-        return {name: crc32(packed.cpu().numpy()) for name, packed in self.state_dict().items()}
+        """Return 32 bits of each mask, by layer name: enough to detect masks that should be equal and are not."""
+        return {name: crc32(packed.cpu().numpy().tobytes()) for name, packed in self.state_dict().items()}
 
     def sha256(self) -> str:
-        """Hash of all masks, in the order of the layers."""
+        """Return the hash of all masks, in the order of the layers."""
         digest = hashlib.sha256()
         for name, packed in self.state_dict().items():
             digest.update(name.encode())
             digest.update(packed.cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _weight(layer: nn.Module) -> nn.Parameter:
+    weight = layer.weight
+    assert isinstance(weight, nn.Parameter)
+    return weight
+
+
+def _optimizer_state(optimizers: Iterable[torch.optim.Optimizer], weight: nn.Parameter) -> list[Tensor]:
+    """Momenta and other tensors that an optimizer keeps per weight."""
+    return [
+        value
+        for optimizer in optimizers
+        for value in optimizer.state.get(weight, {}).values()
+        if isinstance(value, Tensor) and value.shape == weight.shape
+    ]

@@ -1,4 +1,4 @@
-"""The largest of many numbers, exactly: what drop, grow and first masks all come down to."""
+"""Exact selection of the largest numbers: the basis of pruning, growing and first masks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ import torch
 from torch import Tensor
 
 SAMPLE = 2**14
-"""Numbers that are looked at to guess where the threshold lies."""
+"""Size of the sample that the threshold is estimated from."""
 
 
 def largest(values: Tensor, count: int, among: Tensor | None = None) -> Tensor:
-    """A boolean tensor that marks exactly the `count` largest; of equal values the first. NaN is least. among: boolean,
-    of the shape of `values`: the places that take part, all by default.
+    """Mark exactly the `count` largest values; of equal values the first. NaN counts as the smallest.
 
-    A sample brackets the threshold, so that two comparisons decide about nearly all values and only the few within the
+    A sample brackets the threshold, so that two comparisons decide about nearly all values and only those within the
     bracket are ranked (after Floyd & Rivest, "Expected time bounds for selection", 1975).
+
+    Args:
+        values: Numbers, of any shape.
+        count: How many to mark.
+        among: Boolean, of the shape of `values`: the places to choose from; all by default.
+
+    Returns:
+        A boolean tensor of the shape of `values`.
     """
     flat = values.flatten()
     part = torch.ones_like(flat, dtype=torch.bool) if among is None else among.flatten()
@@ -28,7 +35,7 @@ def largest(values: Tensor, count: int, among: Tensor | None = None) -> Tensor:
     near = (flat >= lower).logical_and_(part).logical_xor_(chosen)
     places = near.nonzero().squeeze(1)
     missing = count - int(chosen.count_nonzero())
-    if not 0 <= missing <= places.numel():  # the sample misled, or NaN is among the largest
+    if not 0 <= missing <= places.numel():  # the sample was not representative, or NaN is among the largest
         chosen.zero_()
         places, missing = part.nonzero().squeeze(1), count
     chosen[places[_first_largest(flat.take(places), missing)]] = True
@@ -36,8 +43,8 @@ def largest(values: Tensor, count: int, among: Tensor | None = None) -> Tensor:
 
 
 def _bracket(flat: Tensor, part: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Bounds between which the threshold lies that has this share of the values above it, nearly always."""
-    step = flat.numel() // SAMPLE // 6 * 6 + 1  # has no factor in common with the sizes of most kernels and channels
+    """Bounds that nearly always enclose the threshold above which this share of the values lies."""
+    step = flat.numel() // SAMPLE // 6 * 6 + 1  # coprime to most numbers of channels and kernel sizes
     sample = _ordered(flat[::step][part[::step]])
     rank, margin = share * sample.numel(), 4 * sqrt(share * (1 - share) * sample.numel()) + 1
     first, last = floor(rank - margin), ceil(rank + margin)
@@ -47,7 +54,7 @@ def _bracket(flat: Tensor, part: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
 
 def _first_largest(values: Tensor, count: int) -> Tensor:
-    """Marks the `count` largest, by looking at them all."""
+    """Mark the `count` largest by a ranking of all values."""
     if count == 0:
         return torch.zeros_like(values, dtype=torch.bool)
     values = _ordered(values)
@@ -59,16 +66,10 @@ def _first_largest(values: Tensor, count: int) -> Tensor:
 
 
 def _ordered(values: Tensor) -> Tensor:
-    """With NaN, which torch takes for the largest, at the end."""
+    """The values with NaN, which torch sorts above all numbers, as the smallest."""
     return values.nan_to_num(-torch.inf, torch.inf, -torch.inf)
 
 
-def drop(weight: Tensor, mask: Tensor, count: int) -> Tensor:
-    """The mask without the `count` active weights of smallest magnitude. Masked positions take no part."""
-    return largest(weight.detach().abs(), int(mask.count_nonzero()) - count, among=mask)
-
-
 def grow(score: Tensor, kept: Tensor, count: int) -> Tensor:
-    """The mask `kept` with the `count` positions of largest score outside it. Kept positions do not compete; there
-    must be at least `count` others."""
+    """Return the mask `kept` plus the `count` positions of largest score outside it; there must be as many."""
     return largest(score, count, among=~kept).logical_or_(kept)

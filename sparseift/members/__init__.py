@@ -1,6 +1,6 @@
-"""The members of the Sparse-IFT family: each transforms a whole network. Imports torch, `surgery` and `graph`."""
+"""The members of the Sparse-IFT family, each of which transforms a network. Imports torch, `surgery` and `graph`."""
 
-from .base import Member, exact
+from .base import LocalMember, Member, Replacement, exact
 from .dense import Dense
 from .sparse_doped import SparseDoped
 from .sparse_factorized import SparseFactorized
@@ -9,7 +9,9 @@ from .sparse_wide import SparseWide
 
 __all__ = [
     "Dense",
+    "LocalMember",
     "Member",
+    "Replacement",
     "SparseDoped",
     "SparseFactorized",
     "SparseParallel",

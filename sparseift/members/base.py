@@ -1,40 +1,106 @@
-"""What a member of the family is, and what the three local ones share: where a layer stands and how to replace it."""
+"""What a member of the family is, and the base class of those that replace layers one by one."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Real
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import nn
 
-from ..errors import UserError
+from ..common.checks import number, require
 from ..graph.trace import Trace
+from ..surgery.initialization import Initializer
+from ..surgery.replace import Site, initializer, replace, replaceable, site_of
 
 
 class Member(Protocol):
-    """A transformation of networks. `iso_flop`: whether the result is to cost what the dense network costs."""
+    """A transformation of networks.
 
-    iso_flop: bool
+    Attributes:
+        iso_flop: Whether the result meets the FLOPs of the dense network. If not, it has the given sparsity.
+    """
+
+    iso_flop: ClassVar[bool]
 
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
-        """Edit `net`, a copy of the network that `record` describes, and name the layers of the result that are
-        masked.
+        """Transform a network in place.
 
-        eligible: names of the layers that take part. sparsity: nominal s, 0 < s < 1. Raises UserError with the
-        module's name and the reason where the network can't be transformed.
+        Args:
+            net: A copy of the network that `record` describes.
+            eligible: Names of the layers that take part.
+            sparsity: Nominal sparsity s, 0 < s < 1.
+
+        Returns:
+            The names of the layers of the result to mask.
+
+        Raises:
+            UserError: The network can't be transformed.
         """
         ...
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """What a local member puts in the place of a layer.
+
+    Attributes:
+        masked: Names of the layers to mask, within the module.
+        with_norm: The module replaces the norm that follows the layer, too.
+        with_activation: The module replaces the non-linearity that directly follows, too.
+    """
+
+    module: nn.Module
+    masked: Sequence[str]
+    with_norm: bool = False
+    with_activation: bool = False
+
+
+class LocalMember(ABC):
+    """A member that replaces eligible layers one by one.
+
+    It masks as they are layers that it does not replace: projection shortcuts, layers that share their weight or that
+    the network does not call as modules, and those that `replacement` declines.
+    """
+
+    iso_flop: ClassVar[bool] = True
+
+    @abstractmethod
+    def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement | None:
+        """Return what replaces a layer, or None if the layer stays.
+
+        Args:
+            site: The layer, and what follows it in the network.
+            initial: Draws new weights as the network draws its own.
+        """
+
+    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
+        initial = initializer(net, record)
+        local = set(replaceable(net, record, eligible))
+        masked = []
+        for name in eligible:
+            site = site_of(net, record, name)
+            new = self.replacement(site, record, sparsity, initial) if name in local else None
+            if new is None:
+                masked.append(name)
+                continue
+            replace(net, name, new.module)
+            if new.with_norm and site.norm_name:
+                replace(net, site.norm_name, nn.Identity())
+            if new.with_activation and site.activation_name:
+                replace(net, site.activation_name, nn.Identity())
+            masked += [f"{name}.{layer}" for layer in new.masked]
+        return masked
+
+
 def exact(sparsity: float) -> Fraction:
-    """The sparsity as the decimal fraction that was typed, so that sizes do not depend on float noise."""
-    if not isinstance(sparsity, Real):
-        raise UserError(f"sparsity is of type {type(sparsity).__name__}; a number in (0, 1) such as 0.75 is meant")
-    if not 0 < sparsity < 1:
-        raise UserError(f"sparsity {sparsity} is outside (0, 1); a share of zero weights such as 0.75 is meant")
-    share = Fraction(float(sparsity)).limit_denominator(10**6)
-    if share in (0, 1):
-        raise UserError(f"sparsity {sparsity} is too near to {share}; steps of a millionth are the finest")
+    """Return the sparsity as the decimal fraction that was typed, so that sizes do not depend on float rounding.
+
+    Raises:
+        UserError: The sparsity is not a number in (0, 1), or its distance from 0 or 1 is less than a millionth.
+    """
+    share = Fraction(float(number("sparsity", sparsity, 0, 1, "()"))).limit_denominator(10**6)
+    require(share not in (0, 1), "sparsity", sparsity, "a number in steps of one millionth")
     return share

@@ -1,4 +1,4 @@
-"""The dense network itself: the baseline, and the start of plain sparse training at a given sparsity."""
+"""The dense network itself: the baseline, and plain sparse training at a given sparsity."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from ..graph.trace import Trace
 
 @dataclass(frozen=True)
 class Dense:
+    """Leaves the network as it is."""
+
     iso_flop: ClassVar[bool] = False
 
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:

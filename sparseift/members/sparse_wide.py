@@ -2,13 +2,14 @@
 
     theta in R^{k Din x k Dout},   k = sqrt(1 / (1 - s))
 
-The width map must be linear, or concatenations, groups and flattened features stop fitting: k is a fraction p / q
-whose denominator divides every hidden width of the network. The plan meets the budget by density, whatever k was
-rounded to.
+All widths change by the same factor, or concatenations, groups and flattened features would no longer fit: k is a
+fraction p / q whose denominator divides every hidden width of the network. The plan meets the budget by density,
+whatever k is rounded to.
 
-Only the outputs of layers are decided here: times k, where what arrives at the layer has been widened or comes
-straight from the network's inputs, and where it does not reach an output of the network. So a layer that mixes tokens
-or heads, whose number has not changed, keeps its width. All else follows (see `following`).
+This file decides on the outputs of layers alone. They are multiplied by k if what arrives at the layer has been
+widened or comes from the network's inputs without a layer in between, and if they do not reach an output of the
+network. A layer that mixes tokens or heads, whose number does not change, keeps its width. Everything else follows
+(`surgery.widening`).
 """
 
 from __future__ import annotations
@@ -21,19 +22,21 @@ from typing import ClassVar
 
 from torch import nn
 
+from ..common.checks import one_of
 from ..errors import BudgetError, UserError
-from ..graph.layers import LAYERS
+from ..graph.layers import AnyLayer, channels_of
 from ..graph.recorder import trace
 from ..graph.trace import Trace
 from ..surgery.replace import initializer
-from ..surgery.resize import channels_of
 from ..surgery.transplant import adopt
-from ..surgery.widening import Following, NotWhole
+from ..surgery.widening import NotWhole, widened
 
 
 def width_denominator(record: Trace) -> int:
-    """The greatest q for which multiples of 1 / q of every hidden width are whole, per group where layers or
-    norms are grouped; 0 where none is hidden."""
+    """Return the greatest q such that every hidden width is a multiple of q, per group if layers or norms are grouped.
+
+    It is 0 if the network has no hidden width.
+    """
     unit = 0
     for layer in record.layers.values():
         inputs, outputs, groups = channels_of(layer.module)
@@ -48,25 +51,31 @@ def width_denominator(record: Trace) -> int:
 
 
 def width_factor(sparsity: Fraction, denominator: int, rounding: str) -> Fraction:
-    """p / q next to sqrt(1 / (1 - s)). rounding: 'nearest', or 'down' as in the authors' code (int(64 k): 90, 128,
-    202)."""
-    wanted = denominator * sqrt(1 / (1 - sparsity))
-    numerator = {"nearest": floor(wanted + 0.5), "down": floor(wanted + 1e-9)}.get(rounding)
-    if numerator is None:
-        raise UserError(f"member.rounding is '{rounding}'; it is 'nearest' or 'down'")
+    """Return the width factor p / q next to sqrt(1 / (1 - s)).
+
+    Args:
+        denominator: q.
+        rounding: 'nearest', or 'down' as in the authors' code (int(64 k): 90, 128, 202).
+    """
+    one_of("member.rounding", rounding, ("nearest", "down"))
     if not denominator:
         raise UserError("sparse_wide: the network has no hidden width to change; every layer reaches its outputs")
+    numerator = floor(denominator * sqrt(1 / (1 - sparsity)) + (0.5 if rounding == "nearest" else 1e-9))
     if numerator <= denominator:
         factor = sqrt(1 / (1 - sparsity))
         raise BudgetError(
-            f"sparse_wide would be {factor:.3f} times as wide, and hidden widths change in steps of 1/{denominator}"
+            f"sparse_wide needs widths {factor:.3f} times as large, but they change in steps of 1/{denominator}"
         )
     return Fraction(numerator, denominator)
 
 
 @dataclass(frozen=True)
 class SparseWide:
-    """rounding: how the factor is rounded to the network's widths, 'nearest' or 'down'."""
+    """The whole network with k times as many channels.
+
+    Args:
+        rounding: How k is rounded to the network's widths, 'nearest' or 'down'.
+    """
 
     rounding: str = "nearest"
     iso_flop: ClassVar[bool] = True
@@ -90,16 +99,16 @@ class SparseWide:
 
 
 def _unused(record: Trace) -> list[str]:
-    layers = (name for name, module in record.net.named_modules() if isinstance(module, LAYERS))
+    layers = (name for name, module in record.net.named_modules() if isinstance(module, AnyLayer))
     return [name for name in layers if not record.ran[name]]
 
 
 def _widened(record: Trace, factor: Fraction) -> nn.Module:
-    """The meta twin of the network, with its layers `factor` times as wide."""
+    """A meta copy of the network, with its layers `factor` times as wide."""
 
     def outputs(name: str, changed: bool, fresh: bool) -> int:
         _, old, _ = channels_of(record.layers[name].module)
         widened = (changed or fresh) and name not in record.output_layers
         return int(old * factor) if widened else old
 
-    return Following(record, factor, outputs).widen()
+    return widened(record, factor, outputs)

@@ -1,4 +1,4 @@
-"""Any network of torchvision or timm by its name there, untrained, for the images and classes of a data set."""
+"""Untrained networks of torchvision and timm by their names there."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from ..common.checks import require
 from ..common.messages import one_line
 from ..errors import UserError
-from ..graph.layers import CONVS
+from ..graph.layers import Conv
 from ..surgery.initialization import Initializer
 from .resolution import skip_halvings_
 
@@ -20,12 +21,18 @@ RGB = 3
 def from_torchvision(
     name: str, num_classes: int, in_channels: int = RGB, image_size: int = 224, skip_halvings: int = 0, **options: Any
 ) -> nn.Module:
-    """A classification network of torchvision: (N, in_channels, image_size, image_size) -> logits (N, num_classes).
+    """Return a network of torchvision: (N, in_channels, image_size, image_size) -> (N, num_classes).
 
-    Auxiliary classifiers are left out. For other than 3 channels the first convolution is made anew. skip_halvings: see
-    `skip_halvings_`. options: of torchvision's constructor. Raises UserError for an unknown name or option.
+    Args:
+        name: The name in torchvision, of a network without auxiliary heads.
+        in_channels: If this is not 3, the first convolution is replaced.
+        skip_halvings: How many halvings of the resolution to leave out; see `skip_halvings_`.
+        options: Further arguments of torchvision's constructor.
+
+    Raises:
+        UserError: There is no such network or option.
     """
-    from torchvision import models  # takes a second to import, which the networks of this package need not wait for
+    from torchvision import models  # takes a second to import
 
     _check_name(name, models.list_models(module=models), "torchvision")
 
@@ -33,7 +40,7 @@ def from_torchvision(
         return _built(models.get_model, name, name, weights=None, num_classes=num_classes, **options, **more)
 
     net = build()
-    wanted = {"aux_logits": False, "image_size": image_size}  # of those networks that have such a thing
+    wanted = {"aux_logits": False, "image_size": image_size}  # of networks that have such an attribute
     changes = {key: value for key, value in wanted.items() if getattr(net, key, value) != value and key not in options}
     if changes:
         net = build(**changes)
@@ -47,18 +54,24 @@ def from_torchvision(
 def from_timm(
     name: str, num_classes: int, in_channels: int = RGB, image_size: int = 224, skip_halvings: int = 0, **options: Any
 ) -> nn.Module:
-    """A network of timm: (N, in_channels, image_size, image_size) -> logits (N, num_classes).
+    """Return a network of timm: (N, in_channels, image_size, image_size) -> (N, num_classes).
 
-    skip_halvings: see `skip_halvings_`. options: of timm.create_model. Raises UserError for an unknown name or option,
-    and where timm is not installed.
+    Args:
+        name: The name in timm.
+        skip_halvings: How many halvings of the resolution to leave out; see `skip_halvings_`.
+        options: Further arguments of timm.create_model.
+
+    Raises:
+        UserError: There is no such network or option, or timm is not installed.
     """
     try:
         import timm
     except ImportError as error:
         raise UserError("networks of timm need the package timm, which is not installed: pip install timm") from error
     _check_name(name, timm.list_models(), "timm")
-    if timm.get_pretrained_cfg(name).fixed_input_size:
-        # The tables of positions are made for the resolution that arrives there.
+    pretrained = timm.get_pretrained_cfg(name)
+    if pretrained is not None and pretrained.fixed_input_size:
+        # Tables of positions are made for the resolution that arrives there.
         options = {"img_size": image_size * 2**skip_halvings, **options}
     net = _built(timm.create_model, name, name, num_classes=num_classes, in_chans=in_channels, **options)
     if skip_halvings:
@@ -67,10 +80,9 @@ def from_timm(
 
 
 def _check_name(name: str, known: Iterable[str], library: str) -> None:
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise UserError(f"{library} has no network '{name}'{hint}")
+    known = list(known)
+    near = get_close_matches(name, known, n=3, cutoff=0.5) or known[:3]
+    require(name in known, "model.name", name, f"a network of {library}, such as {' or '.join(near)}")
 
 
 def _built(make: Callable[..., nn.Module], name: str, *args: Any, **options: Any) -> nn.Module:
@@ -81,10 +93,10 @@ def _built(make: Callable[..., nn.Module], name: str, *args: Any, **options: Any
 
 
 def _take_channels_(net: nn.Module, channels: int, name: str) -> None:
-    """Give the one convolution that reads the image other inputs, with weights drawn anew as the network draws them."""
-    readers = [key for key, module in net.named_modules() if isinstance(module, CONVS) and module.in_channels == RGB]
+    """Give the one convolution that reads the input other channels, with newly drawn weights."""
+    readers = [module for module in net.modules() if isinstance(module, Conv) and module.in_channels == RGB]
     if len(readers) != 1:
-        raise UserError(f"model.name={name} takes images of {RGB} channels only: dataset.channels={RGB}")
-    layer = net.get_submodule(readers[0])
+        raise UserError(f"model.name={name} takes {RGB} channels only: dataset.channels={RGB}")
+    (layer,) = readers
     layer.weight = Initializer([layer]).weight(layer.weight, (layer.out_channels, channels, *layer.kernel_size))
     layer.in_channels = channels

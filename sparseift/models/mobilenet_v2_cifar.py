@@ -1,9 +1,11 @@
-"""MobileNetV2 for small images, as the authors' FLOP count of it pins it down.
+"""MobileNetV2 for CIFAR, reconstructed from the authors' FLOP count of it.
 
-Sandler et al. 2018, section 3 and Table 2, with fewer halvings of the resolution. What is unusual is the authors':
-every convolution has a bias, the stem is a 1x1 convolution that pads its input by one pixel, the first block expands
-too (by 1), and the classifier is a 1x1 convolution.
+Sandler et al. 2018, section 3 and Table 2, with fewer halvings of the resolution. As the count requires, every
+convolution has a bias, the stem is a 1x1 convolution that pads its input by one pixel, the first block expands, too
+(by 1), and the last layer is a 1x1 convolution.
 """
+
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,8 +22,10 @@ STEM, LAST = 32, 1280
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel by itself, project: (N, in, H, W) -> (N, out, H/stride, W/stride), with a shortcut
-    where shapes agree."""
+    """Expand, filter each channel separately, project: (N, in, H, W) -> (N, out, H/stride, W/stride).
+
+    It has a shortcut if the shapes agree.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -40,8 +44,10 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2Cifar(nn.Module):
-    """(N, in_channels, H, W) -> logits (N, num_classes). Weights start as PyTorch makes them; 2,369,380 parameters for
-    3 channels and 100 classes."""
+    """MobileNetV2: (N, in_channels, H, W) -> (N, num_classes), with the initialization of PyTorch.
+
+    It has 2,369,380 parameters for 3 channels and 100 outputs.
+    """
 
     def __init__(self, num_classes: int, in_channels: int = 3) -> None:
         super().__init__()
@@ -61,5 +67,5 @@ class MobileNetV2Cifar(nn.Module):
         return self.classifier(self.pool(x)).flatten(1)
 
 
-def conv_norm(in_channels: int, out_channels: int, kernel: int, **options: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+def conv_norm(in_channels: int, out_channels: int, kernel: int, **options: Any) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     return nn.Conv2d(in_channels, out_channels, kernel, **options), nn.BatchNorm2d(out_channels)

@@ -1,4 +1,4 @@
-"""ResNets for small images: a 3x3 stem and no max pooling (the CIFAR networks of the paper).
+"""ResNets for CIFAR: a 3x3 stem and no max pooling (the CIFAR networks of the paper).
 
 Module names and state-dict keys are those of `torchvision.models.ResNet`.
 """
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..common.checks import integer
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with norms beside a shortcut: (N, in, H, W) -> (N, out, H/stride, W/stride).
 
-    The shortcut is the identity where shapes agree, else a 1x1 convolution and a norm (He et al., option B).
+    The shortcut is the identity if the shapes agree, else a 1x1 convolution and a norm (He et al., option B).
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -35,12 +35,12 @@ class BasicBlock(nn.Module):
 
 
 class ResNetCifar(nn.Module):
-    """Four stages of BasicBlocks, W, 2W, 4W, 8W wide: (N, in_channels, H, W) -> logits (N, num_classes).
+    """Four stages of BasicBlocks with W, 2W, 4W and 8W channels: (N, in_channels, H, W) -> (N, num_classes).
 
     Args:
-        depths: blocks in each of the four stages; the last three stages halve height and width.
+        depths: Blocks in each of the four stages; the last three stages halve height and width.
         base_width: W, channels of the stem and of the first stage.
-        zero_init_residual: start the last norm of each block at zero: the block starts as its shortcut.
+        zero_init_residual: Initialize the last norm of each block to zero, so that the block starts as its shortcut.
     """
 
     def __init__(
@@ -52,8 +52,7 @@ class ResNetCifar(nn.Module):
         zero_init_residual: bool,
     ) -> None:
         super().__init__()
-        if not isinstance(base_width, int) or base_width < 1:
-            raise UserError(f"model.base_width is {base_width}; a whole number, 1 or more, is meant")
+        integer("model.base_width", base_width, 1)
         self.conv1 = nn.Conv2d(in_channels, base_width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(base_width)
         self.relu = nn.ReLU(inplace=True)
@@ -72,7 +71,7 @@ class ResNetCifar(nn.Module):
         return self.fc(self.avgpool(x).flatten(1))
 
     def _init_weights(self, zero_init_residual: bool) -> None:
-        """Kaiming-normal (fan_out) convolutions; norms (1, 0) and the linear head as PyTorch makes them."""
+        """Kaiming-normal (fan_out) convolutions; norms and the linear head keep PyTorch's initialization."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -88,12 +87,12 @@ def _stage(in_channels: int, out_channels: int, depth: int, stride: int) -> nn.S
 def resnet18_cifar(
     num_classes: int, in_channels: int = 3, base_width: int = 64, zero_init_residual: bool = True
 ) -> ResNetCifar:
-    """ResNet-18 for small images: 11,220,132 parameters for 3 channels, width 64 and 100 classes."""
+    """Return a ResNet-18 for CIFAR: 11,220,132 parameters for 3 channels, width 64 and 100 outputs."""
     return ResNetCifar((2, 2, 2, 2), num_classes, in_channels, base_width, zero_init_residual)
 
 
 def resnet34_cifar(
     num_classes: int, in_channels: int = 3, base_width: int = 64, zero_init_residual: bool = True
 ) -> ResNetCifar:
-    """ResNet-34 for small images: `resnet18_cifar` with 3, 4, 6 and 3 blocks a stage."""
+    """Return a ResNet-34 for CIFAR: `resnet18_cifar` with 3, 4, 6 and 3 blocks a stage."""
     return ResNetCifar((3, 4, 6, 3), num_classes, in_channels, base_width, zero_init_residual)

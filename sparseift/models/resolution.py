@@ -1,5 +1,6 @@
-"""Networks for large images on small ones: without their first halvings of the resolution, as in the CIFAR ResNets,
-which have neither the stride of the stem nor the pooling after it.
+"""Networks for a high resolution at a low one: without their first halvings of the resolution.
+
+The CIFAR ResNets, likewise, have neither the stride of the stem nor the pooling after it.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ from torch import nn
 from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.copies import meta_copy
-from ..graph.layers import CONVS
+from ..graph.layers import Conv
 
 
 def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int) -> None:
-    """Make a network for images of 2^count times `image_size` one for images of `image_size`, in place: it keeps the
-    resolution where it would halve it for the first `count` times.
+    """Leave out the first halvings of the resolution of a network, in place.
 
-    There, convolutions of stride 2 get stride 1 and poolings are left out, in parallel paths alike. Raises UserError
-    where the network has fewer halvings or can't do without them.
+    There, convolutions of stride 2 get stride 1 and poolings are removed, in parallel paths alike.
+
+    Args:
+        net: A network for inputs of 2^count times `image_size`, which then takes inputs of `image_size`.
+        count: How many halvings to leave out.
+        image_size: Height and width of the input in pixels.
+
+    Raises:
+        UserError: The network has fewer halvings or does not run without them.
     """
     problem = f"model.skip_halvings={count}: {type(net).__name__}"
     try:
@@ -35,7 +42,7 @@ def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int
 
 
 def _halving(net: nn.Module, in_channels: int, image_size: int) -> dict[str, int]:
-    """The modules that halve the resolution, with the height of what arrives at them."""
+    """The modules that halve the resolution, with the height of their input."""
     runner = meta_copy(net).eval()
     sides: dict[str, int] = {}
 
@@ -55,7 +62,7 @@ def _halving(net: nn.Module, in_channels: int, image_size: int) -> dict[str, int
 
 def _keep_resolution_(net: nn.Module, name: str) -> None:
     module = net.get_submodule(name)
-    if isinstance(module, CONVS):
+    if isinstance(module, Conv):
         module.stride = (1,) * len(module.stride)
     else:
         parent, _, child = name.rpartition(".")

@@ -1,5 +1,5 @@
-"""python -m sparseift.report RUNS...: what a sweep has shown, as tables, figures and a page.
+"""python -m sparseift.report RUNS...: tables, figures and a page of any number of runs. Imports `runs`, not torch.
 
-The way of the data: folders -> runs (`runs`) -> rows of equal settings with their statistics (`rows`, `statistics`) ->
-tables, figures and report.html. Imports `runs`, and not torch.
+The data goes through `runs.read` (folders), `rows` and `statistics` (runs of equal settings), `tables` and `figures`,
+and `page`. The command is in `program`.
 """

@@ -1,4 +1,4 @@
-"""report.html and report.md: everything that was found, in one file each."""
+"""report.html and report.md: the whole report in one file each."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ Sections = list[tuple[Section, list[Drawn]]]
 
 
 def tally(runs: Iterable[Run]) -> str:
-    """How many runs are in which state: 5 finished, 1 failed."""
+    """Return the number of runs in each state, such as "5 finished, 1 failed"."""
     states = [run.state for run in runs]
     return ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
 
 
 def html(runs: list[Run], sections: Sections, folder: Path, figures: Path) -> str:
-    """A page that needs no other file. folder: where it will lie; links to runs are relative to it. figures: where
-    they have been saved."""
+    """Return a page that needs no other file.
+
+    Args:
+        folder: The folder that the page will be in; links to runs are relative to it.
+        figures: The folder in which the figures are saved.
+    """
 
     def svg(drawn: Drawn) -> Markup:
         saved = (figures / f"{drawn.name}.svg").read_text(encoding="utf-8")
@@ -38,6 +42,7 @@ def html(runs: list[Run], sections: Sections, folder: Path, figures: Path) -> st
 
 
 def markdown(runs: list[Run], sections: Sections, folder: Path) -> str:
+    """Return the report as Markdown, with figures as files in the folder `figures`."""
     return _render("page.md.jinja", runs, sections, folder, autoescape=False)
 
 
@@ -54,7 +59,6 @@ def _render(
         "member": sorted({row.member for row in rows}),
         "sparsifier": sorted({row.sparsifier for row in rows}),
     }
-    titles = {column.title for section, _ in sections for column in tables.columns(section)}
     environment = Environment(
         loader=PackageLoader("sparseift.report", ""),
         autoescape=autoescape,
@@ -64,11 +68,11 @@ def _render(
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(
-        runs=sorted(runs, key=lambda run: run.state == FINISHED),  # what needs attention comes first
+        runs=sorted(runs, key=lambda run: run.state == FINISHED),  # others need attention, so they come first
         sections=sections,
         tally=tally(runs),
         filters=filters,
-        notes={title: note for title, note in tables.NOTES.items() if title in titles},
+        notes=dict.fromkeys(note for section, _ in sections for note in tables.notes(section).items()),
         columns=tables.columns,
         table=tables.markdown,
         cell=tables.cell,

@@ -1,4 +1,4 @@
-"""Rows of the table: finished runs that differ in their seed alone, and what they amount to."""
+"""Rows of the table: finished runs that differ in the seed only, and their statistics."""
 
 from __future__ import annotations
 
@@ -6,42 +6,40 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
-from importlib.resources import files
+from functools import cached_property
 from statistics import mean
 from typing import Any
 
+from ..runs.metric import Metric
 from ..runs.read import FINISHED, Run
+from .published import Published, published
 from .statistics import Difference, difference, spread
 
-COMMON = ("model", "dataset", "recipe", "trainer", "callbacks", "checkpoint")
-"""Config nodes in which the runs that are compared agree."""
+COMMON = ("model", "dataset", "task", "recipe", "trainer", "callbacks", "checkpoint")
+"""Groups of the config in which runs agree that are compared with each other."""
 
-METHOD = ("member", "sparsifier", "sparsity")
-"""Config nodes in which they may differ."""
+METHOD = ("member", "sparsifier", "sparsity", "pattern", "backend")
+"""Groups in which they may differ. A network without masks ignores all but the first two."""
 
 IRRELEVANT = {
     *("checkpoint.every_n_steps", "dataset.num_workers", "dataset.root"),
     *("trainer.accelerator", "trainer.log_every_n_steps"),
     *(f"callbacks.{name}" for name in ("histograms", "learning_rate", "mask_pictures", "spectral", "topology")),
 }
-"""Keys that change nothing of what is learned, up to rounding, and callbacks that only look."""
+"""Keys without an effect on the result beyond rounding, and callbacks that only observe."""
 
-
-@dataclass(frozen=True)
-class Published:
-    """A figure of the paper, and how far above its dense one it is, in percent; None where that is not known."""
-
-    top1: float
-    gain: float | None
+USUAL = {"distribution": "uniform", "sparsifier": "none", "pattern": "unstructured", "backend": "masked"}
+"""Choices that labels leave out."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Row:
-    """Finished runs of one setting. variant: what is unusual about it in its section, as overrides. dense, static: the
-    rows to compare with, the dense network's and that of the same network with masks that stay as they are.
+    """Finished runs of the same settings, with their primary metric in its unit.
 
-    Accuracies are in percent.
+    Attributes:
+        variant: The settings that few rows of the section share, as overrides.
+        dense: The row of the dense network with the same settings, if there is one.
+        static: The row of the same network with static masks, if there is one.
     """
 
     dataset: str
@@ -50,114 +48,144 @@ class Row:
     sparsity: float
     distribution: str | None
     sparsifier: str
+    pattern: str
+    backend: str
     runs: list[Run]
     variant: str = ""
     dense: Row | None = None
     static: Row | None = None
 
     @property
+    def metric(self) -> Metric:
+        return self.runs[0].metric
+
+    @property
     def method(self) -> tuple[str, ...]:
-        """What may be tried at several sparsities."""
-        return self.member, self.distribution or "", self.sparsifier
+        """The choices that can be combined with any sparsity."""
+        return self.member, self.distribution or "", self.sparsifier, self.pattern, self.backend
 
     @property
     def is_dense(self) -> bool:
-        """The plain dense network, to which the others are compared."""
+        """Whether this is the dense network, with which the others are compared."""
         return self.member == "dense" and self.sparsity == 0
 
     @cached_property
-    def accuracy(self) -> dict[int, float]:
-        """Test top-1 by seed; the mean of several runs of one seed, which are no independent ones."""
+    def scores(self) -> dict[int, float]:
+        """The test score of each seed. Several runs of a seed are not independent, so they count as their mean."""
         values: dict[int, list[float]] = defaultdict(list)
         for run in self.runs:
-            values[run.results["seed"]].append(run.accuracy)
+            values[run.results["seed"]].append(run.score)
         return {seed: mean(several) for seed, several in values.items()}
 
     @property
     def mean(self) -> float:
-        return mean(self.accuracy.values())
+        return mean(self.scores.values())
 
     @property
     def std(self) -> float | None:
-        return spread(self.accuracy.values())
+        return spread(self.scores.values())
 
     @cached_property
     def to_dense(self) -> Difference | None:
-        """In points."""
-        return difference(self.accuracy, self.dense.accuracy) if self.dense else None
+        """The score minus that of the dense network."""
+        return difference(self.scores, self.dense.scores) if self.dense else None
 
     @cached_property
     def to_static(self) -> Difference | None:
-        """In points: what moving the masks is worth."""
-        return difference(self.accuracy, self.static.accuracy) if self.static else None
+        """The score minus that with static masks: the effect of moving the masks."""
+        return difference(self.scores, self.static.scores) if self.static else None
 
     @property
     def train_flops(self) -> float:
-        """All of a training, in the mean of the runs."""
+        """FLOPs of a whole training, mean over runs."""
         return mean(run.results["flops"]["train_total"] for run in self.runs)
 
     @cached_property
     def published(self) -> Published | None:
-        """The paper's figure, for the network of the paper trained for as long."""
-        top1 = _figure(self.dataset, self.model, self.member, self.sparsity, self.sparsifier)
-        if top1 is None or self.distribution not in (None, "uniform") or not all(map(_as_published, self.runs)):
-            return None
-        dense = _figure(self.dataset, self.model, "dense", 0, "none")
-        return Published(top1, None if self.is_dense or dense is None else top1 - dense)
+        """The figure of the paper for these settings, if there is one."""
+        return published(self.runs)
 
 
 @dataclass
 class Section:
-    """The rows of one network and data set, dense ones first."""
+    """The rows of one network, data set, task and primary metric, dense ones first.
+
+    Attributes:
+        details: Task and metric, where sections of the same network and data set differ in them.
+    """
 
     dataset: str
     model: str
+    details: str
     rows: list[Row]
 
     @property
     def title(self) -> str:
-        return f"{self.model} on {self.dataset}"
+        return f"{self.model} on {self.dataset}" + (f" ({self.details})" if self.details else "")
+
+    @property
+    def metric(self) -> Metric:
+        return self.rows[0].metric
+
+    @property
+    def decimals(self) -> int:
+        """How many decimals the scores of all rows are printed with."""
+        return self.metric.decimals(max(abs(row.mean) for row in self.rows))
 
 
 def sections(runs: Iterable[Run]) -> list[Section]:
-    """The finished ones of `runs` as tables."""
+    """Sort the finished ones of `runs` into tables."""
     groups: dict[Hashable, list[Run]] = defaultdict(list)
     for run in runs:
         if run.state == FINISHED:
-            groups[_frozen(_identity(run) | _common(run) | _method(run))].append(run)
-    tables: dict[tuple[str, str], list[Row]] = defaultdict(list)
+            groups[_frozen(_kind(run)), _frozen(_identity(run) | _common(run) | _method(run))].append(run)
+    tables: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for group in groups.values():
         by_seed = sorted(group, key=lambda run: (run.results["seed"], str(run.folder)))
-        row = Row(**_identity(group[0]), runs=by_seed)
-        tables[row.dataset, row.model].append(row)
-    return [_section(*names, rows) for names, rows in sorted(tables.items())]
+        tables[_kind(group[0])].append(Row(**_identity(group[0]), runs=by_seed))
+    counts = Counter(kind[:2] for kind in tables)
+    return [_section(rows, _details(kind) if counts[kind[:2]] > 1 else "") for kind, rows in sorted(tables.items())]
 
 
-def _section(dataset: str, model: str, rows: list[Row]) -> Section:
+def _kind(run: Run) -> tuple[Any, ...]:
+    """What the runs of a section share."""
+    metric = run.metric
+    names = (run.results[key] for key in ("dataset", "model", "task"))
+    return (*names, metric.name, metric.unit, metric.higher_is_better)
+
+
+def _details(kind: tuple[Any, ...]) -> str:
+    task, name, unit, higher_is_better = kind[2:]
+    return ", ".join(
+        part for part in (task, name, unit, f"{'higher' if higher_is_better else 'lower'} is better") if part
+    )
+
+
+def _section(rows: list[Row], details: str) -> Section:
     dense = {_frozen(_common(row.runs[0])): row for row in rows if row.is_dense}
-    static = {_frozen(_still(row.runs[0])): row for row in rows if row.sparsifier == "static"}
+    static = {_frozen(_but_sparsifier(row.runs[0])): row for row in rows if row.sparsifier == "static"}
     for row in rows:
         row.dense = None if row.is_dense else dense.get(_frozen(_common(row.runs[0])))
-        row.static = None if row.sparsifier == "static" else static.get(_frozen(_still(row.runs[0])))
+        row.static = None if row.sparsifier == "static" else static.get(_frozen(_but_sparsifier(row.runs[0])))
     known, bare = [row for row in rows if row.runs[0].config], [row for row in rows if not row.runs[0].config]
     for row, settings in (_unusual(known) | _unusual(bare)).items():
         parts = [f"{key}={value}" for key, value in sorted(settings.items()) if key != "sparsity.level"]
         row.variant = " ".join(["without config", *parts] if known and row in bare else parts)
     rows.sort(key=lambda row: (not row.is_dense, row.member, row.sparsity, *row.method, row.variant))
-    return Section(dataset, model, rows)
+    return Section(rows[0].dataset, rows[0].model, details, rows)
 
 
 def _unusual(rows: list[Row]) -> dict[Row, dict[str, Any]]:
-    """Of each row the settings that few others share, or few others of its method."""
-    unusual = _odd({row: _common(row.runs[0]) for row in rows})
+    """The settings of each row that few others share, or few others of its method."""
+    unusual = _minority({row: _common(row.runs[0]) for row in rows})
     for method in {row.method for row in rows}:
-        for row, settings in _odd({row: _method(row.runs[0]) for row in rows if row.method == method}).items():
+        for row, settings in _minority({row: _method(row.runs[0]) for row in rows if row.method == method}).items():
             unusual[row] |= settings
     return unusual
 
 
-def _odd(settings: dict[Row, dict[str, Any]]) -> dict[Row, dict[str, Any]]:
-    """Of each row the settings that more than half of the rows do not share."""
+def _minority(settings: dict[Row, dict[str, Any]]) -> dict[Row, dict[str, Any]]:
+    """The settings of each row that at most half of the rows share."""
     counts = Counter((key, _frozen(value)) for setting in settings.values() for key, value in setting.items())
     return {
         row: {key: value for key, value in setting.items() if 2 * counts[key, _frozen(value)] <= len(settings)}
@@ -166,62 +194,37 @@ def _odd(settings: dict[Row, dict[str, Any]]) -> dict[Row, dict[str, Any]]:
 
 
 def _identity(run: Run) -> dict[str, Any]:
+    """The names by which a row is called. Without masks the pattern and the backend are of no effect."""
     keys = ("dataset", "model", "member", "sparsity", "distribution", "sparsifier")
-    return {key: run.results.get(key) for key in keys}
+    unmasked = not run.results["sparsity"]
+    choices = {key: USUAL[key] if unmasked else run.results[key] for key in ("pattern", "backend")}
+    return {key: run.results[key] for key in keys} | choices
 
 
 def _common(run: Run) -> dict[str, Any]:
-    """What the runs that are compared have in common. Of a run without its config: length and budget."""
+    """The settings in which compared runs agree; without a config their length and budget."""
     if not run.config:
         return {"recipe.epochs": run.results["epochs"], "flops.budget": run.results["flops"]["budget"]}
     return _nodes(run, COMMON)
 
 
 def _method(run: Run) -> dict[str, Any]:
-    """A network that masks nothing takes nothing from `sparsity`."""
     return _nodes(run, METHOD if run.results["sparsity"] else METHOD[:2])
 
 
-def _still(run: Run) -> dict[str, Any]:
-    """All but the way in which the masks move."""
+def _but_sparsifier(run: Run) -> dict[str, Any]:
+    """All settings but those of the sparsifier."""
     identity = {key: value for key, value in _identity(run).items() if key != "sparsifier"}
-    return identity | _common(run) | _nodes(run, ("member", "sparsity"))
+    return identity | _common(run) | _nodes(run, tuple(group for group in METHOD if group != "sparsifier"))
 
 
-def _nodes(run: Run, nodes: tuple[str, ...]) -> dict[str, Any]:
+def _nodes(run: Run, groups: tuple[str, ...]) -> dict[str, Any]:
     return {
         key: value
         for key, value in run.config.items()
-        if key.split(".")[0] in nodes and not any(f"{key}.".startswith(f"{one}.") for one in IRRELEVANT)
+        if key.split(".")[0] in groups and not any(f"{key}.".startswith(f"{one}.") for one in IRRELEVANT)
     }
 
 
 def _frozen(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
-
-
-def _as_published(run: Run) -> bool:
-    theirs = _published()["runs"].get(run.results["dataset"], {}).get(run.results["model"])
-    ours = {"epochs": run.results["epochs"], "budget": run.results["flops"]["budget"]}
-    return ours == theirs and not any(map(_changes, run.arguments or ()))
-
-
-def _changes(argument: str) -> bool:
-    """An override makes another network than its config does, of the same FLOPs maybe."""
-    key = argument.lstrip("+~").partition("=")[0]
-    return key.startswith("model.") and key != "model.name"
-
-
-@cache
-def _published() -> dict[str, Any]:
-    return json.loads(files("sparseift.report").joinpath("published.json").read_text())
-
-
-def _figure(dataset: str, model: str, member: str, sparsity: float, sparsifier: str) -> float | None:
-    """Top-1 of the paper, in percent. A figure whose sparsifier is not said is taken to be of RigL, as most are."""
-    for figure in _published()["figures"]:
-        names = (figure["dataset"], figure["model"], figure["member"], figure["sparsity"], figure["metric"])
-        moved = figure["sparsifier"] or "rigl"
-        if (*names, moved) == (dataset, model, member, sparsity, "top1", sparsifier):
-            return figure["value"]
-    return None

@@ -1,4 +1,4 @@
-"""Means, deviations and honest intervals of few seeds."""
+"""Standard deviations and confidence intervals over a few seeds."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ CONFIDENCE = 0.95
 
 
 def spread(values: Iterable[float]) -> float | None:
-    """Standard deviation of a sample (n - 1); None for less than two values."""
+    """Return the standard deviation of a sample (n - 1), None for less than two values."""
     values = list(values)
     return stdev(values) if len(values) > 1 else None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two means, with its confidence interval, or None where the data has no spread to tell one from.
+    """A difference of two means.
 
-    how: what the interval rests on, in words.
+    Attributes:
+        interval: Its confidence interval, None where the runs have no spread.
+        how: The number of pairs or runs that it was computed from, in words.
     """
 
     mean: float
@@ -31,16 +33,20 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """The interval leaves out zero."""
+        """Whether the interval excludes zero."""
         return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
 
 def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference:
-    """Of two sets of runs by seed, ours - theirs.
+    """Return the difference of the means of two sets of runs, ours - theirs.
 
-    Two or more common seeds: over these, paired, with the t interval of the differences. Else of all runs, with Welch's
-    t interval where both sets have two or more. Runs of one seed see the same images in the same order, so a part of
-    the noise cancels in pairs.
+    With at least two common seeds it is that of the pairs of runs of one seed, with the t interval of the differences:
+    runs of one seed see the same samples in the same order, so part of the noise cancels. Otherwise it is that of all
+    runs, with Welch's t interval if both sets have at least two.
+
+    Args:
+        ours: The score of each seed.
+        theirs: Likewise.
     """
     common = sorted(ours.keys() & theirs.keys())
     if len(common) > 1:
@@ -59,7 +65,7 @@ def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Differ
 
 
 def _interval(middle: float, error: float, freedom: float) -> tuple[float, float] | None:
-    if error <= 1e-12 * max(1, abs(middle)):  # equal differences: no noise was seen, which is not to say there is none
+    if error <= 1e-12 * max(1, abs(middle)):  # equal differences do not show that there is no noise
         return None
     reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     return middle - reach, middle + reach

@@ -1,6 +1,4 @@
-"""One look for all figures: Okabe and Ito's colours, which colour-blind readers tell apart, with markers and lines that
-differ too, for print in grey.
-"""
+"""The style of all figures: Okabe and Ito's colours for colour-blind readers, markers and lines that differ in grey."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .rows import Row
+from .rows import USUAL, Row
 
 INK = "#1c2126"
 COLOURS = {
@@ -31,13 +29,13 @@ SPARE_COLOURS = ("#e69f00", "#56b4e9", "#8a7f00")
 MARKERS = "osD^vPX<>*"
 LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
-RC = {
+RC: dict[Any, Any] = {
     "svg.hashsalt": "sparseift",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
-    "text.parse_math": False,  # names of settings and folders may have dollars
+    "text.parse_math": False,  # names of settings and folders may contain dollar signs
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
     "xtick.color": INK,
@@ -58,13 +56,17 @@ RC = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 200,
 }
-DATELESS = {"Creator": None, "Date": None, "Format": None, "Type": None}  # the same figure, the same bytes
-WIDTH, PANEL, LINE = 6.0, 2.6, 0.18  # inches: of a figure, and the heights of a panel and a line of the legend
+DATELESS = {"Creator": None, "Date": None, "Format": None, "Type": None}  # equal figures are equal files
+WIDTH, PANEL, LINE = 6.0, 2.6, 0.18  # inches: width of a figure, height of a panel and of a line of the legend
 
 
 @dataclass(frozen=True)
 class Look:
-    """Of a row in every figure. number: of the row in its section, by which a page finds its parts."""
+    """How a row looks in every figure.
+
+    Attributes:
+        number: The index of the row in its section, by which the page finds the parts of figures.
+    """
 
     label: str
     colour: str
@@ -74,15 +76,16 @@ class Look:
 
     @property
     def points(self) -> dict[str, Any]:
-        """Keywords for points without a line."""
+        """Arguments of plot for points without a line."""
         return {"color": self.colour, "marker": self.marker, "ls": ""}
 
     @property
     def line_of_points(self) -> dict[str, Any]:
+        """Arguments of plot for points on a line."""
         return {"color": self.colour, "marker": self.marker, "ls": self.line, "ms": 3.5}
 
     def tag(self, *artists: Artist, kind: str = "row") -> None:
-        """Mark parts of a figure as this row's. kind: key, of those in the legend."""
+        """Mark parts of a figure as this row's. kind: "row", or "key" for those in the legend."""
         for artist in artists:
             artist.set_gid(f"{kind}-{self.number}-{next(_PARTS)}")
 
@@ -91,7 +94,7 @@ _PARTS = count()
 
 
 def looks(rows: list[Row]) -> dict[Row, Look]:
-    """A colour a member, a marker and a line a row."""
+    """Return the look of each row: a colour for each member, a marker and a line style for each row."""
     others = sorted({row.member for row in rows} - COLOURS.keys())
     colours = COLOURS | {member: SPARE_COLOURS[index % len(SPARE_COLOURS)] for index, member in enumerate(others)}
     found = {}
@@ -102,14 +105,18 @@ def looks(rows: list[Row]) -> dict[Row, Look]:
 
 
 def label(row: Row, sparsity: bool = True) -> str:
-    """What a legend calls a row. sparsity: whether it says that."""
+    """Return the name of a row in legends, in which usual choices are left out.
+
+    Args:
+        sparsity: Whether the name includes the sparsity.
+    """
     level = f"{row.sparsity:g}" if sparsity and row.sparsity else ""
-    parts = [row.member, level, row.distribution or "", row.sparsifier, row.variant]
-    return " ".join(part for part in parts if part and part not in ("uniform", "none"))
+    choices = [value for group, usual in USUAL.items() if (value := getattr(row, group)) not in (None, usual)]
+    return " ".join(part for part in (row.member, level, *choices, row.variant) if part)
 
 
 def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
-    """A figure of the width of a page, with panels two abreast. `legend` makes it higher."""
+    """Return a figure of the width of a page with two panels to a line. `legend` increases its height."""
     lines = -(-panels // 2)
     figure = Figure(figsize=(WIDTH, PANEL * lines))
     axes = figure.subplots(lines, min(panels, 2), squeeze=False).ravel()
@@ -119,26 +126,32 @@ def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
 
 
 def legend(figure: Figure, shown: Iterable[Look]) -> None:
-    """One for all panels, below them, in room of its own."""
+    """Add a legend for all panels below them. The panels keep their size."""
     shown = list(shown)
     columns = max(1, min(3, len(shown), 80 // max(len(look.label) for look in shown)))
     figure.set_figheight(figure.get_figheight() + LINE * (1 + -(-len(shown) // columns)))
     handles = [Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, label=look.label) for look in shown]
     drawn = figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
     for look, handle, text in zip(shown, drawn.legend_handles, drawn.get_texts(), strict=True):
-        look.tag(handle, text, kind="key")
+        look.tag(*filter(None, (handle, text)), kind="key")
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As `path`.png and `path`.svg, on white."""
+    """Write `path`.png and `path`.svg with a white background."""
     with matplotlib.rc_context(RC):
         figure.savefig(f"{path}.png", facecolor="white")
         figure.savefig(f"{path}.svg", facecolor="white", metadata=DATELESS)
 
 
 def inline(svg: str, alt: str) -> str:
-    """A saved figure for a page: without background, in the page's own text colour and as wide as there is room, the
-    parts of rows marked by data-row, and by data-key in the legend. alt: says what it shows."""
+    """Return a saved figure as a part of a page: without background, in the text colour and of the width of the page.
+
+    Parts of rows have an attribute data-row, those in the legend data-key.
+
+    Args:
+        svg: The content of the file.
+        alt: A description of the figure for screen readers.
+    """
     svg = svg[svg.index("<svg") :].replace("fill: #ffffff", "fill: none").replace(INK, "currentColor")
     svg = re.sub(r'id="(row|key)-(\d+)-\d+"', r'data-\1="\2"', svg)
     head, rest = svg.split(">", 1)

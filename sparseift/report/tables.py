@@ -15,96 +15,127 @@ from rich.table import Table
 from rich.text import Text
 
 from ..common.console import si
-from ..runs.summary import ROWS
-from .rows import Row, Section
+from ..runs.metric import Metric
+from ..runs.summary import COSTS, sparsity
+from .rows import USUAL, Row, Section
 from .statistics import CONFIDENCE, Difference
 
-NOTES = {
-    "settings": "those that most rows do not share.",
-    "seeds": "in brackets the number of runs, where it is another; those of one seed count as one, by their mean.",
-    "top-1": "test accuracy in percent, mean ± standard deviation over seeds.",
-    "to dense": f"difference in points with its {CONFIDENCE:.0%} t interval over seeds: of pairs of one seed where "
-    "there are two or more, else by Welch. Pairs leave out other seeds, which are in the means. One seed, or runs "
-    "without any spread, give no interval. Bold: the interval leaves out zero; with no effect anywhere this still "
-    "happens by chance in one row of twenty. It says nothing of other test images.",
-    "to static": "likewise, to the same network with masks that stay as they are: what moving them is worth.",
-    "paper": "top-1 of the authors of Sparse-IFT and, in brackets, its distance to their dense network; as reported in "
-    "summaries and reviews of the paper, for runs of the same network and as many epochs.",
-    "of the budget": "FLOPs of a sample, as a share of those of the dense network of the same settings.",
-}
-"""What the columns mean, as far as their titles don't say it."""
+TO_DENSE = (
+    "Difference to the dense network in the unit of the metric (percentage points for percentages), with its "
+    f"{CONFIDENCE:.0%} confidence interval over seeds: of pairs of runs of the same seed where there are at least "
+    "two, otherwise by Welch's t-test. Pairs ignore seeds that only one side has; the means include them. A "
+    "single seed, and runs without spread, have no interval. Bold: the interval excludes zero, which happens by "
+    "chance in one of twenty rows without an effect. The interval does not cover the choice of the test set."
+)
+TO_STATIC = "Difference to the same network with static masks, likewise: the effect of moving the masks."
+PAPER = (
+    "The figure of the Sparse-IFT paper and, in brackets, its difference to the dense network of the paper, as "
+    "reported in summaries and reviews, for runs of the same network and number of epochs."
+)
 
 
 @dataclass(frozen=True)
 class Column:
-    """text: the cell of a row; where all are empty, the column is left out. difference: the one that it shows, if any,
-    in bold where that is significant."""
+    """A column of the table, which is left out where all of its cells are empty.
+
+    Attributes:
+        text: The cell of a row.
+        note: What the title does not say.
+        difference: The difference that the cell shows, if any. A significant one is bold.
+    """
 
     title: str
     text: Callable[[Row], str]
     number: bool = True
+    note: str = ""
     difference: Callable[[Row], Difference | None] = lambda row: None
 
     def strong(self, row: Row) -> bool:
+        """Whether the cell is bold."""
         difference = self.difference(row)
         return difference is not None and difference.significant
 
-
-def fact(name: str) -> Callable[[Row], str]:
-    """What the summary of a run says; the same for all runs of a row."""
-    return lambda row: ROWS[name](row.runs[0].results)
-
-
-def seeds(row: Row) -> str:
-    count = len(row.accuracy)
-    return str(count) if len(row.runs) == count else f"{count} ({len(row.runs)} runs)"
-
-
-def plus_minus(row: Row) -> str:
-    return f"{row.mean:.2f}" if row.std is None else f"{row.mean:.2f} ± {row.std:.2f}"
-
-
-def compared(title: str, difference: Callable[[Row], Difference | None]) -> Column:
-    def text(row: Row) -> str:
-        if (found := difference(row)) is None:
-            return ""
-        interval = f" [{found.interval[0]:+.2f}, {found.interval[1]:+.2f}]" if found.interval else ""
-        return f"{found.mean:+.2f}{interval}, {found.how}"
-
-    return Column(title, text, difference=difference)
-
-
-def paper(row: Row) -> str:
-    if row.published is None:
-        return ""
-    gain = row.published.gain
-    return f"{row.published.top1:.1f}" + ("" if gain is None else f" ({gain:+.1f})")
-
-
-COLUMNS = (
-    Column("member", lambda row: row.member, number=False),
-    Column("sparsity", fact("sparsity"), number=False),
-    Column("sparsifier", lambda row: row.sparsifier, number=False),
-    Column("settings", lambda row: row.variant, number=False),
-    Column("seeds", seeds),
-    Column("top-1", plus_minus),
-    compared("to dense", lambda row: row.to_dense),
-    compared("to static", lambda row: row.to_static),
-    Column("paper", paper),
-    Column("of the budget", fact("of the budget")),
-    Column("training FLOPs", lambda row: si(row.train_flops)),
-    Column("stored", fact("stored parameters")),
-    Column("active", fact("active parameters")),
-)
+    def better(self, row: Row) -> bool:
+        """Whether the difference is an improvement."""
+        difference = self.difference(row)
+        return difference is not None and row.metric.is_better(difference.mean, 0)
 
 
 def columns(section: Section) -> list[Column]:
-    """Those with something to say."""
-    return [column for column in COLUMNS if any(column.text(row) for row in section.rows)]
+    """Return the columns of a section that have any text."""
+    return [column for column in _all_columns(section) if any(column.text(row) for row in section.rows)]
+
+
+def _all_columns(section: Section) -> Iterable[Column]:
+    yield Column("member", lambda row: row.member, number=False)
+    yield Column("sparsity", lambda row: sparsity(row.runs[0].results), number=False)
+    yield Column("pattern", lambda row: _unless_usual("pattern", row.pattern), number=False)
+    yield Column("sparsifier", lambda row: row.sparsifier, number=False)
+    yield Column("backend", lambda row: _unless_usual("backend", row.backend), number=False)
+    note = "Settings that most rows do not share."
+    yield Column("settings", lambda row: row.variant, number=False, note=note)
+    note = "Number of seeds, with the number of runs in brackets where it differs. Runs of a seed count as their mean."
+    yield Column("seeds", _seeds, note=note)
+    yield _score(section.metric, section.decimals)
+    yield _compared("vs. dense", lambda row: row.to_dense, section.decimals, TO_DENSE)
+    yield _compared("vs. static", lambda row: row.to_static, section.decimals, TO_STATIC)
+    yield Column("paper", _paper, note=PAPER)
+    note = "FLOPs per sample, divided by those of the dense network with the same settings."
+    yield Column("relative to budget", _cost("relative to budget"), note=note)
+    yield Column("training FLOPs", lambda row: si(row.train_flops))
+    yield Column("stored", _cost("stored parameters"), note="Parameters, masked ones included.")
+    yield Column("active", _cost("active parameters"), note="Parameters that are not masked.")
+
+
+def _unless_usual(group: str, choice: str) -> str:
+    return "" if choice == USUAL[group] else choice
+
+
+def _cost(name: str) -> Callable[[Row], str]:
+    """A cell of the summary, which is the same for all runs of a row."""
+    return lambda row: COSTS[name](row.runs[0].results)
+
+
+def _seeds(row: Row) -> str:
+    count = len(row.scores)
+    return str(count) if len(row.runs) == count else f"{count} ({len(row.runs)} runs)"
+
+
+def _score(metric: Metric, decimals: int) -> Column:
+    def text(row: Row) -> str:
+        return f"{row.mean:.{decimals}f}" if row.std is None else f"{row.mean:.{decimals}f} ± {row.std:.{decimals}f}"
+
+    unit = f" in {metric.unit}" if metric.unit else ""
+    note = f"Test {metric.label}{unit}, mean ± standard deviation over seeds."
+    if metric.higher_is_better:
+        return Column(metric.label, text, note=note)
+    return Column(f"{metric.label} ↓", text, note=f"{note} Lower is better.")
+
+
+def _compared(title: str, difference: Callable[[Row], Difference | None], decimals: int, note: str) -> Column:
+    def text(row: Row) -> str:
+        if (found := difference(row)) is None:
+            return ""
+        bounds = ", ".join(f"{bound:+.{decimals}f}" for bound in found.interval or ())
+        return f"{found.mean:+.{decimals}f}{f' [{bounds}]' if bounds else ''}, {found.how}"
+
+    return Column(title, text, note=note, difference=difference)
+
+
+def _paper(row: Row) -> str:
+    if row.published is None:
+        return ""
+    gain = row.published.gain
+    return f"{row.published.value:.1f}" + ("" if gain is None else f" ({gain:+.1f})")
+
+
+def notes(section: Section) -> dict[str, str]:
+    """Return what the titles of the columns do not say, by title."""
+    return {column.title: column.note for column in columns(section) if column.note}
 
 
 def terminal(section: Section, console: Console) -> Table:
-    """As many columns as fit, from the left; all of them where the output is not a terminal."""
+    """Return the table with as many columns, from the left, as fit a terminal; with all where there is none."""
     shown = columns(section)
     table = _rich(section, shown)
     while console.is_terminal and len(shown) > 1 and _width(table, console) > console.width:
@@ -114,9 +145,9 @@ def terminal(section: Section, console: Console) -> Table:
 
 
 def left_out(section: Section, table: Table) -> list[str]:
-    """Titles of the columns that a table for the terminal had no room for."""
-    there = {column.header for column in table.columns}
-    return [column.title for column in columns(section) if column.title not in there]
+    """Return the titles of the columns that do not fit the terminal."""
+    shown = {column.header for column in table.columns}
+    return [column.title for column in columns(section) if column.title not in shown]
 
 
 def _rich(section: Section, shown: list[Column]) -> Table:
@@ -133,11 +164,13 @@ def _width(table: Table, console: Console) -> int:
 
 
 def cell(text: object) -> str:
-    """Text in a table of Markdown."""
+    """Return text as a cell of a Markdown table."""
     return " ".join(str(text).split()).replace("|", r"\|")
 
 
 def markdown(section: Section) -> str:
+    """Return the table of a section as Markdown."""
+
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 
@@ -150,16 +183,16 @@ def markdown(section: Section) -> str:
 
 
 def latex(section: Section) -> str:
-    """A table environment for the packages booktabs and graphicx, no wider than the text."""
+    """Return a table environment for the packages booktabs and graphicx, no wider than the text."""
     shown = columns(section)
-    notes = " ".join(f"{column.title}: {NOTES[column.title]}" for column in shown if column.title in NOTES)
+    remarks = " ".join(f"{title}: {note}" for title, note in notes(section).items())
     sides = "".join("r" if column.number else "l" for column in shown)
     lines = [
         r"\begin{table}",
         r"  \centering",
         r"  \small",
-        rf"  \caption{{{_latex(section.title)}. {_latex(notes)}}}",
-        # in one line, as the end of one would be a space before the table
+        rf"  \caption{{{_latex(section.title)}. {_latex(remarks)}}}",
+        # on one line: a line break would be a space before the table
         rf"  \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{\begin{{tabular}}{{{sides}}}",
         r"    \toprule",
         "    " + " & ".join(_latex(column.title) for column in shown) + r" \\",
@@ -176,11 +209,11 @@ LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textascii
 
 def _latex(text: str) -> str:
     text = re.sub(r"[\\{}$&#%_~^]", lambda found: LATEX.get(found[0], "\\" + found[0]), text)
-    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text).replace("±", r"$\pm$")
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text).replace("±", r"$\pm$").replace("↓", r"$\downarrow$")
 
 
 def csv_text(sections: Iterable[Section]) -> str:
-    """All rows of all sections as plain numbers."""
+    """Return the rows of all sections as unformatted numbers."""
     records = [_record(row) for section in sections for row in section.rows]
     out = StringIO(newline="")
     if records:
@@ -200,14 +233,20 @@ def _record(row: Row) -> dict[str, object]:
     return {
         "dataset": row.dataset,
         "model": row.model,
+        "task": results["task"],
         "member": row.member,
         "sparsity": row.sparsity,
         "distribution": row.distribution,
+        "pattern": row.pattern,
         "sparsifier": row.sparsifier,
+        "backend": row.backend,
         "settings": row.variant,
-        "seeds": " ".join(map(str, row.accuracy)),
-        "top1_mean": row.mean,
-        "top1_std": row.std,
+        "seeds": " ".join(map(str, row.scores)),
+        "metric": row.metric.name,
+        "unit": row.metric.unit,
+        "higher_is_better": row.metric.higher_is_better,
+        "score_mean": row.mean,
+        "score_std": row.std,
         **_difference("to_dense", row.to_dense),
         **_difference("to_static", row.to_static),
         "flops": results["flops"].get("forward"),
@@ -215,6 +254,6 @@ def _record(row: Row) -> dict[str, object]:
         "train_flops": row.train_flops,
         "params_stored": results["params"]["stored"],
         "params_active": results["params"]["active"],
-        "paper_top1": row.published and row.published.top1,
+        "paper_score": row.published and row.published.value,
         "paper_gain": row.published and row.published.gain,
     }

@@ -1,3 +1,1 @@
-"""What a run leaves on disk: results.json, its schema, and run folders as they are found. Imports
-neither torch, Lightning nor Hydra.
-"""
+"""What a run leaves on disk: results.json, its schema, and run folders. Imports neither torch, Lightning nor Hydra."""

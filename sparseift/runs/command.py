@@ -1,4 +1,4 @@
-"""The arguments of sparseift.train by which a run is made again, in a process of its own or by whoever reads of it."""
+"""The arguments of sparseift.train that reproduce a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 
 
 def config_folders(hydra: Mapping[str, Any]) -> Iterator[str]:
-    """What gave folders of configs besides the package's own. hydra: Hydra's own config of a run."""
+    """Yield the arguments that add folders of configs to the package's own.
+
+    Args:
+        hydra: Hydra's own config of the run, the node `hydra`.
+    """
     for source in hydra["runtime"]["config_sources"]:
         if source["provider"] == "command-line":
             yield from ("--config-dir", source["path"])
@@ -17,12 +21,12 @@ def config_folders(hydra: Mapping[str, Any]) -> Iterator[str]:
 
 
 def of_one_run(overrides: Iterable[str]) -> list[str]:
-    """The overrides of a job without those that are for its sweep."""
+    """Return the overrides of a job without those that configure its sweep."""
     return [override for override in overrides if not override.startswith("sweep.")]
 
 
 def run_in(folder: Path | str) -> str:
-    """The override by which a run works in this folder, quoted where Hydra wants it."""
+    """Return the override that sets the folder of a run, quoted where Hydra's grammar requires it."""
     path = str(folder)
     if not re.fullmatch(r"[\w/.+: -]+", path, re.ASCII):
         path = "'" + path.replace("'", r"\'") + "'"

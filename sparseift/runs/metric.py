@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import floor, log10
 from typing import Any
 
 PERCENT = "%"
+SIGNIFICANT, MOST_DECIMALS = 4, 12  # digits of a value that is no percentage
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,11 @@ class Metric:
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Metric:
-        """The metric that `as_dict` described."""
-        return cls(**description)
+        """Return the metric that `as_dict` described."""
+        return cls(**{key: description[key] for key in ("name", "label", "unit", "higher_is_better")})
 
     def as_dict(self) -> dict[str, Any]:
-        """The description without `of_mean`: recorded values have that applied."""
+        """Return the description without `of_mean`, which recorded values have applied."""
         return {
             "name": self.name,
             "label": self.label,
@@ -43,13 +45,28 @@ class Metric:
         }
 
     def is_better(self, value: float, than: float) -> bool:
-        """Whether a value is an improvement; never for NaN."""
+        """Whether a value is an improvement. NaN never is."""
         return value > than if self.higher_is_better else value < than
 
     def shown(self, value: float) -> float:
-        """The value in its unit."""
+        """Return the value in its unit."""
         return 100 * value if self.unit == PERCENT else value
 
+    @property
+    def difference_unit(self) -> str:
+        """The unit of a difference of two values: percentage points for percentages."""
+        return "points" if self.unit == PERCENT else self.unit
+
+    def decimals(self, shown: float) -> int:
+        """Return how many decimals to print of values that are as large as this one, which is in the unit.
+
+        Percentages have two; other values have as many as show four significant digits.
+        """
+        if self.unit == PERCENT or not shown:
+            return 2
+        return min(MOST_DECIMALS, max(0, SIGNIFICANT - 1 - floor(log10(abs(shown)))))
+
     def text(self, value: float) -> str:
-        """The value with two decimals and its unit, such as "97.77 %"."""
-        return f"{self.shown(value):.2f} {self.unit}".rstrip()
+        """Return the value as it is printed, such as "97.77 %"."""
+        shown = self.shown(value)
+        return f"{shown:.{self.decimals(shown)}f} {self.unit}".rstrip()

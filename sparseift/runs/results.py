@@ -1,4 +1,4 @@
-"""results.json and model.pt2: what is left of a finished run."""
+"""results.json: what a finished run records, and every later version reads."""
 
 from __future__ import annotations
 
@@ -9,36 +9,54 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import replacing
-from ..sparsity import Plan
+from ..errors import UserError
+from .schema import VERSION, validate
+from .upgrade import upgraded_results
 
 
-def plan_summary(plan: Plan) -> dict[str, dict[str, Any]]:
-    """FLOPs of one sample, forward, and parameters."""
-    return {
-        "flops": {
-            "budget": plan.budget,
-            "forward": plan.forward,
-            "forward_stored": plan.forward_stored,
-            "ratio": plan.ratio,
-        },
-        "params": {"stored": plan.params_stored, "active": plan.params_active},
-    }
+def write_results(path: Path, results: dict[str, Any]) -> None:
+    """Write results.json atomically, with the version of the schema.
 
-
-def layers_summary(plan: Plan) -> list[dict[str, Any]]:
-    """Weights that each layer stores and has active, and its FLOPs of one sample, in order of execution."""
-    return [
-        {"name": layer.name, "stored": layer.numel, "active": layer.active, "flops": layer.flops}
-        for layer in plan.layers
-    ]
-
-
-def versions() -> dict[str, str]:
-    packages = ("sparseift", "torch", "torchvision", "pytorch-lightning")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    Raises:
+        UserError: If the results do not follow the schema.
+    """
+    content = {"version": VERSION, **results}
+    validate(content)
+    write_json(path, content)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file atomically."""
     with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read a results.json of this version, or of an older one, which is upgraded.
+
+    Raises:
+        UserError: If it is not JSON, does not follow the schema, or has a newer version.
+    """
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path.name} is damaged: {error}") from error
+    try:
+        if isinstance(results, dict):
+            _refuse_newer(results.get("version"))
+            results = upgraded_results(results)
+        validate(results)
+    except UserError as error:
+        raise UserError(f"{path.name} cannot be reported on: {error}") from error
+    return results
+
+
+def _refuse_newer(written: Any) -> None:
+    if isinstance(written, int) and written > VERSION:
+        raise UserError(f"version is {written}; this version of sparseift reads versions up to {VERSION}")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of the libraries that determine the result of a run."""
+    packages = ("sparseift", "torch", "torchvision", "pytorch-lightning")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

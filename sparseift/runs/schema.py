@@ -1,70 +1,78 @@
-"""What a results.json has to hold to be reported on: names, types, and numbers that can be computed with."""
+"""The schema of results.json: its version, and the names and types of its entries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..common.checks import require
+from ..errors import UserError
+
+VERSION = 2
+"""The version that is written. Version 1, which has no entry `version`, is upgraded on reading."""
 
 LARGEST = 1e300
-"""Of a number: beyond it a sum or a square may be no number any more."""
+"""Bound of all numbers, so that sums and squares of a few of them stay finite."""
 
 
-def a_name(value: Any) -> bool:
-    return isinstance(value, str)
+class Kind(NamedTuple):
+    """The type of an entry, and its name in messages."""
+
+    expected: str
+    fits: Callable[[Any], bool]
 
 
-def a_name_or_null(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def a_number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
-def a_positive_number(value: Any) -> bool:
-    return a_number(value) and value > 0
-
-
-def a_whole_number(value: Any) -> bool:
-    return a_number(value) and isinstance(value, int)
-
+STRING = Kind("a string", lambda value: isinstance(value, str))
+STRING_OR_NULL = Kind("a string or null", lambda value: value is None or isinstance(value, str))
+BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
+NUMBER = Kind("a finite number", _is_number)
+POSITIVE = Kind("a number > 0", lambda value: _is_number(value) and value > 0)
+INTEGER = Kind("an integer", lambda value: _is_number(value) and isinstance(value, int))
 
 SHAPE: dict[str, Any] = {
-    **dict.fromkeys(("dataset", "model", "member", "sparsifier"), a_name),
-    "distribution": a_name_or_null,
-    "sparsity": a_number,
-    "seed": a_whole_number,
-    "epochs": a_whole_number,
-    "steps": a_positive_number,
-    "seconds": a_number,
-    "test": {"acc1": a_number, "acc5": a_number},
-    "flops": dict.fromkeys(("budget", "forward", "ratio", "train_total"), a_number),
-    "params": {"stored": a_number, "active": a_number},
+    "version": INTEGER,
+    **dict.fromkeys(("dataset", "model", "task", "member", "sparsifier", "pattern", "backend"), STRING),
+    "distribution": STRING_OR_NULL,
+    "sparsity": NUMBER,
+    "seed": INTEGER,
+    "epochs": INTEGER,
+    "steps": POSITIVE,
+    "seconds": NUMBER,
+    "metrics": [{"name": STRING, "label": STRING, "unit": STRING, "higher_is_better": BOOLEAN}],
+    "flops": dict.fromkeys(("budget", "forward", "ratio", "train_total"), NUMBER),
+    "params": {"stored": NUMBER, "active": NUMBER},
 }
-LAYER = {"name": a_name, "stored": a_positive_number, "active": a_number, "flops": a_number}
+LAYERS = [{"name": STRING, "stored": POSITIVE, "active": NUMBER, "flops": NUMBER}]
 
 
-def faults(results: Any) -> Iterator[str]:
-    """What is wrong with the content of a results.json, in words."""
-    yield from _faults(results, SHAPE, "")
-    layers = results.get("layers", []) if isinstance(results, dict) else []
-    if not isinstance(layers, list):
-        yield "layers is no list"
-        return
-    for index, layer in enumerate(layers):
-        yield from _faults(layer, LAYER, f"layers[{index}]")
+def validate(results: Any) -> None:
+    """Check that a report can be computed from results: every entry of the schema is there and has its type.
+
+    Raises:
+        UserError: With the first entry that is missing or has another type.
+    """
+    _validate(results, SHAPE, "")
+    require(results["metrics"] != [], "metrics", [], "at least one metric")
+    _validate(results, {"test": {metric["name"]: NUMBER for metric in results["metrics"]}}, "")
+    if "layers" in results:
+        _validate(results["layers"], LAYERS, "layers")
 
 
-def _faults(value: Any, shape: Any, name: str) -> Iterator[str]:
-    if callable(shape):
-        if not shape(value):
-            yield f"{name} is not {shape.__name__.replace('_', ' ')}"
-    elif not isinstance(value, dict):
-        yield f"{name or 'it'} has no names"
+def _validate(value: Any, shape: Any, name: str) -> None:
+    if isinstance(shape, Kind):
+        require(shape.fits(value), name, value, shape.expected)
+    elif isinstance(shape, list):
+        require(isinstance(value, list), name, value, "a list")
+        for index, item in enumerate(value):
+            _validate(item, shape[0], f"{name}[{index}]")
     else:
+        require(isinstance(value, dict), name or "the content", value, "an object")
         for key, inner in shape.items():
             path = f"{name}.{key}" if name else key
-            if key in value:
-                yield from _faults(value[key], inner, path)
-            else:
-                yield f"no {path}"
+            if key not in value:
+                raise UserError(f"{path} is missing")
+            _validate(value[key], inner, path)

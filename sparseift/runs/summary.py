@@ -1,8 +1,9 @@
-"""What finished runs came to, side by side."""
+"""The table that a run prints at its end, and that compare prints of two runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -10,19 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from ..common.console import si
+from .metric import Metric
+
+Cell = Callable[[dict[str, Any]], str]
 
 
 def sparsity(run: dict[str, Any]) -> str:
+    """Return the sparsity and its distribution over the layers, "-" for a run without masks."""
     return "-" if run["distribution"] is None else f"{run['sparsity']:g}, {run['distribution']}"
 
 
-ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "sparsity": sparsity,
-    "sparsifier": lambda run: run["sparsifier"],
-    "test top-1": lambda run: f"{100 * run['test']['acc1']:.2f} %",
-    "test top-5": lambda run: f"{100 * run['test']['acc5']:.2f} %",
-    "FLOPs a sample": lambda run: si(run["flops"]["forward"]),
-    "of the budget": lambda run: f"{run['flops']['ratio']:.4f}",
+UNSTRUCTURED = "unstructured"
+"""The choice of `pattern` that tables do not mention."""
+COSTS: dict[str, Cell] = {
+    "FLOPs per sample": lambda run: si(run["flops"]["forward"]),
+    "relative to budget": lambda run: f"{run['flops']['ratio']:.4f}",
     "stored parameters": lambda run: si(run["params"]["stored"]),
     "active parameters": lambda run: si(run["params"]["active"]),
     "training FLOPs": lambda run: si(run["flops"]["train_total"]),
@@ -30,15 +33,40 @@ ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def print_summary(runs: list[dict[str, Any]]) -> None:
-    """One table of runs, a column each."""
+def print_summary(runs: Sequence[dict[str, Any]]) -> None:
+    """Print a table of runs with a column each.
+
+    Args:
+        runs: The contents of their results.json.
+    """
     table = Table(title=Text(" / ".join(dict.fromkeys(map(_title, runs)))))
     table.add_column()
     for run in runs:
         table.add_column(run["member"], justify="right")
-    for name, cell in ROWS.items():
+    for name, cell in (*_settings(runs), *_scores(runs), *COSTS.items()):
         table.add_row(name, *map(cell, runs))
     Console().print(table)
+
+
+def _settings(runs: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Cell]]:
+    yield "sparsity", sparsity
+    if any(run["pattern"] != UNSTRUCTURED for run in runs):
+        yield "pattern", lambda run: run["pattern"]
+    yield "sparsifier", lambda run: run["sparsifier"]
+
+
+def _scores(runs: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Cell]]:
+    """One row for each metric that any of the runs has."""
+    for metric in dict.fromkeys(metric for run in runs for metric in _metrics(run)):
+        yield f"test {metric.label}", partial(_score, metric)
+
+
+def _score(metric: Metric, run: dict[str, Any]) -> str:
+    return metric.text(run["test"][metric.name]) if metric in _metrics(run) else "-"
+
+
+def _metrics(run: dict[str, Any]) -> list[Metric]:
+    return [Metric.from_dict(description) for description in run["metrics"]]
 
 
 def _title(run: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """How masks change during training: one sparsifier a file. Imports torch, `masks`, `sparsity` and `graph`."""
 
 from .at_init import FORCE, SNIP, GraSP, SynFlow
-from .base import Sparsifier
+from .base import Sparsifier, Update
 from .dense_warmup import DenseWarmup
 from .dynamic import DropGrow
 from .gmp import GMP
@@ -27,4 +27,5 @@ __all__ = [
     "Sparsifier",
     "Static",
     "SynFlow",
+    "Update",
 ]

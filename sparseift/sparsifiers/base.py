@@ -1,74 +1,85 @@
-"""How masks move. A sparsifier states what is its own, mostly one score; the update itself is the same for all."""
+"""The interface of a sparsifier: how the masks change during training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
-from ..masks.inplace import clear
 from ..masks.masks import Masks
 from ..sparsity.plan import Plan
-from .patterns.base import Unstructured
 
 if TYPE_CHECKING:
     from .probe import Probe
 
 
-class Sparsifier:
-    """Owns no state: an update depends on the step, the seed, the weights and the gradients alone.
+@dataclass(frozen=True)
+class Update:
+    """The moment of an update.
 
-    dense_gradient: whether growing reads the gradient of masked weights, which is then computed and paid for.
-    pattern: of the masks. batches: how many training batches `start` computes the masks from.
+    Args:
+        step: Optimizer step in which the masks are updated (1, 2, ...).
+        total: Optimizer steps of the whole training.
+        seed: Seed of what is drawn at random.
+    """
+
+    step: int
+    total: int
+    seed: int
+
+
+class Sparsifier:
+    """Chooses the masks. This one keeps those of `Masks.random`.
+
+    A sparsifier has no state of its own: an update depends on the moment, the weights and the gradients alone.
+
+    Attributes:
+        dense_gradient: Whether `update` reads the gradients of masked weights, which then have to be computed.
+        batches: Number of training batches that `start` computes the masks from.
+        prunes: Whether the first masks are denser than planned and updates prune them.
     """
 
     dense_gradient: bool = False
-    pattern: Unstructured = Unstructured()
     batches: int = 0
+    prunes: bool = False
 
-    def plan(self, plan: Plan) -> Plan:
-        """The plan with counts that these masks can have. Raises UserError where they can't keep to it."""
-        return self.pattern.plan(plan)
+    @property
+    def sets_first_masks(self) -> bool:
+        """Whether `start` replaces the masks of `Masks.random`."""
+        return type(self).start is not Sparsifier.start
+
+    def accept(self, plan: Plan) -> None:
+        """Check that training can end with the plan.
+
+        Raises:
+            UserError: It cannot.
+        """
 
     def start(self, masks: Masks, plan: Plan, seed: int, probe: Probe | None = None) -> None:
-        """Set the masks that training begins with, where they are not those of `Masks.random`. Called once, before the
-        first step, while no weight is set to zero yet. probe: of `batches` training batches."""
+        """Set the first masks. Called once, before the first step, while no weight is set to zero yet.
+
+        Args:
+            masks: Masks of `Masks.random`.
+            plan: The plan that they were made from.
+            seed: Seed of what is drawn at random.
+            probe: The network with `batches` training batches, if `batches` is not 0.
+        """
 
     def due(self, step: int, total: int) -> bool:
-        """Whether the masks are updated in optimizer step `step` (1, 2, ...) of `total`."""
+        """Return whether the masks are updated in optimizer step `step` (1, 2, ...) of `total`."""
         return False
 
     def fraction(self, step: int, total: int) -> float:
-        """The share of active weights dropped in an update at this step."""
+        """Return the fraction of active weights that an update in this step drops."""
         return 0.0
 
-    def update(
-        self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int, seed: int
-    ) -> int:
-        """Move the masks. Called with the final gradients, before the optimizer steps. Returns how many weights
-        moved."""
-        return 0
+    def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
+        """Update the masks by `Masks.move`. The caller masks the gradients afterwards.
 
-
-@torch.no_grad()
-def replace(masks: Masks, name: str, new: Tensor, optimizers: Iterable[torch.optim.Optimizer]) -> int:
-    """Give a layer another mask. Weights that stay active keep value and optimizer state; of all others these are zero.
-    Returns how many weights stopped being active."""
-    weight, stay = masks.weights[name], masks[name] & new
-    for tensor in (weight, *_optimizer_state(optimizers, weight)):
-        clear(tensor, stay)
-    left = masks.active[name] - int(stay.count_nonzero())
-    masks[name] = new
-    return left
-
-
-def _optimizer_state(optimizers: Iterable[torch.optim.Optimizer], weight: Tensor) -> list[Tensor]:
-    """Momenta and the like: whatever an optimizer keeps per weight."""
-    return [
-        value
-        for optimizer in optimizers
-        for value in optimizer.state.get(weight, {}).values()
-        if isinstance(value, Tensor) and value.shape == weight.shape
-    ]
+        Args:
+            masks: Masks to be updated.
+            optimizers: Optimizers of the network, which have not made this step yet.
+            at: The moment. Gradients are final: accumulated, averaged over ranks, unscaled.
+        """

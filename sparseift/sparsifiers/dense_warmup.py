@@ -1,7 +1,7 @@
-"""Dense warm-up: train densely for a while, prune once by magnitude, then let another sparsifier go on.
+"""Dense warm-up: train densely for a while, prune once by magnitude, then continue with another sparsifier.
 
-The first phase of AC/DC (Peste et al., NeurIPS 2021) and of sparse training from an early-trained network (Frankle et
-al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020).
+This is the first phase of AC/DC (Peste et al., NeurIPS 2021), and sparse training from an early-trained network
+(Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020).
 """
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ from collections.abc import Iterable
 
 import torch
 
-from ..errors import UserError
+from ..common.checks import number, require
 from ..masks.masks import Masks
 from ..sparsity.plan import Plan
-from .base import Sparsifier, replace
+from .base import Sparsifier, Update
 from .probe import Probe
 
 
 class DenseWarmup(Sparsifier):
-    """until: when to prune, as a fraction of all steps. then: the sparsifier from there on, on its own schedule and
-    with its own pattern."""
+    """Starts with all weights active.
+
+    Args:
+        until: When to prune, as a fraction of all optimizer steps.
+        then: Sparsifier of the steps after that, on its own schedule.
+    """
+
+    prunes = True
 
     def __init__(self, until: float, then: Sparsifier):
-        if not isinstance(until, int | float) or not 0 < until <= 1:
-            raise UserError(f"sparsifier.until is {until}; a fraction of training in (0, 1] is meant")
-        if type(then).start is not Sparsifier.start:
-            raise UserError(f"sparsifier.then is {type(then).__name__}, which has a start of its own; RigL is meant")
-        self.until = until
+        self.until = number("sparsifier.until", until, 0, 1, open_at="(")
+        expected = "a sparsifier that does not choose the first masks, such as rigl"
+        require(not then.sets_first_masks, "sparsifier.then", type(then).__name__, expected)
         self.then = then
-        self.pattern = then.pattern
         self.dense_gradient = then.dense_gradient
 
     def start(self, masks: Masks, plan: Plan, seed: int, probe: Probe | None = None) -> None:
@@ -43,18 +46,13 @@ class DenseWarmup(Sparsifier):
         return self.then.fraction(step, total) if step > self._end(total) else 0.0
 
     @torch.no_grad()
-    def update(
-        self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int, seed: int
-    ) -> int:
-        if step > self._end(total):
-            return self.then.update(masks, optimizers, step, total, seed)
+    def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
+        if at.step > self._end(at.total):
+            self.then.update(masks, optimizers, at)
+            return
         optimizers = list(optimizers)
-        moved = sum(
-            replace(masks, name, self.pattern.largest(weight.abs(), masks.planned[name]), optimizers)
-            for name, weight in masks.weights.items()
-        )
-        masks.mask_gradients()
-        return moved
+        for name, weight in masks.weights.items():
+            masks.move(name, masks.pattern.largest(weight.abs(), masks.planned[name]), optimizers)
 
     def _end(self, total: int) -> int:
         return max(1, int(self.until * total))

@@ -8,33 +8,30 @@ import torch
 from torch import Tensor
 
 from ..common.seeds import generator_for
-from ..masks.inplace import silence
 from ..masks.masks import Masks
 from ..masks.topk import largest
-from .base import Sparsifier, replace
-from .patterns.base import Unstructured
+from .base import Sparsifier, Update
 from .schedule import Schedule
 
 
 class DropGrow(Sparsifier):
     """Drops the active weights of smallest magnitude and grows as many elsewhere, layer by layer.
 
-    Just-dropped weights may be grown again and then count as never dropped: they keep value and optimizer state
-    (RigL's authors). Grown weights start at zero with zero optimizer state, and take their first step with the next
-    gradient.
+    A subclass states the score of growth. A weight that is dropped and grown in one update counts as never dropped: it
+    keeps its value and optimizer state, as in the code of RigL's authors. Other grown weights start at zero.
+
+    An update in a step whose gradients are not finite does nothing.
+
+    Args:
+        update_interval: Optimizer steps between updates.
+        begin: Start of the updates, as a fraction of all optimizer steps, excluded.
+        end: End of the updates, as a fraction of all optimizer steps, excluded.
+        drop_fraction: Fraction of active weights that the first update drops.
+        anneal: How the drop fraction decreases: cosine, constant, linear or exponential.
     """
 
-    def __init__(
-        self,
-        update_interval: int,
-        begin: float,
-        end: float,
-        drop_fraction: float,
-        anneal: str,
-        pattern: Unstructured = Sparsifier.pattern,
-    ):
+    def __init__(self, update_interval: int, begin: float, end: float, drop_fraction: float, anneal: str):
         self.schedule = Schedule(update_interval, begin, end, drop_fraction, anneal)
-        self.pattern = pattern
 
     def due(self, step: int, total: int) -> bool:
         return self.schedule.due(step, total)
@@ -43,45 +40,40 @@ class DropGrow(Sparsifier):
         return self.schedule.fraction(step, total)
 
     def grow_score(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        """Score of every position of a layer, of the weight's shape; the largest outside the mask are grown.
-        `weight.grad` is the dense gradient."""
+        """Return a score for every position of a layer; the largest outside the mask are grown.
+
+        Args:
+            weight: Weight of the layer. `weight.grad` is the gradient of all positions if `dense_gradient` is true.
+            generator: Generator seeded by (seed, step, layer), on the device of the weight.
+
+        Returns:
+            Scores, of the shape of the weight.
+        """
         raise NotImplementedError
 
     @torch.no_grad()
-    def update(
-        self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int, seed: int
-    ) -> int:
+    def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
         optimizers = list(optimizers)
         if not _finite(optimizers):
-            masks.mask_gradients()
-            return 0
-        fraction = self.fraction(step, total)
-        return sum(
-            self._update_layer(masks, name, optimizers, fraction, generator_for(weight.device, seed, step, name))
-            for name, weight in masks.weights.items()
-            if weight.grad is not None
-        )
+            return
+        fraction = self.fraction(at.step, at.total)
+        for name, weight in masks.weights.items():
+            if weight.grad is not None:
+                generator = generator_for(weight.device, at.seed, at.step, name)
+                masks.move(name, self._updated(masks, name, fraction, generator), optimizers)
 
-    def _update_layer(
-        self,
-        masks: Masks,
-        name: str,
-        optimizers: list[torch.optim.Optimizer],
-        fraction: float,
-        generator: torch.Generator,
-    ) -> int:
-        """A function of its own, so that nothing of one layer is still there for the next."""
-        weight, old, pattern = masks.weights[name], self.pattern.units(masks[name]), self.pattern
-        shape, count = tuple(weight.shape), int(old.count_nonzero())
+    def _updated(self, masks: Masks, name: str, fraction: float, generator: torch.Generator) -> Tensor:
+        """The new mask of a layer. A function of its own, so that its tensors are freed before the next layer."""
+        weight, pattern = masks.weights[name], masks.pattern
+        old, shape = pattern.units(masks[name]), tuple(weight.shape)
+        count = int(old.count_nonzero())
         kept = largest(pattern.pool(weight.abs()), count - int(fraction * count), among=old)
         marks = pattern.refill(pattern.pool(self.grow_score(weight, generator)), kept, old, shape)
-        new = pattern.spread(marks, shape)
-        silence(weight.grad, masks[name] & new)
-        return replace(masks, name, new, optimizers)
+        return pattern.spread(marks, shape)
 
 
 def _finite(optimizers: Iterable[torch.optim.Optimizer]) -> bool:
-    """Whether every gradient is, of masked layers and others: a loss scaler skips the step for any that is not."""
+    """Whether every gradient is finite, of all layers: a loss scaler skips the step for any that is not."""
     parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None and p.grad.numel()]
     ends = [torch.stack(torch.aminmax(gradient)) for gradient in gradients]  # NaN is both; isfinite would copy

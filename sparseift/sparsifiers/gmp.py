@@ -1,5 +1,6 @@
-"""Gradual magnitude pruning: from a dense network to the planned one along a cubic (Zhu & Gupta, "To prune, or not to
-prune", 2017, equation 1).
+"""Gradual magnitude pruning: from a dense network to the planned density along a cubic.
+
+Zhu & Gupta, "To prune, or not to prune", 2017, equation 1.
 """
 
 from __future__ import annotations
@@ -9,41 +10,35 @@ from dataclasses import dataclass
 
 import torch
 
-from ..errors import UserError
+from ..common.checks import number, require
 from ..masks.masks import Masks, random_scores
-from ..masks.topk import drop, largest
 from ..sparsity.plan import Plan
-from .base import Sparsifier, replace
+from .base import Sparsifier, Update
 from .probe import Probe
+from .schedule import check_span
 
 
 @dataclass(frozen=True)
 class Cubic:
-    """update_interval: optimizer steps between prunings. begin, end: the span of pruning, as fractions of all steps.
-    The step at the end prunes too, so that the plan is met whatever the interval."""
+    """Prunings at regular intervals and one in the last step of the span, so that the plan is met at any interval.
+
+    Args:
+        update_interval: Optimizer steps between prunings.
+        begin: Start of pruning, as a fraction of all optimizer steps.
+        end: End of pruning, as a fraction of all optimizer steps.
+    """
 
     update_interval: int
     begin: float
     end: float
 
-    def __post_init__(self):
-        if not isinstance(self.update_interval, int) or self.update_interval < 1:
-            raise UserError(
-                f"sparsifier.update_interval is {self.update_interval}; it is a whole number of steps, 1 or more"
-            )
-        numbers = all(isinstance(part, int | float) for part in (self.begin, self.end))
-        if not numbers or not 0 <= self.begin < self.end <= 1:
-            raise UserError(
-                f"sparsifier prunes from {self.begin} to {self.end}; fractions of training are meant, "
-                "0 <= begin < end <= 1"
-            )
-
     def due(self, step: int, total: int) -> bool:
+        """Return whether optimizer step `step` (1, 2, ...) of `total` prunes."""
         first, last = self._span(total)
         return step == last or (first < step < last and step % self.update_interval == 0)
 
     def left(self, step: int, total: int) -> float:
-        """The share still active of the weights to be pruned: 1 up to the beginning, 0 from the end on."""
+        """Return the fraction of the weights to be pruned that is still active: 1 up to the start, 0 from the end."""
         first, last = self._span(total)
         return (1 - min(1.0, max(0.0, (step - first) / (last - first)))) ** 3
 
@@ -53,31 +48,34 @@ class Cubic:
 
 
 class GMP(Sparsifier):
-    """Each layer goes from its count at the start to the planned one; what is pruned does not come back.
+    """Prunes each layer from its first to its planned number of active weights; pruned weights do not come back.
 
-    initial_density: of the masked layers together. Below 1, each layer starts with its planned weights and the same
-    share of its others.
+    Where the pattern allows some numbers only, each pruning takes the nearest one.
+
+    Args:
+        update_interval: Optimizer steps between prunings.
+        begin: Start of pruning, as a fraction of all optimizer steps.
+        end: End of pruning, as a fraction of all optimizer steps.
+        initial_density: Density of the masked layers together at the start. Below 1, each layer starts with its planned
+            weights and the same fraction of its others.
     """
 
-    def __init__(self, update_interval: int, begin: float, end: float, initial_density: float):
-        if not isinstance(initial_density, int | float) or not 0 < initial_density <= 1:
-            raise UserError(f"sparsifier.initial_density is {initial_density}; a fraction in (0, 1] is meant")
-        self.schedule = Cubic(update_interval, begin, end)
-        self.initial_density = initial_density
+    prunes = True
 
-    def plan(self, plan: Plan) -> Plan:
-        if self.initial_density < plan.density:
-            raise UserError(
-                f"sparsifier.initial_density is {self.initial_density}, below the density of {plan.density:.4g} to be "
-                "reached"
-            )
-        return super().plan(plan)
+    def __init__(self, update_interval: int, begin: float, end: float, initial_density: float):
+        check_span(update_interval, begin, end)
+        self.schedule = Cubic(update_interval, begin, end)
+        self.initial_density = number("sparsifier.initial_density", initial_density, 0, 1, open_at="(")
+
+    def accept(self, plan: Plan) -> None:
+        expected = f"a density >= {plan.density:.4g}, which training ends with"
+        require(self.initial_density >= plan.density, "sparsifier.initial_density", self.initial_density, expected)
 
     def due(self, step: int, total: int) -> bool:
         return self.schedule.due(step, total)
 
     def counts(self, masks: Masks, left: float) -> dict[str, int]:
-        """Active weights of each layer while the share `left` of those to be pruned is still there."""
+        """Return the active weights of each layer while the fraction `left` of those to be pruned is still active."""
         numel = {name: weight.numel() for name, weight in masks.weights.items()}
         end, total = sum(masks.planned.values()), sum(numel.values())
         more = left * (self.initial_density * total - end) / max(1, total - end)
@@ -85,21 +83,14 @@ class GMP(Sparsifier):
 
     def start(self, masks: Masks, plan: Plan, seed: int, probe: Probe | None = None) -> None:
         for name, count in self.counts(masks, left=1).items():
-            masks[name] = largest(random_scores(masks.weights[name], seed, name), count)
-
-    def update(
-        self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int, seed: int
-    ) -> int:
-        moved = self.prune(masks, optimizers, step, total)
-        masks.mask_gradients()
-        return moved
+            weight = masks.weights[name]
+            fitting = masks.pattern.nearest(tuple(weight.shape), count, masks.planned[name], weight.numel())
+            masks[name] = masks.pattern.largest(random_scores(weight, seed, name), fitting)
 
     @torch.no_grad()
-    def prune(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int) -> int:
-        """`update` without touching gradients."""
+    def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
         optimizers = list(optimizers)
-        moved = 0
-        for name, count in self.counts(masks, self.schedule.left(step, total)).items():
-            new = drop(masks.weights[name], masks[name], masks.active[name] - count)
-            moved += replace(masks, name, new, optimizers)
-        return moved
+        for name, count in self.counts(masks, self.schedule.left(at.step, at.total)).items():
+            weight, pattern = masks.weights[name], masks.pattern
+            fitting = pattern.nearest(tuple(weight.shape), count, masks.planned[name], masks.active[name])
+            masks.move(name, pattern.largest(weight.abs(), fitting, among=masks[name]), optimizers)

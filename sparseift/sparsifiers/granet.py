@@ -1,5 +1,6 @@
-"""GraNet: gradual magnitude pruning that in every update also drops and grows as RigL does (Liu et al., "Sparse
-Training via Boosting Pruning Plasticity with Neuroregeneration", NeurIPS 2021, algorithm 1).
+"""GraNet: gradual magnitude pruning that in every update also drops and grows as RigL does.
+
+Liu et al., "Sparse Training via Boosting Pruning Plasticity with Neuroregeneration", NeurIPS 2021, algorithm 1.
 """
 
 from __future__ import annotations
@@ -10,18 +11,28 @@ import torch
 
 from ..masks.masks import Masks
 from ..sparsity.plan import Plan
+from .base import Update
 from .gmp import GMP
 from .probe import Probe
 from .rigl import RigL
+from .schedule import check_span
 
 
 class GraNet(RigL):
-    """Prunes layer by layer, to the plan's counts, as the authors' uniform variant; their one threshold for all layers
-    would not meet a plan.
+    """Prunes layer by layer to the plan's counts, as the authors' uniform variant. Their single threshold for all
+    layers would not meet a plan.
 
-    initial_density: see GMP. prune_end: end of the pruning, as a fraction of all steps; dropping and growing go on
-    until `end`.
+    Args:
+        update_interval: Optimizer steps between updates.
+        begin: Start of the updates, as a fraction of all optimizer steps.
+        end: End of dropping and growing, as a fraction of all optimizer steps.
+        drop_fraction: Fraction of active weights that the first update drops.
+        anneal: How the drop fraction decreases: cosine, constant, linear or exponential.
+        initial_density: Density at the start, see `GMP`.
+        prune_end: End of pruning, as a fraction of all optimizer steps.
     """
+
+    prunes = True
 
     def __init__(
         self,
@@ -34,10 +45,11 @@ class GraNet(RigL):
         prune_end: float,
     ):
         super().__init__(update_interval, begin, end, drop_fraction, anneal)
+        check_span(update_interval, begin, prune_end, "prune_end")
         self.pruning = GMP(update_interval, begin, prune_end, initial_density)
 
-    def plan(self, plan: Plan) -> Plan:
-        return self.pruning.plan(plan)
+    def accept(self, plan: Plan) -> None:
+        self.pruning.accept(plan)
 
     def start(self, masks: Masks, plan: Plan, seed: int, probe: Probe | None = None) -> None:
         self.pruning.start(masks, plan, seed)
@@ -48,9 +60,7 @@ class GraNet(RigL):
     def fraction(self, step: int, total: int) -> float:
         return super().fraction(step, total) if step < int(self.schedule.end * total) else 0.0  # pruning may end later
 
-    def update(
-        self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], step: int, total: int, seed: int
-    ) -> int:
+    def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
         optimizers = list(optimizers)
-        pruned = self.pruning.prune(masks, optimizers, step, total)
-        return pruned + super().update(masks, optimizers, step, total, seed)
+        self.pruning.update(masks, optimizers, at)
+        super().update(masks, optimizers, at)

@@ -1,41 +1,57 @@
-"""What a network computes before it is trained, looked at without leaving a trace in it."""
+"""Gradients of a network before it is trained, computed without side effects on the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..errors import UserError
 from ..graph.layers import NORMS
 
 Differentiate = Callable[[Tensor, list[Tensor]], Sequence[Tensor]]
 
 
+class Objective(Protocol):
+    """The part of a task that a probe needs (see `sparseift.tasks.Task`)."""
+
+    def inputs(self, batch: Any) -> tuple[tuple, dict[str, Any]]: ...
+
+    def loss(self, outputs: Any, batch: Any) -> Tensor: ...
+
+    def samples(self, batch: Any) -> int: ...
+
+
 class Probe:
-    """A network whose masked layers have other weights put in their place.
+    """Evaluates a network with other weights in its masked layers.
 
-    Weights, gradients, running statistics, training mode and random generators are afterwards as they were. A norm
-    whose gain starts at zero (a zero-initialised residual branch) would hide the branch behind it, so its gain counts
-    as one.
+    Weights, gradients, running statistics, training mode and random generators are restored after each evaluation. A
+    norm whose gain is zero (a zero-initialized residual branch) would hide the branch, so its gain counts as one.
 
-    weights: of the masked layers, parameters of `net`. batches: (inputs, labels) on the device of the network. mean: of
-    a tensor over all ranks. `samples` counts the samples that went forward and backward so far, on this rank.
+    Args:
+        weights: Of the masked layers, by name; parameters of `net`.
+        batches: Training batches, on the device of the network.
+        task: Gives the inputs and the loss of a batch.
+        mean: The mean of a tensor over all ranks.
+
+    Attributes:
+        samples: Samples of this rank that went forward and backward so far.
     """
 
     def __init__(
         self,
         net: nn.Module,
         weights: Mapping[str, nn.Parameter],
-        batches: Sequence[tuple[Tensor, Tensor]],
+        batches: Sequence[Any],
+        task: Objective,
         mean: Callable[[Tensor], Tensor] = lambda tensor: tensor,
-        loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     ):
-        self.net, self.batches, self.mean, self.loss = net, batches, mean, loss
+        self.net, self.batches, self.task, self.mean = net, batches, task, mean
         key = {id(parameter): name for name, parameter in net.named_parameters()}
         self._keys = {name: key[id(weight)] for name, weight in weights.items()}
         self._ones = {
@@ -48,30 +64,43 @@ class Probe:
     def __call__(
         self,
         weights: Mapping[str, Tensor],
-        inputs: Tensor,
+        inputs: tuple[tuple, dict[str, Any]],
+        samples: int,
         training: bool,
         others: Callable[[Tensor], Tensor] = Tensor.clone,
-    ) -> Tensor:
-        """Outputs with these weights. others: makes every other parameter and buffer what it is to be."""
+    ) -> Any:
+        """Return the outputs of the network.
+
+        Args:
+            weights: Of the masked layers.
+            inputs: Positional and keyword arguments of the network.
+            samples: The number of samples in `inputs`.
+            training: Whether the network is in training mode.
+            others: Maps every other parameter and buffer to its replacement.
+        """
         tensors = dict([*self.net.named_parameters(), *self.net.named_buffers()]) | self._ones
         tensors = {name: others(tensor.detach()) for name, tensor in tensors.items()}
         tensors |= {self._keys[name]: weight for name, weight in weights.items()}
-        self.samples += len(inputs)
+        self.samples += samples
         with self._mode(training):
-            return functional_call(self.net, tensors, (inputs,))
+            return functional_call(self.net, tensors, *inputs)
 
     def gradient(self, weights: Mapping[str, Tensor], temperature: float = 1.0) -> dict[str, Tensor]:
-        """g: the gradient of the loss in training mode, mean over batches and ranks. temperature: what the outputs are
-        divided by."""
+        """Return g, the gradient of the loss in training mode: the mean over batches and ranks.
+
+        Args:
+            temperature: Divides the outputs.
+        """
         return self._mean_over_batches(weights, temperature, _gradient)
 
     def hessian_gradient(self, weights: Mapping[str, Tensor], temperature: float = 1.0) -> dict[str, Tensor]:
-        """H g, with H the Hessian of the same loss that g is the gradient of."""
+        """Return H g, where H is the Hessian of the loss and g its gradient."""
         vector = self.gradient(weights, temperature).values()
 
         def product(loss: Tensor, at: list[Tensor]) -> Sequence[Tensor]:
             gradient = torch.autograd.grad(loss, at, create_graph=True, materialize_grads=True)
-            return _gradient(sum((g * v).sum() for g, v in zip(gradient, vector, strict=True)), at)
+            products = [(g * v).sum() for g, v in zip(gradient, vector, strict=True)]
+            return _gradient(sum(products[1:], start=products[0]), at)
 
         return self._mean_over_batches(weights, temperature, product)
 
@@ -80,9 +109,10 @@ class Probe:
     ) -> dict[str, Tensor]:
         at = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
         total = [torch.zeros_like(weight) for weight in at.values()]
-        for inputs, labels in self.batches:
+        for batch in self.batches:
             with torch.enable_grad():
-                loss = self.loss(self(at, inputs, training=True) / temperature, labels)
+                outputs = self(at, self.task.inputs(batch), self.task.samples(batch), training=True)
+                loss = self.task.loss(_divided(outputs, temperature), batch).mean()
                 parts = differentiate(loss, list(at.values()))
             torch._foreach_add_(total, [part.detach() for part in parts])
         return {name: self.mean(part / len(self.batches)) for name, part in zip(at, total, strict=True)}
@@ -91,7 +121,7 @@ class Probe:
     def _mode(self, training: bool) -> Iterator[None]:
         modes = {module: module.training for module in self.net.modules()}
         devices = {parameter.device for parameter in self.net.parameters() if parameter.is_cuda}
-        # of the kinds of attention, the plain one alone can be differentiated twice
+        # Only the plain implementation of attention can be differentiated twice.
         with torch.random.fork_rng(devices=list(devices)), sdpa_kernel(SDPBackend.MATH):
             self.net.train(training)
             try:
@@ -99,6 +129,17 @@ class Probe:
             finally:
                 for module, mode in modes.items():
                     module.training = mode
+
+
+def tensor_output(outputs: Any, method: str) -> Tensor:
+    """Return the outputs. Raises `UserError` unless they are one tensor, which the method needs."""
+    if not isinstance(outputs, Tensor):
+        raise UserError(f"{method} needs a network whose output is a tensor, not {type(outputs).__name__}")
+    return outputs
+
+
+def _divided(outputs: Any, temperature: float) -> Any:
+    return outputs if temperature == 1 else tensor_output(outputs, "a temperature") / temperature
 
 
 def _gradient(value: Tensor, at: list[Tensor]) -> Sequence[Tensor]:

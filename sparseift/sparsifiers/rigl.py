@@ -9,7 +9,10 @@ from .dynamic import DropGrow
 
 
 class RigL(DropGrow):
+    """Grows where the magnitude of the gradient is largest. See `DropGrow` for the arguments."""
+
     dense_gradient = True
 
     def grow_score(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        assert weight.grad is not None
         return weight.grad.abs()

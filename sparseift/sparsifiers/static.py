@@ -1,4 +1,4 @@
-"""Static: the masks drawn at the start stay for the whole training."""
+"""Static sparsity: the random first masks stay for the whole training."""
 
 from __future__ import annotations
 

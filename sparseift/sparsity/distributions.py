@@ -1,7 +1,6 @@
-"""How the density is spread over layers: each distribution states the relative density of a layer from its shape.
+"""Distributions of density over layers: each gives the relative density of a layer from its shape.
 
-The plan scales these by one common factor, cut off at 1, until the budget is met; layers that would exceed 1 stay
-dense.
+The plan multiplies these by one common factor, with a maximum of 1, such that the budget is met.
 """
 
 from __future__ import annotations
@@ -12,9 +11,14 @@ from typing import Protocol
 
 
 class Distribution(Protocol):
+    """How density is spread over layers."""
+
     def relative_density(self, shape: tuple[int, ...]) -> float:
-        """Density of a weight of this shape, up to a factor common to all layers. shape: (out, in / groups,
-        *kernel)."""
+        """Return the density of a weight up to a factor common to all layers.
+
+        Args:
+            shape: (out, in / groups, *kernel).
+        """
         ...
 
 
@@ -28,8 +32,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class ERK:
-    """Erdos-Renyi-Kernel: density in proportion to (sum of all dimensions) / (their product), to a power (RigL,
-    section 3)."""
+    """Erdos-Renyi-Kernel: density proportional to (sum of dimensions / their product) ** power (RigL, section 3)."""
 
     power: float = 1.0
 
@@ -39,7 +42,7 @@ class ERK:
 
 @dataclass(frozen=True)
 class ER:
-    """Erdos-Renyi: as ERK but from the channel dimensions alone (SET; RigL, section 3)."""
+    """Erdos-Renyi: ERK with the channel dimensions alone (SET; RigL, section 3)."""
 
     def relative_density(self, shape: tuple[int, ...]) -> float:
         return (shape[0] + shape[1]) / (shape[0] * shape[1])

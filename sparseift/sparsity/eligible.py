@@ -24,8 +24,8 @@ def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequenc
         UserError: A glob matches no layer, or adds one whose zeros would not stay zero.
     """
     names = list(record.layers)
-    added = set(matching(include, names, "sparsity.include"))
-    removed = set(matching(exclude, names, "sparsity.exclude"))
+    added = set(matching("sparsity.include", include, names))
+    removed = set(matching("sparsity.exclude", exclude, names))
     for name in sorted(added - removed, key=names.index):
         stays = not record.layers[name].derived
         require(stays, "sparsity.include", name, "layers that use their weight as it is, so that zeros stay zero")

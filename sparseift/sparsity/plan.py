@@ -1,18 +1,25 @@
-"""The plan: how many weights of each layer are active, so that the network costs exactly what it may.
+"""The plan: how many weights of each layer are active, so that the network meets its budget exactly.
 
-FLOPs are linear in the densities, hence the common factor of a distribution has a closed form and nothing is searched
-for or measured. Counts are integers.
+FLOPs are linear in the densities, so the common factor of a distribution has a closed form. Counts are integers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One weight tensor. shape: (out, in / groups, *kernel). active: number of weights that are not masked."""
+    """The plan of one weight tensor.
+
+    Attributes:
+        shape: (out, in / groups, *kernel).
+        active: Number of weights that are not masked.
+        flops_per_weight: Forward FLOPs of a single weight for one sample.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -23,6 +30,7 @@ class LayerPlan:
 
     @property
     def density(self) -> float:
+        """Share of active weights."""
         return self.active / self.numel
 
     @property
@@ -33,58 +41,94 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All layers in execution order. budget: FLOPs per sample of the dense network that this one replaces."""
+    """The plan of a network.
+
+    Attributes:
+        layers: All layers in execution order.
+        budget: Forward FLOPs for one sample of the dense network that this one replaces.
+        params_stored: Parameters of the network, masked ones included.
+        by_flops: Whether the densities meet the budget in FLOPs. If not, they meet a given sparsity.
+    """
 
     layers: tuple[LayerPlan, ...]
     budget: int
     params_stored: int
-    masked: Mapping[str, LayerPlan] = field(init=False, repr=False, compare=False)
+    by_flops: bool = True
 
-    def __post_init__(self):
-        object.__setattr__(self, "masked", {layer.name: layer for layer in self.layers if layer.masked})
+    @cached_property
+    def masked(self) -> Mapping[str, LayerPlan]:
+        """The masked layers by name."""
+        return {layer.name: layer for layer in self.layers if layer.masked}
 
     @property
     def forward(self) -> int:
-        """FLOPs per sample under the masks."""
+        """FLOPs for one sample under the masks."""
         return sum(layer.flops for layer in self.layers)
 
     @property
     def forward_stored(self) -> int:
-        """FLOPs per sample with nothing masked."""
+        """FLOPs for one sample with nothing masked."""
         return sum(layer.numel * layer.flops_per_weight for layer in self.layers)
 
     @property
     def ratio(self) -> float:
+        """FLOPs under the masks as a fraction of the budget."""
         return self.forward / self.budget
 
     @property
     def params_active(self) -> int:
+        """Parameters that are not masked."""
         return self.params_stored - sum(layer.numel - layer.active for layer in self.layers)
 
     @property
     def density(self) -> float:
-        """Share of active weights in the masked layers; 1 where nothing is masked."""
+        """Share of active weights in the masked layers; 1 if nothing is masked."""
         numel = sum(layer.numel for layer in self.masked.values())
         return sum(layer.active for layer in self.masked.values()) / numel if numel else 1.0
 
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Return the forward FLOPs for one sample and the numbers of parameters, as results.json has them."""
+        return {
+            "flops": {
+                "budget": self.budget,
+                "forward": self.forward,
+                "forward_stored": self.forward_stored,
+                "ratio": self.ratio,
+            },
+            "params": {"stored": self.params_stored, "active": self.params_active},
+        }
+
+    def layers_summary(self) -> list[dict[str, Any]]:
+        """Return each layer's stored and active weights and FLOPs for one sample, in execution order."""
+        return [
+            {"name": layer.name, "stored": layer.numel, "active": layer.active, "flops": layer.flops}
+            for layer in self.layers
+        ]
+
+    def with_active(self, active: Mapping[str, int]) -> Plan:
+        """Return the plan with other numbers of active weights in the layers that `active` names."""
+        layers = (replace(layer, active=active.get(layer.name, layer.active)) for layer in self.layers)
+        return replace(self, layers=tuple(layers))
+
 
 def prices(plan: Plan) -> dict[str, int]:
-    """What an active weight of each masked layer takes out of the budget that its plan was made for.
+    """Return what an active weight of each masked layer takes out of the budget that its plan meets.
 
-    A network that is larger than the dense one it replaces is masked to meet its FLOPs: a weight's price is its FLOPs
-    for one sample. The dense network itself is masked to a given sparsity: the price of every weight is 1.
+    That is its FLOPs for one sample if the plan meets FLOPs, and 1 if it meets a sparsity.
     """
-    by_flops = plan.forward_stored > plan.budget
-    return {name: layer.flops_per_weight if by_flops else 1 for name, layer in plan.masked.items()}
+    return {name: layer.flops_per_weight if plan.by_flops else 1 for name, layer in plan.masked.items()}
 
 
 def training_flops(forward: int, forward_stored: int, samples: int, dense_gradient_samples: int = 0) -> int:
-    """FLOPs of training on `samples` samples, of which `dense_gradient_samples` fell on steps that grow by dense
-    gradients.
+    """Return the FLOPs of training on so many samples.
 
-    A step costs one forward pass and twice that for the backward pass. A step that needs the gradient of every stored
-    weight pays the dense price for the weight gradient alone: 2 f_S + f_D instead of 3 f_S (RigL, appendix on FLOPs).
+    A step costs one forward pass and twice that for the backward pass. A step that reads the gradient of every stored
+    weight costs the dense price for the weight gradient alone: 2 f_S + f_D instead of 3 f_S (RigL, appendix on FLOPs).
 
-    forward: FLOPs per sample under the masks, f_S. forward_stored: the same with nothing masked, f_D.
+    Args:
+        forward: FLOPs for one sample under the masks, f_S.
+        forward_stored: FLOPs for one sample with nothing masked, f_D.
+        samples: Samples of all steps.
+        dense_gradient_samples: Samples of the steps that read dense gradients.
     """
     return 3 * forward * samples + (forward_stored - forward) * dense_gradient_samples

@@ -14,8 +14,8 @@ from .plan import LayerPlan, Plan
 
 
 def dense_plan(net: nn.Module, costs: Mapping[str, LayerCost], budget: int) -> Plan:
-    """A plan that masks nothing."""
-    return _assemble(net, costs, {}, budget)
+    """Return a plan that masks nothing."""
+    return _assemble(net, costs, {}, budget, by_flops=True)
 
 
 def plan_for_budget(
@@ -25,24 +25,28 @@ def plan_for_budget(
     distribution: Distribution,
     budget: int,
 ) -> Plan:
-    """Densities at which the forward FLOPs of `net` meet `budget`, to within the cost of one weight (paper, section 3).
+    """Return the plan that meets the dense network's FLOPs, to within the cost of one weight (paper, section 3).
 
-    Raises BudgetError where the layers that stay dense already exceed it, where one weight a layer does, or where
-    nothing would have to be masked.
+    Args:
+        costs: The costs of all layers of the network.
+        masked: Names of the layers to mask.
+        budget: Forward FLOPs for one sample.
+
+    Raises:
+        BudgetError: The layers that stay dense exceed the budget, or one weight a layer does, or the network meets it
+            without masks.
     """
-    masked = [name for name in masked if name in costs]
-    if not masked:
-        raise BudgetError("no layer is eligible for masking, so there is nothing to make sparse")
+    masked = _maskable(costs, masked)
     fixed = sum(cost.flops for name, cost in costs.items() if name not in set(masked))
     if fixed >= budget:
         raise BudgetError(
-            f"the layers that stay dense cost {fixed:,} FLOPs, above the budget of {budget:,}: "
-            "no mask can make up for it"
+            f"the layers that stay dense cost {fixed:,} FLOPs, which exceeds the budget of {budget:,} under any mask"
         )
-    price = {name: costs[name].flops_per_weight for name in masked}
     if sum(costs[name].flops for name in masked) <= budget - fixed:
         raise BudgetError("the network is no larger than its budget: nothing would have to be masked")
-    return _assemble(net, costs, _active_counts(costs, price, distribution, budget - fixed), budget)
+    price = {name: costs[name].flops_per_weight for name in masked}
+    active = _active_counts(costs, price, distribution, budget - fixed)
+    return _assemble(net, costs, active, budget, by_flops=True)
 
 
 def plan_for_sparsity(
@@ -53,29 +57,49 @@ def plan_for_sparsity(
     sparsity: float,
     budget: int,
 ) -> Plan:
-    """Densities at which a share `sparsity` of the weights of the masked layers is zero, to within one weight: plain
-    sparse training (RigL). Raises BudgetError where one weight a layer is already more."""
-    masked = [name for name in masked if name in costs]
-    if not masked:
-        raise BudgetError("no layer is eligible for masking, so there is nothing to make sparse")
-    price = dict.fromkeys(masked, 1)
+    """Return the plan with a given sparsity of the masked layers together, to within one weight (as in RigL).
+
+    Args:
+        costs: The costs of all layers of the network.
+        masked: Names of the layers to mask.
+        sparsity: Share of their weights that is zero.
+        budget: Forward FLOPs of the dense network for one sample.
+
+    Raises:
+        BudgetError: One weight a layer is more than the sparsity leaves.
+    """
+    masked = _maskable(costs, masked)
     target = (1 - sparsity) * sum(costs[name].numel for name in masked)
-    return _assemble(net, costs, _active_counts(costs, price, distribution, target), budget)
+    active = _active_counts(costs, dict.fromkeys(masked, 1), distribution, target)
+    return _assemble(net, costs, active, budget, by_flops=False)
+
+
+def _maskable(costs: Mapping[str, LayerCost], masked: Iterable[str]) -> list[str]:
+    """The layers to mask that ran."""
+    found = [name for name in masked if name in costs]
+    if not found:
+        raise BudgetError("no layer is eligible for masking, so there is nothing to make sparse")
+    return found
 
 
 def _active_counts(
     costs: Mapping[str, LayerCost], price: Mapping[str, int], distribution: Distribution, target: float
 ) -> dict[str, int]:
-    """Active weights per layer whose total price is `target`. price: of one weight, for each masked layer.
+    """Active weights of each layer such that their total price is `target`.
 
-    A layer that would have less than one weight keeps one, and the others pay for it. Raises BudgetError where one
-    weight a layer already costs more than the target, and more than one weight above it.
+    A layer that would have less than one weight keeps one, at the expense of the others.
+
+    Args:
+        price: The price of one weight of each masked layer.
+
+    Raises:
+        BudgetError: One weight a layer costs more than the target and one weight above it.
     """
     least = sum(price.values())
     if least > target + max(price.values()):
         raise BudgetError(
-            f"one weight in each of the {len(price):,} masked layers is already {least / target:.3g} times what all "
-            "may have together"
+            f"one weight in each of the {len(price):,} masked layers costs {least / target:.3g} times what is left "
+            "for all of them"
         )
     numel = {name: costs[name].numel for name in price}
     relative = {name: distribution.relative_density(costs[name].shape) for name in price}
@@ -92,7 +116,7 @@ def _active_counts(
 
 
 def _densities(total: Mapping[str, int], relative: Mapping[str, float], target: float) -> dict[str, float]:
-    """min(1, factor * relative density), with the factor that makes sum(total price * density) equal to `target`.
+    """min(1, factor * relative density), with the factor at which sum(total price * density) equals `target`.
 
     The sum is piecewise linear in the factor: layers reach density 1 in the order of their relative density.
     """
@@ -107,8 +131,10 @@ def _densities(total: Mapping[str, int], relative: Mapping[str, float], target: 
 
 
 def _rounded(counts: Mapping[str, float], price: Mapping[str, int]) -> dict[str, int]:
-    """Each count rounded down or up, whichever keeps the error of the price so far nearest to zero: many layers of one
-    shape, as in Sparse Parallel, would otherwise all be off to the same side."""
+    """Each count rounded down or up, whichever keeps the total error of the price so far nearer to zero.
+
+    Many layers of one shape, as in Sparse Parallel, would otherwise all be rounded to the same side.
+    """
     rounded, error = {}, 0.0
     for name, count in counts.items():
         choices = {floor(count), ceil(count)}
@@ -117,7 +143,9 @@ def _rounded(counts: Mapping[str, float], price: Mapping[str, int]) -> dict[str,
     return rounded
 
 
-def _assemble(net: nn.Module, costs: Mapping[str, LayerCost], active: Mapping[str, int], budget: int) -> Plan:
+def _assemble(
+    net: nn.Module, costs: Mapping[str, LayerCost], active: Mapping[str, int], budget: int, by_flops: bool
+) -> Plan:
     layers = tuple(
         LayerPlan(
             name=name,
@@ -129,4 +157,4 @@ def _assemble(net: nn.Module, costs: Mapping[str, LayerCost], active: Mapping[st
         )
         for name, cost in costs.items()
     )
-    return Plan(layers, budget, params_stored=sum(parameter.numel() for parameter in net.parameters()))
+    return Plan(layers, budget, sum(parameter.numel() for parameter in net.parameters()), by_flops)

@@ -1,8 +1,7 @@
-"""Initial values for new weights, drawn by the law that the network's own initialisation follows.
+"""Initial values of new weights, drawn by the law that the network's own initialization follows.
 
-A transformation makes weights of new shapes. How the network initialises itself is seen in the weights that it has:
-their scale, as a function of fan-in or fan-out, and their shape, normal or uniform. Fans are those of the stored
-weight; density does not enter (as in the authors' code).
+The law shows in the weights of the network: their standard deviation as a function of fan-in or fan-out, and their
+distribution, normal or uniform. Fans are those of the stored weight; density has no influence (authors' code).
 """
 
 from __future__ import annotations
@@ -15,39 +14,52 @@ from math import prod, sqrt
 import torch
 from torch import Tensor, nn
 
+from ..graph.layers import AnyLayer
+
 
 @dataclass(frozen=True)
 class Law:
-    """Variance = gain2 / fan. fan: 'out', 'in' or 'avg' as in torch.nn.init; gain2: 2 for He, 1 for LeCun and Xavier,
-    1/3 for the default of torch's own layers."""
+    """Variance = gain2 / fan.
+
+    Attributes:
+        fan: 'out', 'in' or 'avg', as in torch.nn.init.
+        gain2: 2 for He, 1 for LeCun and Xavier, 1/3 for the default of torch's layers.
+    """
 
     fan: str
     gain2: float
 
     def std(self, shape: torch.Size) -> float:
+        """Return the standard deviation of a weight of this shape."""
         return sqrt(self.gain2 / fan_of(shape, self.fan))
 
 
 LAWS = tuple(Law(fan, gain2) for gain2 in (2.0, 1.0, 1 / 3) for fan in ("out", "in", "avg"))
-UNIFORM_PEAK = 1.75  # |w| of a uniform law never exceeds sqrt(3) standard deviations; a normal one does at once
+UNIFORM_PEAK = 1.75  # standard deviations: |w| stays below sqrt(3) if uniform; some weight exceeds it if normal
 
 
 def fan_of(shape: torch.Size, fan: str) -> float:
+    """Return the fan of a weight of this shape; 'avg' is the mean of fan-in and fan-out."""
     field = prod(shape[2:])
     fans = {"in": shape[1] * field, "out": shape[0] * field}
     return fans[fan] if fan in fans else (fans["in"] + fans["out"]) / 2
 
 
 class Initializer:
-    """Draws weights like those of the layers of one network. On the meta device there is nothing to see or to draw."""
+    """Draws weights like those of the layers of one network; on the meta device it makes empty ones."""
 
-    def __init__(self, layers: Iterable[nn.Module]):
+    def __init__(self, layers: Iterable[AnyLayer]):
         weights = [layer.weight.detach() for layer in layers if not layer.weight.is_meta and layer.weight.dim() > 1]
         self._stds = [(std, weight.numel()) for weight in weights if (std := float(weight.std(correction=0)))]
         self._votes = Counter(law for weight in weights for law in _laws_of(weight))
 
     def weight(self, like: Tensor, shape: tuple[int, ...], alive: bool = False) -> nn.Parameter:
-        """A new weight of `shape` by the law of `like`. alive: where that is zero, by the network's usual law."""
+        """Return a new weight.
+
+        Args:
+            like: The weight whose law it follows.
+            alive: If `like` is zero, follow the most frequent law of the network instead.
+        """
         new = torch.empty(shape, dtype=like.dtype, device=like.device)
         if not new.is_meta:
             with torch.no_grad():
@@ -69,7 +81,7 @@ class Initializer:
             new.normal_(0, std)
 
     def _law(self, like: Tensor, std: float) -> Law | None:
-        """The law of a weight that most of the network follows too; None where more layers share its very scale."""
+        """The law of a weight that most layers follow too; None if more layers share its standard deviation."""
         laws = _laws_of(like) if std else tuple(self._votes)
         law = max(laws, key=lambda law: self._votes[law], default=None)
         alike = sum(abs(std / other - 1) < _tolerance(numel) for other, numel in self._stds)
@@ -77,7 +89,7 @@ class Initializer:
 
 
 def _laws_of(weight: Tensor) -> tuple[Law, ...]:
-    """The laws whose standard deviation the weight shows, to within four standard errors of its estimate."""
+    """The laws whose standard deviation is that of the weight, to within four standard errors of its estimate."""
     if weight.is_meta or weight.dim() < 2:
         return ()
     std = float(weight.detach().std(correction=0))
@@ -90,8 +102,10 @@ def _tolerance(numel: int) -> float:
 
 
 def stretched(values: Tensor, length: int, dim: int = 0) -> Tensor:
-    """Values of a per-channel tensor for another number of channels: constants stay constant, others are repeated in
-    order. A parameter comes out as one."""
-    index = torch.arange(length, device="cpu") * values.shape[dim] // length  # on meta it is a quarter of `sparsify`
+    """Return a tensor with another length along `dim`: its values repeated in order.
+
+    A parameter is returned as a parameter.
+    """
+    index = torch.arange(length, device="cpu") * values.shape[dim] // length  # on meta it takes far longer
     new = values.detach().index_select(dim, index.to(values.device))
     return nn.Parameter(new, requires_grad=values.requires_grad) if isinstance(values, nn.Parameter) else new

@@ -1,22 +1,44 @@
-"""Numbers that remember which attribute of a module they came from, and the changes that a call can be tried with."""
+"""Numbers that remember which attribute of a module they come from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from torch import nn
-from torch.utils._pytree import tree_leaves
+
+from ..graph.pytree import tree_leaves
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An attribute of a module, or an item of one that is a list or tuple."""
+
+    module: nn.Module
+    key: str
+    index: int | None = None
+
+    @property
+    def value(self) -> Any:
+        """The number that is there now."""
+        value = vars(self.module)[self.key]
+        return value if self.index is None else value[self.index]
+
+    def set(self, number: int | float) -> None:
+        """Put another number there."""
+        value = vars(self.module)[self.key]
+        if self.index is not None:
+            number = type(value)(number if place == self.index else item for place, item in enumerate(value))
+        vars(self.module)[self.key] = number
 
 
 class Marked(int):
-    """An integer that remembers the attributes it was computed from, as (module, attribute, index in a sequence)."""
+    """An integer that remembers the attributes that it was computed from by products and floor divisions."""
 
-    origins: tuple[tuple[nn.Module, str, int | None], ...]
+    origins: tuple[Origin, ...]
 
-    def __new__(cls, value: int, origins: tuple) -> Marked:
+    def __new__(cls, value: int, origins: tuple[Origin, ...]) -> Marked:
         new = super().__new__(cls, value)
         new.origins = origins
         return new
@@ -34,67 +56,90 @@ class Marked(int):
         return int(self)
 
 
-@dataclass(frozen=True)
-class Knob:
-    """A way to change one argument of a call: a number by the attribute it came from (`origin`; `part` of a slice),
-    or a tensor in dimension `dim` by the parameters it was made of (`targets`; `direct` if it is the parameter
-    itself)."""
+class MarkedFloat(float):
+    """A float that remembers the attribute that it is.
 
-    index: int
-    origin: tuple[nn.Module, str, int | None] | None = None
-    part: str = ""
-    dim: int = 0
-    targets: tuple[tuple[nn.Module, str, int], ...] = ()
-    direct: bool = False
+    Attributes:
+        origin: The attribute.
+        computed_with: Whether code has computed with it in Python, the result of which remembers nothing.
+    """
 
-    def size(self, leaf: Any) -> int:
-        """What would be multiplied."""
-        return leaf.shape[self.dim] if self.targets else int(getattr(leaf, self.part) if self.part else leaf)
+    origin: Origin
+    computed_with: bool
 
-    def apply(self, leaf: Any, factor: Fraction) -> Any:
-        """The changed argument, where that is a whole number."""
-        size = self.size(leaf) * factor
-        if self.targets:
-            return leaf.new_empty((*leaf.shape[: self.dim], int(size), *leaf.shape[self.dim + 1 :]))
-        new = Marked(int(size), (getattr(leaf, self.part) if self.part else leaf).origins)
-        if not self.part:
-            return new
-        return slice(new if self.part == "start" else leaf.start, new if self.part == "stop" else leaf.stop, leaf.step)
+    def __new__(cls, value: float, origin: Origin) -> MarkedFloat:
+        new = super().__new__(cls, value)
+        new.origin, new.computed_with = origin, False
+        return new
+
+    def __deepcopy__(self, memo: dict) -> float:
+        return float(self)
+
+
+def _note_computing(name: str) -> None:
+    """Make an operator of `MarkedFloat` note that it is used, unless the other operand (a tensor) takes over."""
+    compute = getattr(float, name)
+
+    def noted(self: MarkedFloat, *others: Any) -> Any:
+        result = compute(self, *others)
+        self.computed_with |= result is not NotImplemented
+        return result
+
+    setattr(MarkedFloat, name, noted)
+
+
+for _operator in ("mul", "rmul", "truediv", "rtruediv", "pow", "rpow", "add", "radd", "sub", "rsub", "neg"):
+    _note_computing(f"__{_operator}__")
 
 
 def constant(value: Any) -> bool:
-    """Whether a value is a number, or a list or tuple of such and of strings: no tensors, and no modules, which belong
-    to one network."""
+    """Return whether a value is a number, or a list or tuple of numbers and strings.
+
+    Tensors and modules belong to one network.
+    """
     if isinstance(value, list | tuple):
         return all(item is None or isinstance(item, str) or constant(item) for item in value)
     return isinstance(value, int | float)
 
 
 def mark(net: nn.Module) -> None:
-    """Mark every integer attribute above 1 of the network's own modules, alone or in a list or tuple."""
+    """Mark the integers above 1 and the floats among the attributes of the network's own modules.
+
+    Integers in a list or tuple are marked, too. Modules of torch.nn are left out: `resize` knows their attributes.
+    """
     for module in net.modules():
         if type(module).__module__.startswith("torch.nn"):
             continue
         for key, value in list(vars(module).items()):
-            if type(value) is int and value > 1:
-                vars(module)[key] = Marked(value, ((module, key, None),))
+            if type(value) is float:
+                vars(module)[key] = MarkedFloat(value, Origin(module, key))
             elif type(value) in (list, tuple) and constant(value) and any(type(item) is int for item in value):
-                vars(module)[key] = type(value)(
-                    Marked(item, ((module, key, i),)) if type(item) is int and item > 1 else item
-                    for i, item in enumerate(value)
-                )
+                vars(module)[key] = type(value)(_marked(item, Origin(module, key, i)) for i, item in enumerate(value))
+            else:
+                vars(module)[key] = _marked(value, Origin(module, key))
+
+
+def _marked(value: Any, origin: Origin) -> Any:
+    return Marked(value, (origin,)) if type(value) is int and value > 1 else value
 
 
 def unmark(net: nn.Module) -> None:
     """Turn marked attributes into plain numbers again."""
     for module in net.modules():
         for key, value in list(vars(module).items()):
-            if isinstance(value, Marked):
-                vars(module)[key] = int(value)
-            elif type(value) in (list, tuple) and any(isinstance(item, Marked) for item in value):
-                vars(module)[key] = type(value)(int(item) if isinstance(item, Marked) else item for item in value)
+            if type(value) in (list, tuple) and any(isinstance(item, Marked) for item in value):
+                vars(module)[key] = type(value)(map(_plain, value))
+            elif isinstance(value, Marked | MarkedFloat):
+                vars(module)[key] = _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Marked):
+        return int(value)
+    return float(value) if isinstance(value, MarkedFloat) else value
 
 
 def leaves_in(tree: Any) -> Iterator[Any]:
+    """Yield the leaves of nested containers, with the start and the stop of slices."""
     for leaf in tree_leaves(tree, is_leaf=lambda leaf: isinstance(leaf, slice)):
         yield from (leaf.start, leaf.stop) if isinstance(leaf, slice) else (leaf,)

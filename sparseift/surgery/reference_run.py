@@ -1,4 +1,4 @@
-"""What a network does as it is, call by call, and what must hold of a call when widths have changed."""
+"""The reference run: what a network does before it is widened, call by call."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from operator import mul
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..graph.examples import tensor_leaves
 from ..graph.layers import LAYER_FUNCTIONS
-from ..graph.recorder import Watching
+from ..graph.watching import Watching, own_code, shapes
 
 RESHAPES = {"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"}
 GROUPS = 6  # place of the groups among the arguments of a convolution
@@ -20,15 +20,21 @@ GROUPS = 6  # place of the groups among the arguments of a convolution
 
 @dataclass
 class Step:
-    """A call of the reference run: its name and the shapes of its tensor arguments and results."""
+    """A call of the reference run: its name, and the shapes of its tensor arguments and results."""
 
     name: str
     arguments: list[torch.Size]
     results: list[torch.Size]
 
     def keeps_places(self, inputs: list[Tensor], results: list[Tensor]) -> bool:
-        """Whether a reshape, now of `inputs` to `results`, merges and splits the dimensions that it did: where its
-        first dimensions held as many elements before as after, they still do. True of all other calls."""
+        """Return whether a reshape merges and splits the dimensions that it merged and split in the reference run.
+
+        Where its first dimensions had as many elements before as after, they still must. True for all other calls.
+
+        Args:
+            inputs: The tensor arguments of the same call in the present run.
+            results: Its results.
+        """
         if self.name not in RESHAPES or not self.arguments:
             return True
         old, new = (list(accumulate(shape, mul)) for shape in (self.arguments[0], self.results[0]))
@@ -38,36 +44,50 @@ class Step:
         ends = ((i, j) for i, count in enumerate(old) for j, other in enumerate(new) if count == other > 1)
         return all(old_now[i] == new_now[j] for i, j in ends)
 
+    def scaled(self, results: list[Tensor], factor: Any, at_all: bool = True) -> bool:
+        """Return whether every dimension of the results is that of the reference run or `factor` times that.
+
+        Args:
+            at_all: Require that some dimension differs. A call that failed may be one that sums over a width.
+        """
+        now, before = shapes(results), self.results
+        if list(map(len, now)) != list(map(len, before)):
+            return False
+        pairs = [pair for new, old in zip(now, before, strict=True) for pair in zip(new, old, strict=True)]
+        fitting = all(new in (old, old * factor) for new, old in pairs)
+        return fitting and (not at_all or any(new != old for new, old in pairs))
+
 
 class Reference(Watching):
-    """Writes down the steps of a run."""
+    """Records the steps of a run."""
 
-    def __init__(self, net: nn.Module):
-        super().__init__(net)
-        self.steps: list[Step] = []
+    def steps(self, args: tuple, kwargs: dict[str, Any]) -> list[Step]:
+        """Run the network twice, and return the steps of the second run.
+
+        What the code computes once and keeps is there in the second run, as in every run that follows.
+        """
+        for _ in range(2):
+            self._steps: list[Step] = []
+            self.run(args, kwargs)
+        return self._steps
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        if results := tensor_leaves(result):
-            self.steps.append(Step(func.__name__, shapes(tensor_leaves((args, kwargs))), shapes(results)))
+        with own_code():
+            if results := tensor_leaves(result):
+                self._steps.append(Step(func.__name__, shapes(tensor_leaves((args, kwargs))), shapes(results)))
         return result
 
 
-def called(func, args: tuple, kwargs: dict) -> Any:
-    """The result of a call. The meta device alone would take filters that do not divide into the groups."""
+def called(func, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Return the result of a torch function on the meta device.
+
+    Raises:
+        RuntimeError: The filters of a convolution do not divide into its groups, which the meta device accepts.
+    """
     if func in LAYER_FUNCTIONS and ("groups" in kwargs or len(args) > GROUPS):
         weight = args[1] if len(args) > 1 else kwargs["weight"]
         groups = kwargs["groups"] if "groups" in kwargs else args[GROUPS]
         if weight.shape[0] % groups:
             raise RuntimeError(f"{weight.shape[0]} filters do not divide into {groups} groups")
     return func(*args, **kwargs)
-
-
-def storage(tensor: Tensor) -> int:
-    with torch._C.DisableTorchFunction():
-        return tensor.untyped_storage()._cdata
-
-
-def shapes(tensors: list[Tensor]) -> list[torch.Size]:
-    with torch._C.DisableTorchFunction():
-        return [tensor.shape for tensor in tensors]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import nn
 
+from ..graph.layers import AnyLayer, AnyNorm, channels_of, layer_at, stored_weight
 from ..graph.trace import Trace
 from .initialization import Initializer
 
@@ -16,25 +19,35 @@ from .initialization import Initializer
 class Site:
     """A layer that a local member replaces, with what follows it in the network.
 
-    norm: the norm that alone reads the layer. carried: whether the norm applies the non-linearity itself. activation:
-    a copy of the non-linearity that the output meets; None where there is none before the next layer, or where the
-    norm carries it. activation_name: its module, if it directly follows.
+    Attributes:
+        norm: The norm that alone reads the layer.
+        carried: Whether the norm applies the non-linearity itself.
+        activation: A copy of the non-linearity that the output meets; None if there is none before the next layer, or
+            if the norm carries it.
+        activation_name: The module of the non-linearity, if it directly follows.
     """
 
     name: str
-    layer: nn.Module
+    layer: AnyLayer
     norm_name: str | None
-    norm: nn.Module | None
+    norm: AnyNorm | None
     carried: bool
     activation_name: str | None
     activation: nn.Module | None
 
     @property
     def channels(self) -> int:
-        return self.layer.out_features if isinstance(self.layer, nn.Linear) else self.layer.out_channels
+        """Output channels of the layer."""
+        return channels_of(self.layer)[1]
 
 
 def site_of(net: nn.Module, record: Trace, name: str) -> Site:
+    """Return a layer with what follows it.
+
+    Args:
+        net: The network in its present state, from which layer and norm are taken.
+        record: The trace of the network before any replacement.
+    """
     norm_name = record.norm_after(name)
     activation, activation_name = record.activation_after(name)
     carried = activation_name is not None and f"{activation_name}.".startswith(f"{norm_name}.")
@@ -42,9 +55,9 @@ def site_of(net: nn.Module, record: Trace, name: str) -> Site:
         activation, activation_name = None, None
     return Site(
         name=name,
-        layer=net.get_submodule(name),
+        layer=layer_at(net, name),
         norm_name=norm_name,
-        norm=net.get_submodule(norm_name) if norm_name else None,
+        norm=cast(AnyNorm, net.get_submodule(norm_name)) if norm_name else None,
         carried=carried,
         activation_name=activation_name,
         activation=activation,
@@ -52,18 +65,18 @@ def site_of(net: nn.Module, record: Trace, name: str) -> Site:
 
 
 def replaceable(net: nn.Module, record: Trace, eligible: Sequence[str]) -> list[str]:
-    """The eligible layers that a local member replaces: not projection shortcuts (authors' code), nor layers that the
-    network does not call as modules or whose weight another module holds too; these are masked as they are."""
-    holders: dict[int, int] = {}
-    for module in net.modules():
-        for parameter in module.parameters(recurse=False):
-            holders[id(parameter)] = holders.get(id(parameter), 0) + 1
+    """Return the eligible layers that a local member replaces; the others are masked as they are.
+
+    Not replaced are projection shortcuts (authors' code), layers that the network does not call as modules, and layers
+    whose weight another module holds too.
+    """
+    holders = Counter(id(weight) for module in net.modules() for weight in module.parameters(recurse=False))
     return [
         name
         for name in eligible
         if not record.is_projection(name)
         and not record.layers[name].functional
-        and holders.get(id(net.get_submodule(name)._parameters.get("weight"))) == 1
+        and holders[id(stored_weight(net.get_submodule(name)))] == 1
     ]
 
 
@@ -71,18 +84,19 @@ def replace(net: nn.Module, name: str, module: nn.Module) -> None:
     """Put `module` in the place of the module `name`, and in every other place that holds the same one."""
     old = net.get_submodule(name)
     module.train(old.training)
-    for parent in list(net.modules()):
-        for key, child in list(parent._modules.items()):
-            if child is old:
-                setattr(parent, key, module)
+    for place, child in list(net.named_modules(remove_duplicate=False)):
+        if child is old:
+            parent, _, key = place.rpartition(".")
+            setattr(net.get_submodule(parent), key, module)
 
 
 def initializer(net: nn.Module, record: Trace) -> Initializer:
-    return Initializer(net.get_submodule(name) for name in record.layers)
+    """Return an initializer that draws weights as the layers of a network were drawn."""
+    return Initializer(layer_at(net, name) for name in record.layers)
 
 
 def branch(layer: nn.Module, norm: nn.Module | None, activation: nn.Module | None) -> nn.Sequential:
-    """A layer with its own non-linearity block, as far as there is one."""
+    """Return a layer followed by its own norm and a copy of the activation, as far as they are given."""
     parts = nn.Sequential()
     parts.add_module("layer", layer)
     if norm is not None:

@@ -1,6 +1,4 @@
-"""The same layer or norm with other numbers of channels. Everything else about it stays: class, stride, padding,
-options.
-"""
+"""The same layer or norm with other numbers of channels; its class, stride, padding and options stay."""
 
 from __future__ import annotations
 
@@ -9,28 +7,22 @@ from math import gcd
 
 from torch import nn
 
-from ..graph.layers import TRANSPOSED
+from ..graph.layers import AnyLayer, AnyNorm, ConvTransposed, channels_of
 from .initialization import Initializer, stretched
 from .transplant import own_tensors
 
 
-def weight_shape(layer: nn.Module, inputs: int, outputs: int, groups: int) -> tuple[int, ...]:
+def weight_shape(layer: AnyLayer, inputs: int, outputs: int, groups: int) -> tuple[int, ...]:
+    """Return the shape of the weight of a layer that has these channels."""
     if isinstance(layer, nn.Linear):
         return outputs, inputs
-    if isinstance(layer, TRANSPOSED):
+    if isinstance(layer, ConvTransposed):
         return inputs, outputs // groups, *layer.kernel_size
     return outputs, inputs // groups, *layer.kernel_size
 
 
-def channels_of(layer: nn.Module) -> tuple[int, int, int]:
-    """(inputs, outputs, groups) of a convolution or linear."""
-    if isinstance(layer, nn.Linear):
-        return layer.in_features, layer.out_features, 1
-    return layer.in_channels, layer.out_channels, layer.groups
-
-
-def resize_layer_(layer: nn.Module, inputs: int, outputs: int, groups: int, initial: Initializer) -> None:
-    """Give a convolution or linear other channel numbers, in place."""
+def resize_layer_(layer: AnyLayer, inputs: int, outputs: int, groups: int, initial: Initializer) -> None:
+    """Give a convolution or linear other numbers of channels, in place."""
     shape = weight_shape(layer, inputs, outputs, groups)
     if tuple(layer.weight.shape) != shape:
         layer.weight = initial.weight(layer.weight, shape)
@@ -42,9 +34,13 @@ def resize_layer_(layer: nn.Module, inputs: int, outputs: int, groups: int, init
         layer.in_channels, layer.out_channels, layer.groups = inputs, outputs, groups
 
 
-def resized_layer(layer: nn.Module, initial: Initializer, outputs: int | None = None, alive: bool = False) -> nn.Module:
-    """A copy of a layer with newly drawn weights and, where given, another number of outputs. alive: not zero, even
-    where the network initialises the layer to zero."""
+def resized_layer(layer: AnyLayer, initial: Initializer, outputs: int | None = None, alive: bool = False) -> AnyLayer:
+    """Return a copy of a layer with newly drawn weights.
+
+    Args:
+        outputs: The number of output channels, if it is to change.
+        alive: Draw weights other than zero even if the network initializes the layer to zero.
+    """
     inputs, old_outputs, groups = channels_of(layer)
     outputs = outputs or old_outputs
     memo = {id(layer.weight): initial.weight(layer.weight, weight_shape(layer, inputs, outputs, groups), alive)}
@@ -53,7 +49,8 @@ def resized_layer(layer: nn.Module, initial: Initializer, outputs: int | None = 
     return new
 
 
-def norm_channels(norm: nn.Module) -> int:
+def norm_channels(norm: AnyNorm) -> int:
+    """Return the number of channels of a norm."""
     if isinstance(norm, nn.GroupNorm):
         return norm.num_channels
     if isinstance(norm, nn.LayerNorm):
@@ -61,7 +58,7 @@ def norm_channels(norm: nn.Module) -> int:
     return norm.num_features
 
 
-def resize_norm_(norm: nn.Module, channels: int) -> None:
+def resize_norm_(norm: AnyNorm, channels: int) -> None:
     """Give a norm another number of channels, in place."""
     if norm_channels(norm) == channels:
         return
@@ -78,9 +75,11 @@ def resize_norm_(norm: nn.Module, channels: int) -> None:
         norm.num_features = channels
 
 
-def fresh_norm(norm: nn.Module, channels: int) -> nn.Module:
-    """A copy of a norm with `channels` channels and its default scale of 1: in front of an activation, a scale that
-    the network initialises to zero would pass neither signal nor gradient."""
+def fresh_norm(norm: AnyNorm, channels: int) -> AnyNorm:
+    """Return a copy of a norm with so many channels and its default scale of 1.
+
+    In front of an activation, a scale that the network initializes to zero would pass neither signal nor gradient.
+    """
     new = copy.deepcopy(norm)
     resize_norm_(new, channels)
     new.reset_parameters()

@@ -1,25 +1,28 @@
-"""Give a network the shapes that its twin on the meta device has."""
+"""Give a network the shapes and numbers of its twin on the meta device."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..graph.layers import LAYERS
+from ..graph.layers import AnyLayer
 from .initialization import Initializer, stretched
 from .provenance import constant
 
 
-def adopt(net: nn.Module, runner: nn.Module, initial: Initializer) -> None:
-    """Give `net` the shapes and numbers of its meta twin. New weights of layers are drawn, all else is stretched."""
+def adopt(net: nn.Module, twin: nn.Module, initial: Initializer) -> None:
+    """Give `net` the shapes and numbers of its meta twin, in place.
+
+    New weights of layers are drawn; other tensors repeat the values that they have.
+    """
     new_of: dict[int, Tensor] = {}
-    for (_, module), (_, twin) in zip(net.named_modules(), runner.named_modules(), strict=True):
-        for (key, tensor), (_, shape) in zip(own_tensors(module), own_tensors(twin), strict=True):
+    for (_, module), (_, other) in zip(net.named_modules(), twin.named_modules(), strict=True):
+        for (key, tensor), (_, shape) in zip(own_tensors(module), own_tensors(other), strict=True):
             if tensor.shape != shape.shape:
                 if id(tensor) not in new_of:
-                    drawn = isinstance(module, LAYERS) and key == "weight"
+                    drawn = isinstance(module, AnyLayer) and key == "weight"
                     new_of[id(tensor)] = initial.weight(tensor, tuple(shape.shape)) if drawn else _fitted(tensor, shape)
                 setattr(module, key, new_of[id(tensor)])
-        for key, value in vars(twin).items():
+        for key, value in vars(other).items():
             if not isinstance(value, bool) and constant(value) and vars(module).get(key) != value:
                 vars(module)[key] = value
 
@@ -31,6 +34,6 @@ def _fitted(tensor: Tensor, shape: Tensor) -> Tensor:
 
 
 def own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """Parameters and buffers of a module itself, by attribute."""
+    """Return the parameters and buffers of a module itself, by attribute."""
     own = [*module.named_parameters(recurse=False, remove_duplicate=False), *module.named_buffers(recurse=False)]
     return [(key, tensor) for key, tensor in own if tensor is not None]

@@ -1,176 +1,177 @@
-"""Give a network other layer widths, and let everything else follow the shapes that arrive.
+"""Give a network other layer widths, and make everything else follow the shapes that arrive.
 
-The network runs twice on the meta device: as it is, which is the reference, and then with each layer's outputs
-changed as it is reached. In the second run
+The network runs on the meta device: first as it is, which is the reference run, then with the outputs of each layer
+changed when it is reached. In the second run
 
 - a layer or a norm takes as many input channels as arrive at it;
 - a parameter or buffer that no longer fits the tensor it meets (a layer scale, a positional embedding) is changed in
   the fewest dimensions with which the call works;
-- so is a number that the code takes from an attribute of a module (a head width, the sizes of a split): such attributes
-  are marked before the run, so a call shows which attribute an argument came from;
-- a layer whose outputs still do not fit the sizes that its reader names (a split into 1 + 2 widths) gets as many.
+- so is a number that the code takes from an attribute of a module (a head width, the sizes of a split); attributes are
+  marked before the run, so that a call shows which of them an argument comes from;
+- a layer whose outputs still do not fit the sizes that its reader names (a split into 1 + 2 widths) gets as many;
+- an attribute that scales attention follows the width of the heads (`scales`).
 
-`adopt` then makes the same changes to the real network.
+A network is refused where its own code or a torch function still raises an exception after that. Exceptions of this
+package's code are not caught. `adopt` makes the same changes to the real network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from fractions import Fraction
-from itertools import chain, combinations
 from math import prod
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.copies import meta_copy
 from ..graph.examples import tensor_leaves
-from ..graph.layers import LAYER_FUNCTIONS, LAYERS, NORMS, layers_by_weight
-from ..graph.meta_kernels import Shapes
-from ..graph.recorder import Watching
+from ..graph.layers import (
+    LAYER_FUNCTIONS,
+    AnyLayer,
+    BatchNorm,
+    InstanceNorm,
+    channels_of,
+    layers_by_weight,
+    stored_weight,
+)
+from ..graph.pytree import tree_map
 from ..graph.trace import Trace
-from .initialization import Initializer, stretched
-from .provenance import Knob, Marked, leaves_in, mark, unmark
-from .reference_run import GROUPS, Reference, Step, called, shapes, storage
-from .resize import channels_of, resize_layer_, resize_norm_
-from .transplant import own_tensors
+from ..graph.watching import Failed, Watching, attempt, own_code, shapes
+from .changes import Committed, find_change
+from .flow import Flow
+from .initialization import Initializer
+from .provenance import Marked, leaves_in, mark, unmark
+from .reference_run import GROUPS, Reference, Step, called
+from .resize import resize_layer_, resize_norm_
+from .scales import Scales
 
-FAILURES = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
-MOST_CHANGES = 3  # arguments of one call that change together
 MOST_RUNS = 400
 
 
 class NotWhole(Exception):
-    """A size of the network times the factor is no whole number: the factor must be a fraction that `size` allows."""
+    """A size of the network times the factor is not an integer; the factor must suit `size`, too."""
 
     def __init__(self, size: int):
-        super().__init__(f"a size of {size} can't change by this factor")
+        super().__init__(f"a size of {size} times the factor is not an integer")
         self.size = size
 
 
 class _Again(Exception):
-    """A tensor was changed that had already been used: run from the start."""
+    """A tensor has changed that was already used: run from the start."""
 
 
-class Following(Watching):
-    """The second run. outputs: the new number of output channels of a layer, given its name and whether what arrives
-    at it has changed, or comes straight from the network's inputs."""
+def widened(record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool], int]) -> nn.Module:
+    """Return a copy of a network on the meta device with other widths.
 
-    def __init__(self, record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool], int]):
-        runner = meta_copy(record.net).train(record.training)
-        args, kwargs = record.example
-        reference = Reference(runner)
-        with torch.no_grad(), Shapes():
-            runner(*args, **kwargs)  # what the code computes once and keeps is then there in every run that follows
-            with reference:
-                runner(*args, **kwargs)
-        reference.close()
-        super().__init__(runner)
-        self.net = runner
-        self.args, self.kwargs = args, kwargs
-        self.factor = factor
-        self.outputs = outputs
-        self.reference = reference.steps
-        self.layers = layers_by_weight(runner)
+    Args:
+        record: The trace of the network, in the mode in which all its layers run.
+        factor: What sizes other than outputs of layers are multiplied by.
+        outputs: The new number of outputs of a layer, given its name, whether what arrives at it has another number of
+            channels than before, and whether it comes from the network's inputs without a layer in between.
+
+    Raises:
+        NotWhole: A size of the network times the factor is not an integer.
+        UserError: The network can't be widened.
+    """
+    runner = meta_copy(record.net).train(record.training)
+    reference = Reference(runner).steps(*record.example)
+    mark(runner)
+    _Widening(runner, record.example, factor, outputs, reference).settle()
+    unmark(runner)
+    return runner
+
+
+class _Widening(Watching):
+    """The second run."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        example: tuple[tuple, dict],
+        factor: Fraction,
+        outputs: Callable[[str, bool, bool], int],
+        reference: list[Step],
+    ):
+        super().__init__(net)
+        self.example, self.factor, self.outputs, self.reference = example, factor, outputs, reference
         self.done: set[nn.Module] = set()
-        self.scaled: set[tuple] = set()  # once each: code may go on with what it read before the change
         self.wanted: dict[nn.Module, int] = {}  # outputs of layers, by the sizes that their readers name
+        self.committed = Committed(factor)
         self.initial = Initializer(())
-        self.owned: list[Tensor] = []  # all that ever were the network's: none may leave its id() or storage to another
-        mark(runner)
 
-    def widen(self) -> nn.Module:
-        """Run until nothing has to change any more; the meta network with its new shapes. Raises UserError."""
+    def settle(self) -> None:
+        """Run until nothing has to change any more."""
         for _ in range(MOST_RUNS):
+            self.position = 0
+            self.flow = Flow(self.net, tensor_leaves(self.example))
+            self.layers = layers_by_weight(self.net)
+            self.scales = Scales()
             try:
-                self._start()
-                with torch.no_grad(), Shapes(), self:
-                    self.net(*self.args, **self.kwargs)
-                break
+                self.run(*self.example)
             except _Again:
                 continue
-            except UserError:
-                raise
-            except (*FAILURES, AssertionError, AttributeError, KeyError) as error:
-                kind = type(self.stack[-1]).__name__ if self.stack else type(self.net).__name__
+            except Failed as failure:
                 raise UserError(
-                    f"sparse_wide can't widen {self.here() or 'the network'} ({kind}): {one_line(error, whole=False)}"
-                ) from error
-        else:
-            raise UserError(f"sparse_wide: the widths of {type(self.net).__name__} do not settle")
-        self.close()
-        unmark(self.net)
-        return self.net
+                    f"sparse_wide can't widen {failure.module or 'the network'} ({failure.kind}): {failure}"
+                ) from failure.__cause__
+            self.scales.apply(self.net)
+            return
+        raise UserError(f"sparse_wide: the widths of {type(self.net).__name__} do not settle")
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func in LAYER_FUNCTIONS:
-            args, kwargs = self._layer(func, args, kwargs)
-        elif func is F.layer_norm:
-            args, kwargs = self._layer_norm(args, kwargs)
-        try:
-            result = called(func, args, kwargs)
-        except FAILURES as error:
-            result = self._changed(func, args, kwargs, error)
-        else:
-            if tensor_leaves(result) and self._left_behind(args, kwargs, result):
-                result = self._changed(func, args, kwargs, None, result)
-        if results := tensor_leaves(result):
-            self._note(func, args, kwargs, results)
+        with own_code():
+            args, kwargs = self._fitted(func, args, kwargs)
+        result, error = attempt(called, func, args, kwargs)
+        with own_code():
+            if error is not None or (tensor_leaves(result) and self._left_behind(args, kwargs, result)):
+                result, error = self._changed(func, args, kwargs, result, error)
+            if results := tensor_leaves(result):
+                self._note(func, args, kwargs, results)
+        if error is not None:
+            raise error
         return result
 
-    def _start(self) -> None:
-        self.stack.clear()
-        self.position = 0
-        self.keep: list[Any] = []  # so that no id() is used twice
-        inputs = tensor_leaves((self.args, self.kwargs))
-        self.active = {id(tensor) for tensor in inputs}
-        self.layered: set[int] = set()
-        self.makers: dict[int, nn.Module] = {}
-        self.derived: dict[int, set[int]] = {}
-        own = [(module, key, tensor) for module in self.net.modules() for key, tensor in own_tensors(module)]
-        self.owned += [tensor for _, _, tensor in own]
-        self.bases = {storage(tensor): (module, key) for module, key, tensor in own}
-
-    def _step(self) -> Step:
+    @property
+    def step(self) -> Step:
+        """The same call in the reference run."""
         return self.reference[self.position] if self.position < len(self.reference) else Step("", [], [])
 
     def _note(self, func, args: tuple, kwargs: dict, results: list[Tensor]) -> None:
-        if func.__name__ != self._step().name:
-            raise UserError(f"sparse_wide: {self._where()} takes another path through its code when its width changes")
-        inputs = tensor_leaves((args, kwargs))
-        if not self._step().keeps_places(inputs, results):
+        inputs, where = tensor_leaves((args, kwargs)), self.here() or type(self.net).__name__
+        if func.__name__ != self.step.name:
+            raise UserError(f"sparse_wide: {where} takes another path through its code when its width changes")
+        if not self.step.keeps_places(inputs, results):
             raise UserError(
-                f"sparse_wide: {self._where()} makes {tuple(results[0].shape)} of what was "
-                f"{tuple(self._step().results[0])}: a width has gone into another dimension"
+                f"sparse_wide: {where} makes {tuple(results[0].shape)} of what was {tuple(self.step.results[0])}: "
+                "a width has gone into another dimension"
             )
-        if func in LAYER_FUNCTIONS and self.stack and isinstance(self.stack[-1], LAYERS):
-            self.makers[id(results[0])] = self.stack[-1]
+        by_layer, innermost = func in LAYER_FUNCTIONS, self.stack[-1]
+        maker = innermost if by_layer and isinstance(innermost, AnyLayer) else None
+        self.flow.note(inputs, results, by_layer, maker)
+        self.scales.note(func, args, kwargs, results, self.step, innermost)
         self.position += 1
-        self.keep.append(results)
-        for result in results:
-            if any(id(tensor) in self.active for tensor in inputs):
-                self.active.add(id(result))
-            if func in LAYER_FUNCTIONS or any(id(tensor) in self.layered for tensor in inputs):
-                self.layered.add(id(result))
-            self.derived[id(result)] = set().union(*(self._made_of(tensor) for tensor in inputs))
-
-    def _made_of(self, tensor: Tensor) -> set[int]:
-        base = storage(tensor)
-        return {base} if base in self.bases else self.derived.get(id(tensor), set())
 
     # Layers and norms ------------------------------------------------------------------------------------------------
 
-    def _layer(self, func, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def _fitted(self, func, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """The arguments of a call, with a layer or norm that fits what arrives at it."""
+        if func in LAYER_FUNCTIONS:
+            return self._layer(args, kwargs)
+        norm = self.stack[-1]
+        if func is F.layer_norm and isinstance(norm, nn.LayerNorm) and len(norm.normalized_shape) == 1:
+            resize_norm_(norm, args[0].shape[-1])
+            return (args[0], norm.normalized_shape, norm.weight, norm.bias, norm.eps), {}
+        return args, kwargs
+
+    def _layer(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         inputs = args[0] if args else kwargs["input"]
         weight = args[1] if len(args) > 1 else kwargs["weight"]
-        inside = self.stack and isinstance(self.stack[-1], LAYERS)
-        layer = self.stack[-1] if inside else self.layers.get(id(weight))
+        innermost = self.stack[-1]
+        layer = innermost if isinstance(innermost, AnyLayer) else self.layers.get(id(weight))
         if layer is None:
             return args, kwargs
         old_weight, old_bias = layer.weight, layer.bias
@@ -185,105 +186,76 @@ class Following(Watching):
         bias = args[2] if len(args) > 2 else kwargs.get("bias")
         if layer.bias is not old_bias and bias is not None and bias is not layer.bias:
             raise _Again  # and so was something made of the bias
-        if inside and len(args) == GROUPS + 1:
-            args = (*args[:GROUPS], layer.groups)
+        if layer is innermost and len(args) == GROUPS + 1:
+            args = (*args[:GROUPS], channels_of(layer)[2])
         return args, kwargs
 
-    def _resize(self, layer: nn.Module, arriving: Tensor, dim: int) -> None:
-        channels, before = arriving.shape[dim], self._step().arguments[0][dim]
+    def _resize(self, layer: AnyLayer, arriving: Tensor, dim: int) -> None:
+        channels, before = arriving.shape[dim], self.step.arguments[0][dim]
         inputs, outputs, groups = channels_of(layer)
         if layer in self.done:
             if channels != inputs:
                 raise UserError(f"sparse_wide: {self.names[layer]} runs with {inputs} channels and with {channels}")
             return
         self.done.add(layer)
-        fresh = id(arriving) in self.active and id(arriving) not in self.layered
         if groups > 1 and groups == inputs:
             new_outputs, groups = channels * (outputs // inputs), channels
         else:
-            new_outputs = self.wanted.get(layer) or self.outputs(self.names[layer], channels != before, fresh)
-        if "weight" not in layer._parameters and (channels, new_outputs) != (inputs, outputs):
+            changed, fresh = channels != before, self.flow.fresh(arriving)
+            new_outputs = self.wanted.get(layer) or self.outputs(self.names[layer], changed, fresh)
+        if stored_weight(layer) is None and (channels, new_outputs) != (inputs, outputs):
             raise UserError(
                 f"sparse_wide can't widen {self.names[layer]}: its weight is computed before use, as by weight norm "
                 "and spectral norm"
             )
         resize_layer_(layer, channels, new_outputs, groups, self.initial)
 
-    def _layer_norm(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        norm = self.stack[-1] if self.stack else None
-        if not isinstance(norm, nn.LayerNorm) or len(norm.normalized_shape) != 1:
-            return args, kwargs
-        resize_norm_(norm, args[0].shape[-1])
-        return (args[0], norm.normalized_shape, norm.weight, norm.bias, norm.eps), {}
-
-    def _enter(self, module: nn.Module, args: tuple) -> None:
-        super()._enter(module, args)
-        if isinstance(module, NORMS) and not isinstance(module, nn.LayerNorm) and args and args[0].dim() > 1:
-            with torch._C.DisableTorchFunction():  # this is no call of the network's
-                resize_norm_(module, args[0].shape[1])
+    def entered(self, module: nn.Module, args: tuple) -> None:
+        if isinstance(module, BatchNorm | InstanceNorm | nn.GroupNorm) and args and args[0].dim() > 1:
+            resize_norm_(module, args[0].shape[1])
 
     # Everything else -------------------------------------------------------------------------------------------------
 
     def _left_behind(self, args: tuple, kwargs: dict, result: Any) -> bool:
-        """Whether a number of the code kept results at old shapes although an argument has changed, x[:, :width], or
-        a reshape put a width into a dimension that was none, which it left open."""
-        inputs = tensor_leaves((args, kwargs))
-        if shapes(inputs) == self._step().arguments:
+        """Whether a call has kept its old result although an argument has changed.
+
+        A number of the code kept it, as in x[:, :width], or a reshape put the width into a dimension that it left open.
+        """
+        inputs, results = tensor_leaves((args, kwargs)), tensor_leaves(result)
+        if shapes(inputs) == self.step.arguments:
             return False
-        if not self._step().keeps_places(inputs, tensor_leaves(result)):
+        if not self.step.keeps_places(inputs, results):
             return True
-        return any(isinstance(leaf, Marked) for leaf in leaves_in((args, kwargs))) and not self._scaled(result)
+        numbers = any(isinstance(leaf, Marked) for leaf in leaves_in((args, kwargs)))
+        return numbers and not self.step.scaled(results, self.factor)
 
-    def _scaled(self, result: Any, at_all: bool = True) -> bool:
-        """Whether every result has the dimensions of the reference or `factor` times these, and some have changed, if
-        any must: a call that failed may be one that sums over a width."""
-        now, before = shapes(tensor_leaves(result)), self._step().results
-        if len(now) != len(before) or any(len(new) != len(old) for new, old in zip(now, before, strict=True)):
-            return False
-        pairs = [pair for new, old in zip(now, before, strict=True) for pair in zip(new, old, strict=True)]
-        fitting = all(new in (old, old * self.factor) for new, old in pairs)
-        return fitting and (not at_all or any(new != old for new, old in pairs))
-
-    def _changed(self, func, args: tuple, kwargs: dict, error: Exception | None, otherwise: Any = None) -> Any:
-        """The result of the call with the fewest of its numbers and parameters changed with which it works."""
-        leaves, structure = tree_flatten((args, kwargs), is_leaf=lambda leaf: isinstance(leaf, slice))
-        knobs = [knob for index in range(len(leaves)) for knob in self._knobs(index, leaves[index])]
-        numbers = tuple(knob for knob in knobs if knob.origin)
-        few = (chosen for count in range(1, MOST_CHANGES + 1) for chosen in combinations(reversed(knobs), count))
-        for chosen in chain(few, [numbers]):
-            changed = list(leaves)
-            if any(knob.size(leaves[knob.index]) * self.factor % 1 for knob in chosen):
-                continue
-            for knob in chosen:
-                changed[knob.index] = knob.apply(changed[knob.index], self.factor)
-            new_args, new_kwargs = tree_unflatten(changed, structure)
-            try:
-                result = called(func, new_args, new_kwargs)
-            except FAILURES:
-                continue
-            inputs, results = tensor_leaves((new_args, new_kwargs)), tensor_leaves(result)
-            if self._scaled(result, at_all=error is None) and self._step().keeps_places(inputs, results):
-                self._commit(chosen)
-                return result
-        if error is None:
-            return otherwise
-        odd = [size for knob in knobs if (size := knob.size(leaves[knob.index])) * self.factor % 1]
-        if odd:
-            raise NotWhole(odd[-1])
-        self._fit_maker(func, args)
-        raise error
+    def _changed(
+        self, func, args: tuple, kwargs: dict, result: Any, error: Exception | None
+    ) -> tuple[Any, Exception | None]:
+        """The result of the call with the fewest changes with which it works, or what it gave as it is."""
+        failed = error is not None
+        change, odd = find_change(func, args, kwargs, self.flow, self.step, self.factor, failed)
+        if change is not None:
+            if self.committed.commit(change.knobs, self.flow):
+                raise _Again
+            return change.result, None
+        if failed and odd:
+            raise NotWhole(odd)
+        if failed:
+            self._fit_maker(func, args)
+        return result, error
 
     def _fit_maker(self, func, args: tuple) -> None:
         """Give the layer that made a tensor as many outputs as its reader names, and run again."""
-        layer = self.makers.get(id(args[0])) if args else None
+        layer = self.flow.maker(args[0]) if args else None
         sizes = args[1] if len(args) > 1 and isinstance(args[1], list | tuple) else args[1:]
         if layer is None or layer in self.wanted or not all(isinstance(size, int) and size > 0 for size in sizes):
             return
         if not any(isinstance(size, Marked) for size in sizes):
             return  # constants of the code: the layer would lose its width
-        outputs, named = channels_of(layer)[1], [self._scaled_once(size) for size in sizes]
+        outputs, named = channels_of(layer)[1], [self.committed.size(size) for size in sizes]
         if func.__name__ in ("split", "split_with_sizes"):
-            wanted = sum(named)
+            wanted = Fraction(sum(named))
         elif func.__name__ in ("view", "reshape"):
             wanted = Fraction(outputs * prod(named), args[0].numel())
         else:
@@ -292,71 +264,3 @@ class Following(Watching):
             self.wanted[layer] = int(wanted)
             self.done.discard(layer)
             raise _Again
-
-    def _scaled_once(self, size: int) -> int:
-        """A size of the code as it is after the attributes that it comes from are scaled."""
-        pending = set(getattr(size, "origins", ())) - self.scaled
-        return int(size * self.factor) if pending else int(size)
-
-    def _knobs(self, index: int, leaf: Any) -> Iterator[Knob]:
-        if isinstance(leaf, slice):
-            for part in ("start", "stop"):
-                for origin in getattr(getattr(leaf, part), "origins", ()):
-                    yield Knob(index, origin=origin, part=part)
-        elif isinstance(leaf, Marked):
-            for origin in leaf.origins:
-                yield Knob(index, origin=origin)
-        elif isinstance(leaf, Tensor) and id(leaf) not in self.active:
-            made_of = self._made_of(leaf)
-            for dim in range(leaf.dim()):
-                targets = [target for base in made_of if (target := self._base_dim(leaf, dim, base))]
-                if leaf.shape[dim] > 1 and targets and len(targets) == len(made_of):
-                    yield Knob(index, dim=dim, targets=tuple(targets), direct=self._is_base(leaf))
-
-    def _is_base(self, leaf: Tensor) -> bool:
-        base = self.bases.get(storage(leaf))
-        return base is not None and getattr(*base) is leaf
-
-    def _base_dim(self, leaf: Tensor, dim: int, base: int) -> tuple[nn.Module, str, int] | None:
-        """The dimension of a parameter that `dim` of something made from it comes from: by stride for a view of it,
-        by size for a copy."""
-        module, key = self.bases[base]
-        tensor = getattr(module, key)
-        if storage(leaf) == base:
-            same = [d for d in range(tensor.dim()) if tensor.stride(d) == leaf.stride(dim) and tensor.shape[d] > 1]
-        else:
-            same = [d for d in range(tensor.dim()) if tensor.shape[d] == leaf.shape[dim] or tensor.dim() == 1]
-        return (module, key, same[0]) if same else None
-
-    def _commit(self, chosen: Sequence[Knob]) -> None:
-        again = False
-        for knob in chosen:
-            if knob.origin and knob.origin not in self.scaled:
-                self.scaled.add(knob.origin)
-                self._scale_attribute(*knob.origin)
-            for module, key, dim in set(knob.targets) - self.scaled:
-                self.scaled.add((module, key, dim))
-                tensor = getattr(module, key)
-                new = stretched(tensor, int(tensor.shape[dim] * self.factor), dim)
-                setattr(module, key, new)
-                self.owned.append(new)
-                self.bases[storage(new)] = (module, key)
-            again |= bool(knob.targets) and not knob.direct
-        if again:
-            raise _Again
-
-    def _scale_attribute(self, module: nn.Module, key: str, index: int | None) -> None:
-        value = vars(module)[key]
-        old = int(value if index is None else value[index])
-        new = Marked(int(old * self.factor), ((module, key, index),))
-        vars(module)[key] = (
-            new
-            if index is None
-            else type(value)(new if position == index else item for position, item in enumerate(value))
-        )
-        for name, number in vars(module).items():  # such as the scale of attention, 1 / sqrt(head width)
-            if isinstance(number, float) and number == old**-0.5:
-                vars(module)[name] = float(new) ** -0.5
-
-    def _where(self) -> str:
-        return self.here() or type(self.net).__name__

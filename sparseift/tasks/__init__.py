@@ -2,5 +2,6 @@
 
 from ..runs.metric import Metric
 from .base import Task
+from .classification import Classification
 
-__all__ = ["Metric", "Task"]
+__all__ = ["Classification", "Metric", "Task"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -13,33 +14,38 @@ from ..runs.metric import Metric
 class Task(Protocol):
     """What a network is called with, what it minimizes, and how it is judged.
 
-    A batch is what the data module gives: a tuple, a list or a dict of tensors, whatever the methods below take.
+    Derive from this class: `training_loss` has a default. A batch is what the data module gives: a tuple, a list or a
+    dict of tensors, whatever the methods below take.
 
     Attributes:
-        metrics: The metrics that `measure` computes. The first one selects the best checkpoint.
+        metrics: At least one. The first one selects the best checkpoint.
     """
 
     metrics: tuple[Metric, ...]
 
+    @abstractmethod
     def example(self) -> Example:
         """Return the inputs of a batch of one sample, on the meta device: shapes to trace, profile and export with."""
-        ...
 
+    @abstractmethod
     def inputs(self, batch: Any) -> tuple[tuple, dict[str, Any]]:
         """Return the positional and keyword arguments that the network is called with."""
-        ...
 
+    @abstractmethod
     def loss(self, outputs: Any, batch: Any) -> Tensor:
-        """Return the training loss of each sample or token, of shape (N,). Its mean is minimized.
+        """Return the loss of each sample or token, of shape (N,).
 
-        Sparsifiers that score weights by the loss call it, too.
+        Evaluation reports its mean as "loss". Sparsifiers that score weights by the loss differentiate its mean.
         """
-        ...
 
+    def training_loss(self, outputs: Any, batch: Any) -> Tensor:
+        """Return the scalar that training minimizes: by default the mean of `loss`."""
+        return self.loss(outputs, batch).mean()
+
+    @abstractmethod
     def measure(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
-        """Return the values of each metric, and of "loss" as it is evaluated, by name, each of shape (N,)."""
-        ...
+        """Return the values of each metric by name, of shape (N,). It is called without gradients."""
 
+    @abstractmethod
     def samples(self, batch: Any) -> int:
         """Return the number of samples in a batch: what the accounting of FLOPs charges."""
-        ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -12,7 +13,8 @@ from ..common.checks import require
 from ..common.console import waiting
 from ..common.files import replacing
 from ..errors import UserError
-from ..graph.examples import Example, inputs_of, tree_map_only
+from ..graph.examples import Example, inputs_of
+from ..graph.pytree import tree_map_only
 from .checkpoints.codec import network_state, read_checkpoint
 from .checkpoints.files import BEST, find_checkpoint
 
@@ -37,13 +39,13 @@ def export_program(net: nn.Module, example: Example, path: Path) -> None:
         path: Ends in .pt2.
     """
     batch = torch.export.Dim("batch")
-    arguments, keywords = tree_map_only(
+    args, kwargs = tree_map_only(
         Tensor, lambda tensor: torch.zeros(2, *tensor.shape[1:], dtype=tensor.dtype), inputs_of(example)
     )  # two samples: torch takes a size of 1 for a constant
-    inputs = (*arguments, *keywords.values())
-    dynamic = tuple(tree_map_only(Tensor, lambda _: {0: batch}, argument) for argument in inputs)
+    inputs = dict(signature(net.forward).bind(*args, **kwargs).arguments)
+    dynamic = tree_map_only(Tensor, lambda _: {0: batch}, inputs)
     with waiting(path.name), torch.no_grad():
-        program = torch.export.export(net.eval(), arguments, keywords, dynamic_shapes=dynamic)
+        program = torch.export.export(net.eval(), args, kwargs, dynamic_shapes=dynamic)
     with replacing(path, suffix=".partial.pt2") as partial:  # torch requires this suffix
         torch.export.save(program, partial)
 

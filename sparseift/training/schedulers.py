@@ -1,7 +1,7 @@
-"""Learning rates over the epochs of a run, with or without a linear warm-up. Step them once an epoch.
+"""Learning rate schedules with an optional linear warm-up. Step them once an epoch.
 
-Each rate is a function of the epoch alone: a run that goes on with more epochs than it began with follows the schedule
-of the longer run from there.
+The learning rate is a function of the epoch alone: a run that is resumed with more epochs follows the schedule of the
+longer run from there.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..errors import UserError
+from ..common import checks
 
 
 class Scheduled(LambdaLR):
-    """The rate at every epoch by a function of the epoch, also at the one where a run goes on."""
+    """A `LambdaLR` that also computes the learning rate of the epoch at which a run resumes."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
@@ -27,22 +27,27 @@ class Scheduled(LambdaLR):
 
 
 def cosine(optimizer: Optimizer, epochs: int, warmup: int) -> Scheduled:
-    """Half a cosine from the full rate down to zero at the end of `epochs`, after `warmup` epochs."""
-    _check(warmup, epochs - 1)
+    """Return a schedule that follows half a cosine from the full learning rate to zero.
+
+    Args:
+        epochs: At whose end the learning rate is zero.
+        warmup: Epochs of the linear warm-up, which come first.
+    """
+    checks.integer("recipe.warmup_epochs", warmup, 0, epochs - 1)
     return _scheduled(optimizer, warmup, lambda epoch: (1 + cos(pi * (epoch - warmup) / (epochs - warmup))) / 2)
 
 
 def multi_step(optimizer: Optimizer, milestones: Sequence[int], gamma: float, warmup: int) -> Scheduled:
-    """The full rate, times `gamma` from each milestone on: epochs of the run, counted from 0, the warm-up included."""
-    _check(warmup, min(milestones))
+    """Return a schedule that multiplies the learning rate by `gamma` at each milestone.
+
+    Args:
+        milestones: Epochs of the run, counted from 0. The warm-up counts.
+        warmup: Epochs of the linear warm-up, which come first.
+    """
+    checks.integer("recipe.warmup_epochs", warmup, 0, min(milestones))
     return _scheduled(optimizer, warmup, lambda epoch: gamma ** bisect_right(sorted(milestones), epoch))
 
 
-def _check(warmup: int, most: int) -> None:
-    if not isinstance(warmup, int) or not 0 <= warmup <= most:
-        raise UserError(f"recipe.warmup_epochs is {warmup}; a whole number from 0 to {most} is meant")
-
-
 def _scheduled(optimizer: Optimizer, warmup: int, share: Callable[[int], float]) -> Scheduled:
-    """1/n, 2/n, ..., n/n of the full rate in the first n epochs (Goyal et al. 2017, section 2.2), then this share."""
+    """Warm-up by 1/n, 2/n, ..., n/n in the first n epochs (Goyal et al. 2017, section 2.2), then this share."""
     return Scheduled(optimizer, lambda epoch: (epoch + 1) / warmup if epoch < warmup else share(epoch))

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from sparseift import UserError
-from sparseift.app.build import build_network, build_run, example_of, make, make_optimizer
+from sparseift.app.build import build_network, build_run, make, make_optimizer
 from sparseift.app.checks import check_run, check_values
 from sparseift.app.overrides import config_folder
 
@@ -22,7 +22,7 @@ def composed(*overrides: str) -> DictConfig:
 
 
 def test_example_has_the_shape_of_the_data_and_no_values() -> None:
-    example = example_of(composed("dataset=synthetic", "dataset.image_size=20"))
+    example = make(composed("dataset=synthetic", "dataset.image_size=20").task).example()
     assert example.shape == (1, 3, 20, 20) and example.is_meta
 
 

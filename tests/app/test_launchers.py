@@ -69,7 +69,7 @@ def test_failures_of_a_sweep(tmp_path, monkeypatch) -> None:
     (tmp_path / ".submitit").mkdir()
     lines = failures(since=0)
     assert [Path(line.split(":")[0]).name for line in lines] == ["1", "2"]
-    assert "failed: ValueError: no" in lines[0] and "half-done" in lines[1]
+    assert "failed: ValueError: no" in lines[0] and "unfinished" in lines[1]
 
 
 def test_a_run_under_srun_is_named_after_its_job(environment) -> None:

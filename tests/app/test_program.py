@@ -1,9 +1,11 @@
 """What the command line is turned into before Hydra sees it, and what a user is told."""
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from sparseift import UserError
 from sparseift.app import help, messages, overrides, program
@@ -23,6 +25,7 @@ from sparseift.app import help, messages, overrides, program
         ("sparsity=uniform,erk", "sparsity=uniform,erk"),
         ("sparsity.level=0.9", "sparsity.level=0.9"),
         ("seed=0,1", "seed=0,1"),
+        ("experiment=cifar100/resnet18,imagenet/resnet34", "experiment=cifar100/resnet18,imagenet/resnet34"),
         ("-m", "-m"),
         ("--cfg", "--cfg"),
     ],
@@ -77,6 +80,31 @@ def test_exit_codes(capsys, error: BaseException, code: int) -> None:
 def test_a_fault_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError), messages.one_line_errors():
         raise ZeroDivisionError
+
+
+def test_help_and_mistakes_name_choices_in_sub_folders() -> None:
+    assert re.search(r"^    cifar100/resnet18_dense +\S", help.help_page(""), re.MULTILINE)
+    with pytest.raises(UserError, match=r"cifar100/resnet18_dense, .*, digits/quickstart, "):
+        overrides.plain_choice("experiment=18")
+
+
+def test_help_says_what_else_a_choice_sets() -> None:
+    page = help.help_page("")
+    assert re.search(r"^    digits  .*\n +sets recipe: short$", page, re.MULTILINE)
+    assert re.search(r"^    dense  .*\n +sets sparsifier: none$", page, re.MULTILINE)
+    with initialize_config_dir(str(overrides.config_folder()), version_base="1.3"):
+        default = choices_with()
+        for group in help.groups():
+            for name, file in overrides.choices_of(group).items():
+                if group.name in ("dataset", "member"):
+                    changed = choices_with(f"{group.name}={name}").items() - default.items()
+                    assert changed - {(group.name, name)} <= help.sets(file).items()
+                elif group.name != "experiment":
+                    assert help.sets(file) == {}
+
+
+def choices_with(*overrides: str) -> dict[str, str | None]:
+    return dict(compose("train", list(overrides), return_hydra_config=True).hydra.runtime.choices)
 
 
 def test_help_composes_nothing(monkeypatch, capsys) -> None:

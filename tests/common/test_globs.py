@@ -18,7 +18,7 @@ NAMES = ["stem", "layer1.conv", "layer1.norm", "head"]
     ],
 )
 def test_names_come_in_their_order_and_once(globs, expected: list[str]) -> None:
-    assert matching(globs, NAMES, "option") == expected
+    assert matching("option", globs, NAMES) == expected
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ def test_names_come_in_their_order_and_once(globs, expected: list[str]) -> None:
     [
         (["hed"], "option is 'hed'; expected a name or glob that matches, such as head"),
         (["*", "Q"], "option is 'Q'; expected a name or glob that matches, such as stem or layer1.conv or layer1.norm"),
-        (None, "option is None; expected names or globs of names, such as [layer1.*]"),
-        ([1], "option is [1]; expected names or globs of names, such as [layer1.*]"),
+        (None, "option is None; expected a list of names or globs, such as [layer1.*]"),
+        ([1], "option is [1]; expected a list of names or globs, such as [layer1.*]"),
     ],
 )
 def test_what_matches_nothing_is_refused(globs, said: str) -> None:
     with pytest.raises(UserError) as refusal:
-        matching(globs, NAMES, "option")
+        matching("option", globs, NAMES)
     assert str(refusal.value) == said

@@ -106,7 +106,7 @@ def test_a_position_inside_other_batches_is_refused(numbered) -> None:
     loader = numbered().train_dataloader()
     next(iter(loader))
     inside = loader.state_dict()
-    with pytest.raises(UserError, match=r"18 images in batches of 4 .* has 16 in batches of 5"):
+    with pytest.raises(UserError, match=r"18 samples in batches of 4 .* has 16 samples in batches of 5"):
         numbered(batch_size=5, val_size=8).train_dataloader().load_state_dict(inside)
 
     between = inside | {"epoch": 1, "batches_yielded": 0}
@@ -117,7 +117,7 @@ def test_position_counts_global_batches(numbered, as_rank) -> None:
     as_rank(1, 2)
     loader = numbered(batch_size=2).train_dataloader()
     list(loader)
-    position = {"epoch": 0, "batches_yielded": 5, "images": 18}
+    position = {"epoch": 0, "batches_yielded": 5, "samples": 18}
     assert loader.state_dict() == {**position, "global_batch": 4, "devices": 2}
 
 

@@ -1,4 +1,4 @@
-"""README.md as data: its code blocks with the file each is meant for, its tables and its inline code."""
+"""Parses README.md: code blocks with their file names, tables and inline code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ FILE_NAME = re.compile(r"`([\w./]+\.(?:py|yaml))`[^`]*$")
 
 @dataclass(frozen=True)
 class Block:
-    """file: the name of a file that ends the line before the block, if there is one."""
+    """A code block.
+
+    file: name of the file, if the line before the block ends with one.
+    """
 
     language: str
     code: str
@@ -34,7 +37,7 @@ COMMANDS = [
 
 
 def write_files(folder: Path) -> None:
-    """The files of the worked examples."""
+    """Write the files of the worked examples to `folder`."""
     for block in BLOCKS:
         if block.file:
             path = folder / block.file
@@ -43,7 +46,7 @@ def write_files(folder: Path) -> None:
 
 
 def table(header: str) -> dict[str, list[str]]:
-    """The rows of the table whose header starts with this cell, by their first cell; cells without code marks."""
+    """Rows of the table with this first header cell, keyed by their first cell, without backticks."""
     lines = TEXT.splitlines()
     start = next(index for index, line in enumerate(lines) if re.match(rf"\|\s*{header}\s*\|", line))
     rows = {}
@@ -56,5 +59,5 @@ def table(header: str) -> dict[str, list[str]]:
 
 
 def inline_code() -> set[str]:
-    """Every word that the prose sets as code."""
+    """All words in backticks in the prose."""
     return {word for span in re.findall(r"`([^`\n]+)`", PROSE) for word in span.split()}

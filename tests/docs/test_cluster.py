@@ -1,5 +1,7 @@
-"""What docs/cluster.md says is tried: its commands compose, its options exist, its figures are those of the plan. That
-the commands do what they should is tested on a real SLURM, in tests/slurm."""
+"""docs/cluster.md is correct: its commands compose, its options exist, its numbers are those of the plan.
+
+tests/slurm runs such commands on a real SLURM.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ TRAINING = [line.partition("sparseift.train")[2].strip("' ") for line in LINES i
 
 
 def composed(arguments: list[str], *folders: str) -> DictConfig:
-    """Of the first job."""
+    """The config of the first job."""
     overrides = [plain_choice(argument) for argument in arguments if "=" in argument]
     parsed = OverridesParser.create().parse_overrides(overrides)
     first = [
@@ -73,7 +75,7 @@ def launcher_of(name: str) -> DictConfig:
 
 
 def test_every_option_is_explained() -> None:
-    """By a comment in its line, or one above it for several."""
+    """By a comment on its line, or by one above a block of options."""
     lines = (config_folder() / "hydra" / "launcher" / "slurm.yaml").read_text().splitlines()
     plain = {line.partition(":")[0] for line in lines if re.match(r"\w+:", line) and "#" not in line}
     assert plain <= {

@@ -1,4 +1,4 @@
-"""README's table of evidence is the report's of the runs that are kept in docs/evidence."""
+"""The evidence table of README.md is that of the report on docs/evidence/runs."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The figure in docs/ is what scripts/draw_family draws."""
+"""The figures in docs/ are up to date with scripts/draw_family."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 
 
 def drawn(svg: str) -> list[str]:
-    """Every label, and the outline of everything that is no letter: letters differ from one matplotlib to the next."""
+    """All labels, and the outlines of all shapes but letters, which differ between versions of matplotlib."""
     return re.findall(r"<!-- .*? -->", svg) + re.findall(r'<g id="(?:patch|line2d)_\d+">\s*<path d="([^"]*)"', svg)
 
 

@@ -1,4 +1,4 @@
-"""What README.md says is tried: every command, every block of Python, the worked examples, the tables, the names."""
+"""README.md is correct: every command and code block runs, every table and name is checked."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .readme import BLOCKS, COMMANDS, PROSE, ROOT, TEXT, inline_code, table, wri
 
 FEW_BATCHES = ("+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1", "+trainer.limit_test_batches=1")
 ALONE = ("profile", "report", "compare", "export")
-"""Programs that are quick enough to be tried as they are."""
+"""Programs that are fast enough to run unchanged."""
 
 LONG = re.compile(r"(dataset|model|trainer)(\.(?!precision)\w+)?=|recipe\.epochs=|seed=")
-"""What a command of README.md says that its trial replaces: everything that takes long, or data or devices."""
+"""Arguments of a README command that the test replaces: everything slow, and data and devices."""
 
 
 @pytest.fixture(scope="module")
 def finished(program, tmp_path_factory) -> Path:
-    """A folder in which scripts/quickstart has run, with a smaller network."""
+    """A folder with the runs of scripts/quickstart, with a smaller network."""
     folder = tmp_path_factory.mktemp("finished")
     for member in ("dense", "sparse_wide"):
-        exported = f"export={str(member == 'sparse_wide').lower()}"  # the one that is looked at
+        exported = f"export={str(member == 'sparse_wide').lower()}"  # the run whose export is tested
         arguments = quick(f"member={member}", f"hydra.run.dir=runs/quickstart/{member}", exported)
         succeeded(program("sparseift.train", arguments, folder))
     return folder
@@ -42,7 +42,7 @@ def succeeded(outcome: Outcome) -> Outcome:
 
 
 def python(*arguments: str, cwd: Path) -> Outcome:
-    """A Python of its own that finds modules in `cwd`, as a user's does."""
+    """Run Python as a subprocess that finds modules in `cwd`, as a user would."""
     done = subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True)
     return succeeded(Outcome(done.returncode, done.stdout, done.stderr))
 
@@ -57,8 +57,11 @@ def test_command(words, program, finished, tmp_path):
         case [("scripts/quickstart" | "scripts/test") as script]:
             assert os.access(ROOT / script, os.X_OK)
             subprocess.run(["bash", "-n", ROOT / script], check=True)
+        case ["pip", "install", "."]:
+            assert (ROOT / "pyproject.toml").exists()
         case ["scripts/bench", *rows, "--clock", "cpu"]:
-            listed = python(ROOT / "scripts" / "bench", *words[1:], "--help", cwd=tmp_path).out.partition("rows:")[2]
+            help_page = python(ROOT / "scripts" / "bench", *words[1:], "--help", cwd=tmp_path).out
+            listed = help_page.partition("benchmarks:")[2]
             assert rows and all(re.search(rf"^  {row} ", listed, re.MULTILINE) for row in rows)
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
@@ -81,15 +84,15 @@ def test_command(words, program, finished, tmp_path):
         case ["python", "-m", module, *arguments] if module.removeprefix("sparseift.") in ALONE:
             assert succeeded(program(module, arguments, finished)).out
         case _:
-            pytest.fail(f"README.md has a command that this test can't try: {' '.join(words)}")
+            pytest.fail(f"no test for this command of README.md: {' '.join(words)}")
 
 
 def test_python_of_a_user_of_the_library(tmp_path):
     (block,) = [block for block in BLOCKS if block.language == "python" and "import sparseift" in block.code]
     check = "print(sum(int((masks.weights[name][~masks[name]] != 0).sum()) for name in masks))\n"
     (tmp_path / "train.py").write_text(block.code + check)
-    said, active_where_masked = python("train.py", cwd=tmp_path).out.splitlines()
-    loss = re.match(r"loss (\S+) with \d+% of the weights at 1\.0000 of", said)
+    printed, active_where_masked = python("train.py", cwd=tmp_path).out.splitlines()
+    loss = re.match(r"loss (\S+) with \d+% of the weights at 1\.0000 of", printed)
     assert float(loss[1]) < 1.0
     assert active_where_masked == "0"
 
@@ -99,7 +102,7 @@ def test_python_without_this_package(finished, program):
     succeeded(program("sparseift.export", words[3:], finished))
     (block,) = [block for block in BLOCKS if block.language == "python" and "torch.export.load" in block.code]
     (finished / "use.py").write_text(block.code)
-    (finished / "sparseift.py").write_text("raise ImportError('this package is not needed here')")
+    (finished / "sparseift.py").write_text("raise ImportError('exported files must not need this package')")
     try:
         out = python("use.py", cwd=finished).out
     finally:
@@ -108,7 +111,7 @@ def test_python_without_this_package(finished, program):
 
 
 def test_every_other_block_is_tried_too():
-    """So that no new block goes without a test."""
+    """A new code block needs a test."""
     alone = [block for block in BLOCKS if block.language in ("python", "yaml") and not block.file]
     assert len(alone) == 2
     assert {block.language for block in BLOCKS} == {"bash", "python", "yaml", "text", "bibtex"}
@@ -124,11 +127,12 @@ def test_a_run_writes_what_is_listed(finished):
 
 
 def test_the_groups_have_these_choices():
-    """A row that ends in dots may leave some out."""
+    """A row with dots may omit choices."""
     rows = {group: cells[0].split() for group, cells in table("group").items()}
     assert set(rows) == {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"shared", "hydra"}
     for group, words in rows.items():
-        existing = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")}
+        folder = ROOT / "conf" / group
+        existing = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")}
         listed = set(words) - {"a", "number,", "or", "..."}
         assert listed <= existing if "..." in words else listed == existing
 
@@ -136,7 +140,10 @@ def test_the_groups_have_these_choices():
 def test_the_options_exist(program, tmp_path):
     configs = [
         OmegaConf.create(succeeded(program("sparseift.train", [*choices, "--cfg", "job"], tmp_path)).out)
-        for choices in (["dataset=imagenet", "callbacks=[spectral]"], ["member=sparse_doped", "model=timm"])
+        for choices in (
+            ["dataset=imagenet", "callbacks=[spectral]", "pattern=n_of_m"],
+            ["member=sparse_doped", "model=timm"],
+        )
     ]
     groups = set(configs[0])
     options = {word.partition("=")[0] for word in inline_code() if word.split(".")[0] in groups and "." in word}
@@ -170,17 +177,17 @@ def test_the_comparison_is_of_what_quickstart_trains(program, tmp_path):
     rows = {name: cells for name, cells in table("").items() if cells}
     for column, member in enumerate(("dense", "sparse_wide")):
         seen = profile(program, tmp_path, f"member={member}", "dataset=digits", f"model.base_width={width}")
-        assert rows["FLOPs a sample"][column] == si(seen["forward"])
-        assert rows["of the budget"][column] == f"{seen['ratio']:.4f}"
+        assert rows["FLOPs per sample"][column] == si(seen["forward"])
+        assert rows["relative to budget"][column] == f"{seen['ratio']:.4f}"
         assert rows["stored parameters"][column] == si(seen["params_stored"])
         assert rows["active parameters"][column] == si(seen["params_active"])
 
 
 def test_what_masks_cost_is_what_was_measured():
-    """docs/bench.json holds the run that the table is of."""
+    """The table shows the results in docs/bench.json."""
     rows = json.loads((ROOT / "docs" / "bench.json").read_text())["rows"]
     ratios = {figure["name"]: figure["ratio"] for figure in rows["overhead"]["figures"]}
-    for name, cells in table("in steps without masks").items():
+    for name, cells in table("time relative to a step without masks").items():
         names = name, f"rigl-torch: {name.partition(':')[0]}"
         assert cells == [f"{ratios[name]:.4f}" if name in ratios else "-" for name in names]
 

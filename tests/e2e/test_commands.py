@@ -8,20 +8,23 @@ from itertools import product
 import pytest
 import yaml
 
-from sparseift.app.overrides import config_folder
+from sparseift.app.overrides import choices_of, config_folder
 
 from .programs import BATCHES, checkpoint, environment, files, lasting, quick, results
 
 TINY = "model._target_=tiny_nets.dropout"
 FEW = (TINY, "sparsifier=static", "dataset.val_size=1300")  # two steps
 REQUIRED = {
+    "backend": {"masked"},
     "dataset": {"cifar10", "cifar100", "digits", "fashion_mnist", "imagenet", "synthetic"},
-    "experiment": {"cifar100_resnet18", "quickstart"},
+    "experiment": {"cifar100/resnet18", "digits/quickstart"},
     "member": {"dense", "sparse_doped", "sparse_factorized", "sparse_parallel", "sparse_wide"},
     "model": {"mobilenet_v2", "resnet18", "resnet18_cifar", "resnet34", "resnet34_cifar", "resnet50"},
+    "pattern": {"block", "n_of_m", "unstructured"},
     "recipe": {"cifar", "imagenet", "short"},
     "sparsifier": {"none", "rigl", "set", "static"},
     "sparsity": {"er", "erk", "uniform"},
+    "task": {"classification"},
     "trainer": {"auto", "cpu", "ddp"},
 }
 
@@ -182,12 +185,12 @@ def test_help_names_every_group_and_choice_with_a_line(program, tmp_path, module
     for line in outcome.out.splitlines():
         if group := re.fullmatch(r"  ([\w/]+)", line):
             choices = told.setdefault(group[1], {})
-        elif option := re.fullmatch(r"    (\w+) +(\S.*)", line):
+        elif option := re.fullmatch(r"    ([\w/]+) +(\S.*)", line):
             choices[option[1]] = option[2]
-    named = {(group, choice) for group, choices in told.items() for choice in choices}
+    named = {f"{group}/{choice}" for group, choices in told.items() for choice in choices}
     conf = config_folder()
-    of_conf = {(file.parent.relative_to(conf).as_posix(), file.stem) for file in conf.glob("*/**/*.yaml")}
-    assert named == {(group, choice) for group, choice in of_conf if group != "shared"}
+    of_conf = {file.relative_to(conf).with_suffix("").as_posix() for file in conf.glob("*/**/*.yaml")}
+    assert named == {choice for choice in of_conf if not choice.startswith("shared/")}
     assert all(" " in line for choices in told.values() for line in choices.values())
     assert len({line for choices in told.values() for line in choices.values()}) == len(named)
     assert files(tmp_path) == set()
@@ -195,13 +198,21 @@ def test_help_names_every_group_and_choice_with_a_line(program, tmp_path, module
 
 def test_the_groups_and_choices_that_others_rely_on() -> None:
     for group, choices in REQUIRED.items():
-        assert choices <= {file.stem for file in (config_folder() / group).glob("*.yaml")}
+        assert choices <= choices_of(config_folder() / group).keys()
 
 
 @pytest.mark.parametrize("experiment", sorted(REQUIRED["experiment"]))
 def test_experiments(program, tmp_path, experiment: str) -> None:
     config = choice(program, tmp_path, f"experiment={experiment}", "member=sparse_doped")
     assert config["member"]["_target_"].endswith("SparseDoped")
+
+
+def test_a_sweep_of_experiments_in_two_folders(program, tmp_path) -> None:
+    arguments = ["-m", "experiment=digits/quickstart,cifar100/resnet18_dense", "format=json"]
+    outcome = program("sparseift.profile", arguments, tmp_path)
+    assert outcome.code == 0, outcome
+    assert re.findall(r'"budget": (\d+)', outcome.out) == ["1091840", "1110937600"]
+    assert files(tmp_path) == set()
 
 
 def test_a_folder_name_that_can_be_read(program, tmp_path) -> None:

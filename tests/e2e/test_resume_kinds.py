@@ -6,7 +6,7 @@ INTERVAL = ("sparsifier.update_interval=4",)
 KINDS = {
     "none": (),
     "gmp": INTERVAL,  # its density changes
-    "rigl_block": INTERVAL,  # it has a pattern
+    "rigl pattern=block": INTERVAL,  # it has a pattern
     "snip": (),  # it chooses from data, once
     "static": (),
 }
@@ -15,7 +15,7 @@ NET = ("model._target_=tiny_nets.dropout", "model.base_width=16", "recipe.epochs
 
 @pytest.mark.parametrize("sparsifier", KINDS)
 def test_sparsifiers(trained, killed, finish, sparsifier: str) -> None:
-    overrides = (*NET, f"sparsifier={sparsifier}", *KINDS[sparsifier])
+    overrides = (*NET, *f"sparsifier={sparsifier}".split(), *KINDS[sparsifier])
     killed("on_train_batch_start", 14, *overrides)
     assert finish(trained(*overrides), *overrides) == [2]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from sparseift.app.build import TrainingParts
-from sparseift.masks.history import MEASURES, MaskHistory
-from sparseift.masks.spectral import spectral_gaps
+from sparseift.masks.history import HISTORY_MEASURES, MaskHistory
+from sparseift.masks.spectral_gaps import spectral_gaps
 
 Build = Callable[..., TrainingParts]
 MOVING = "sparsifier.update_interval=2"  # masks move in steps 2, 4 and 6 of 10, five an epoch
@@ -82,7 +82,9 @@ def test_layers_at_the_ends_of_epochs(build: Build) -> None:
     logged = rows(run, "layers/")
     assert [row["step"] for row in logged] == [4, 9]
     for row, steps in zip(logged, (5, 10), strict=True):
-        assert row.keys() == {"step"} | {f"layers/{name}/{measure}" for name in run.masks for measure in MEASURES}
+        assert row.keys() == {"step"} | {
+            f"layers/{name}/{measure}" for name in run.masks for measure in HISTORY_MEASURES
+        }
         for name in run.masks:
             past = torch.stack([masks[name] for masks in seen[: steps + 1]])
             assert row[f"layers/{name}/itop"] == pytest.approx(past.any(0).double().mean().item())

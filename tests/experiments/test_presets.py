@@ -12,51 +12,53 @@ from omegaconf import DictConfig, OmegaConf
 
 import sparseift.app.program  # noqa: F401  (registers the resolvers of the configs)
 from sparseift.app.build import build_network, make
+from sparseift.app.help import sets
 from sparseift.profile import as_dict
 from sparseift.sparsity import Plan
 
 CONF = Path(__file__).parents[2] / "conf"
-FILES = sorted((CONF / "experiment").glob("*.yaml"))
+FOLDER = CONF / "experiment"
+NAMES = sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
 
 CIFAR = ("uniform", "cifar100", "cifar")
 IMAGENET = ("uniform", "imagenet", "imagenet")
 RIGL = ("erk", "imagenet", "imagenet_rigl")
 CHOICES = {
-    "cifar100_resnet18": ("resnet18_cifar", "sparse_wide", "rigl", *CIFAR),
-    "cifar100_resnet18_dense": ("resnet18_cifar", "dense", "none", *CIFAR),
-    "cifar100_resnet18_sparse_parallel": ("resnet18_cifar", "sparse_parallel", "rigl", *CIFAR),
-    "cifar100_resnet18_sparse_factorized": ("resnet18_cifar", "sparse_factorized", "rigl", *CIFAR),
-    "cifar100_resnet18_sparse_doped": ("resnet18_cifar", "sparse_doped", "rigl", *CIFAR),
-    "cifar100_resnet18_static": ("resnet18_cifar", "sparse_wide", "static", *CIFAR),
-    "cifar100_resnet18_set": ("resnet18_cifar", "sparse_wide", "set", *CIFAR),
-    "cifar100_mobilenet_v2": ("mobilenet_v2_cifar", "sparse_wide", "rigl", *CIFAR),
-    "cifar100_mobilevit_s": ("mobilevit_s", "sparse_wide", "rigl", *CIFAR),
-    "cifar100_botnet26": ("botnet26", "sparse_wide", "rigl", *CIFAR),
-    "cifar100_botnet50": ("botnet50", "sparse_wide", "rigl", *CIFAR),
-    "imagenet_resnet18": ("resnet18", "sparse_wide", "rigl", *IMAGENET),
-    "imagenet_resnet18_dense": ("resnet18", "dense", "none", *IMAGENET),
-    "imagenet_resnet18_sparse_parallel": ("resnet18", "sparse_parallel", "rigl", *IMAGENET),
-    "imagenet_resnet34": ("resnet34", "sparse_wide", "rigl", *IMAGENET),
-    "imagenet_resnet34_dense": ("resnet34", "dense", "none", *IMAGENET),
-    "imagenet_resnet34_sparse_parallel": ("resnet34", "sparse_parallel", "rigl", *IMAGENET),
-    "imagenet_botnet50": ("botnet50", "sparse_wide", "rigl", *IMAGENET),
-    "imagenet_resnet50_static": ("resnet50", "dense", "static", *RIGL),
-    "imagenet_resnet50_set": ("resnet50", "dense", "set", *RIGL),
-    "imagenet_resnet50_rigl": ("resnet50", "dense", "rigl", *RIGL),
+    "cifar100/resnet18": ("resnet18_cifar", "sparse_wide", "rigl", *CIFAR),
+    "cifar100/resnet18_dense": ("resnet18_cifar", "dense", "none", *CIFAR),
+    "cifar100/resnet18_sparse_parallel": ("resnet18_cifar", "sparse_parallel", "rigl", *CIFAR),
+    "cifar100/resnet18_sparse_factorized": ("resnet18_cifar", "sparse_factorized", "rigl", *CIFAR),
+    "cifar100/resnet18_sparse_doped": ("resnet18_cifar", "sparse_doped", "rigl", *CIFAR),
+    "cifar100/resnet18_static": ("resnet18_cifar", "sparse_wide", "static", *CIFAR),
+    "cifar100/resnet18_set": ("resnet18_cifar", "sparse_wide", "set", *CIFAR),
+    "cifar100/mobilenet_v2": ("mobilenet_v2_cifar", "sparse_wide", "rigl", *CIFAR),
+    "cifar100/mobilevit_s": ("mobilevit_s", "sparse_wide", "rigl", *CIFAR),
+    "cifar100/botnet26": ("botnet26", "sparse_wide", "rigl", *CIFAR),
+    "cifar100/botnet50": ("botnet50", "sparse_wide", "rigl", *CIFAR),
+    "imagenet/resnet18": ("resnet18", "sparse_wide", "rigl", *IMAGENET),
+    "imagenet/resnet18_dense": ("resnet18", "dense", "none", *IMAGENET),
+    "imagenet/resnet18_sparse_parallel": ("resnet18", "sparse_parallel", "rigl", *IMAGENET),
+    "imagenet/resnet34": ("resnet34", "sparse_wide", "rigl", *IMAGENET),
+    "imagenet/resnet34_dense": ("resnet34", "dense", "none", *IMAGENET),
+    "imagenet/resnet34_sparse_parallel": ("resnet34", "sparse_parallel", "rigl", *IMAGENET),
+    "imagenet/botnet50": ("botnet50", "sparse_wide", "rigl", *IMAGENET),
+    "imagenet/resnet50_static": ("resnet50", "dense", "static", *RIGL),
+    "imagenet/resnet50_set": ("resnet50", "dense", "set", *RIGL),
+    "imagenet/resnet50_rigl": ("resnet50", "dense", "rigl", *RIGL),
 }
 GROUPS = ("model", "member", "sparsifier", "sparsity", "dataset", "recipe")
 
 
 @cache
-def composed(name: str) -> DictConfig:
+def composed(name: str | None) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [f"experiment={name}"], return_hydra_config=True)
+        return compose("train", [f"experiment={name}"] if name else [], return_hydra_config=True)
 
 
 def bases(name: str) -> list[str]:
     """The file and those that it builds on, as text."""
-    text = (CONF / "experiment" / f"{name}.yaml").read_text()
-    base = re.search(r"^  - (\w+)$", text, re.MULTILINE)
+    text = (FOLDER / f"{name}.yaml").read_text()
+    base = re.search(r"^  - /experiment/(\S+)$", text, re.MULTILINE)
     return [text, *(bases(base[1]) if base else [])]
 
 
@@ -84,7 +86,7 @@ def planned(name: str, level: float) -> Plan:
 
 
 def test_there_is_one_for_every_table() -> None:
-    assert CHOICES.keys() <= {file.stem for file in FILES}
+    assert CHOICES.keys() <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -94,28 +96,43 @@ def test_chooses_what_its_table_is_about(name: str) -> None:
     assert composed(name).recipe == composed(name.replace("_dense", "")).recipe
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_says_what_it_is_and_where_it_comes_from(file: Path) -> None:
-    first, second, *_ = file.read_text().splitlines()
+@pytest.mark.parametrize("name", NAMES)
+def test_is_in_the_folder_of_its_data_set(name: str) -> None:
+    assert composed(name).hydra.runtime.choices.dataset == name.partition("/")[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_says_what_it_sets(name: str) -> None:
+    told = sets(FOLDER / f"{name}.yaml")
+    choices = dict(composed(name).hydra.runtime.choices)
+    lists = {"callbacks"}  # Hydra does not record these
+    assert {key: told[key] for key in told.keys() - lists}.items() <= choices.items()
+    changed = choices.items() - dict(composed(None).hydra.runtime.choices).items()
+    assert changed - {("experiment", name)} <= told.items()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_what_it_is_and_where_it_comes_from(name: str) -> None:
+    first, second, *_ = bases(name)[0].splitlines()
     assert first == "# @package _global_" and second.startswith("# ")
-    assert re.search(r"^# Source: \S", file.read_text(), re.MULTILINE)
-    assert any(re.search(r"^# Recipe: \S", text, re.MULTILINE) for text in bases(file.stem))
+    assert re.search(r"^# Source: \S", bases(name)[0], re.MULTILINE)
+    assert any(re.search(r"^# Recipe: \S", text, re.MULTILINE) for text in bases(name))
 
 
 @pytest.mark.parametrize(
-    "name", ["cifar100_mobilenet_v2", "cifar100_mobilevit_s", "cifar100_botnet26", "imagenet_botnet50"]
+    "name", ["cifar100/mobilenet_v2", "cifar100/mobilevit_s", "cifar100/botnet26", "imagenet/botnet50"]
 )
 def test_a_recipe_that_is_not_known_is_not_passed_off_as_the_paper_s(name: str) -> None:
     assert "# Recipe: not known; this is the nearest known one" in bases(name)[0]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_costs_what_it_should(file: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_costs_what_it_should(name: str) -> None:
     """A member of the family the dense budget; the dense network all of it; sparse training of the dense one a part."""
-    config = composed(file.stem)
+    config = composed(name)
     choices = config.hydra.runtime.choices
-    for level in levels(file.stem):
-        plan = planned(file.stem, level)
+    for level in levels(name):
+        plan = planned(name, level)
         ratio = as_dict(plan)["ratio"]
         if choices.member != "dense":
             assert abs(ratio - 1) < 1e-3, level
@@ -128,14 +145,14 @@ def test_costs_what_it_should(file: Path) -> None:
 
 
 PUBLISHED = {
-    ("cifar100", "resnet18_cifar"): "cifar100_resnet18",
-    ("cifar100", "mobilenet_v2_cifar"): "cifar100_mobilenet_v2",
-    ("cifar100", "mobilevit_s"): "cifar100_mobilevit_s",
-    ("cifar100", "botnet26t_256"): "cifar100_botnet26",
-    ("cifar100", "botnet50ts_256"): "cifar100_botnet50",
-    ("imagenet", "resnet18"): "imagenet_resnet18",
-    ("imagenet", "resnet34"): "imagenet_resnet34",
-    ("imagenet", "botnet50ts_256"): "imagenet_botnet50",
+    ("cifar100", "resnet18_cifar"): "cifar100/resnet18",
+    ("cifar100", "mobilenet_v2_cifar"): "cifar100/mobilenet_v2",
+    ("cifar100", "mobilevit_s"): "cifar100/mobilevit_s",
+    ("cifar100", "botnet26t_256"): "cifar100/botnet26",
+    ("cifar100", "botnet50ts_256"): "cifar100/botnet50",
+    ("imagenet", "resnet18"): "imagenet/resnet18",
+    ("imagenet", "resnet34"): "imagenet/resnet34",
+    ("imagenet", "botnet50ts_256"): "imagenet/botnet50",
 }
 
 
@@ -148,9 +165,9 @@ def test_the_runs_that_the_papers_figures_stand_beside() -> None:
         assert runs[dataset][model] == {"epochs": epochs, "budget": budget}, name
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_its_parts_can_be_made(file: Path) -> None:
-    config = composed(file.stem)
+@pytest.mark.parametrize("name", NAMES)
+def test_its_parts_can_be_made(name: str) -> None:
+    config = composed(name)
     data = make(config.dataset)
     assert data.num_classes == config.dataset.num_classes
     for part in (config.recipe.optimizer, config.recipe.scheduler, config.sparsifier):
@@ -163,6 +180,6 @@ def test_imagenet_runs_use_mixed_precision_as_the_authors_do() -> None:
 
 
 def test_rigl_s_batch_is_4096_on_one_device() -> None:
-    config = composed("imagenet_resnet50_rigl")
+    config = composed("imagenet/resnet50_rigl")
     assert config.dataset.batch_size * config.trainer.accumulate_grad_batches * config.trainer.devices == 4096
     assert config.recipe.optimizer.lr == 0.1 * 4096 / 256

@@ -136,7 +136,7 @@ def test_requests_that_come_to_nothing(build: Build, overrides: tuple[str, ...],
 @pytest.mark.parametrize("callback", ["spectral", "histograms"])
 def test_a_run_too_short_for_a_request(build: Build, callback: str) -> None:
     run = build(f"callbacks=[{callback}]", f"callbacks.{callback}.every_n_steps=11")
-    with pytest.warns(match=f"callbacks.{callback}.every_n_steps is 11, and this run has 10 steps"):
+    with pytest.warns(match=f"callbacks.{callback}.every_n_steps is 11, but this run has only 10 steps"):
         fitted(run)
 
 

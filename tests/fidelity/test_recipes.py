@@ -13,22 +13,21 @@ from sparseift.app.build import make
 from sparseift.data.sampler import EpochBatches
 from sparseift.errors import UserError
 from sparseift.models import resnet18_cifar
-from sparseift.training.module import Classifier
+from sparseift.training.module import TrainingModule
 
 Compose = Callable[..., DictConfig]
 
 CIFAR_TRAIN, IMAGENET_TRAIN = 50_000, 1_281_167
 
 
-def classifier(config: DictConfig, net: nn.Module) -> Classifier:
+def classifier(config: DictConfig, net: nn.Module) -> TrainingModule:
     recipe = config.recipe
-    return Classifier(
+    return TrainingModule(
         net,
-        num_classes=config.dataset.num_classes,
+        make(config.task),
         optimizer=make(recipe.optimizer),
         scheduler=make(recipe.scheduler),
         scheduler_interval=recipe.scheduler_interval,
-        label_smoothing=recipe.label_smoothing,
         decay_norm_and_bias=recipe.decay_norm_and_bias,
     )
 
@@ -96,7 +95,7 @@ def test_warm_up_moves_no_drop(composed: Compose, warmup: int) -> None:
 )
 def test_warm_up_must_end_in_time(composed: Compose, recipe: str, warmup: float, most: int) -> None:
     config = composed(f"recipe={recipe}", f"recipe.warmup_epochs={warmup}")
-    with pytest.raises(UserError, match=f"^recipe.warmup_epochs is {warmup}; a whole number from 0 to {most} is meant"):
+    with pytest.raises(UserError, match=f"^recipe.warmup_epochs is {warmup}; expected an integer from 0 to {most}"):
         rates(config)
 
 
@@ -162,8 +161,8 @@ def test_cifar_images_are_padded_by_4_and_flipped_in_batches_of_128(composed: Co
 @pytest.mark.parametrize(
     ("images", "batch", "devices", "overrides", "steps", "updates"),
     [
-        (CIFAR_TRAIN, 128, 1, ("experiment=cifar100_resnet18",), 391 * 200, 586),
-        (IMAGENET_TRAIN, 32, 8, ("experiment=imagenet_resnet18",), 5_005 * 90, 3_378),
+        (CIFAR_TRAIN, 128, 1, ("experiment=cifar100/resnet18",), 391 * 200, 586),
+        (IMAGENET_TRAIN, 32, 8, ("experiment=imagenet/resnet18",), 5_005 * 90, 3_378),
     ],
 )
 def test_number_of_steps_and_of_mask_updates(
@@ -180,7 +179,7 @@ def test_number_of_steps_and_of_mask_updates(
 
 
 def test_rigl_s_own_masks_move_until_step_25_000_of_32_000(composed: Compose) -> None:
-    sparsifier = make(composed("experiment=imagenet_resnet50_rigl").sparsifier)
+    sparsifier = make(composed("experiment=imagenet/resnet50_rigl").sparsifier)
     due = [step for step in range(1, 32_001) if sparsifier.due(step, 32_000)]
     assert due == list(range(100, 25_000, 100))
     assert sparsifier.fraction(100, 32_000) == pytest.approx(0.3 * (1 + cos(pi * 100 / 25_000)) / 2)

@@ -21,7 +21,7 @@ def test_overhead_of_rigl_on_cifar(composed: Compose, sparsity: float) -> None:
     """Two conventions differ. The published cost of the wide network counts norms too, which grow with the width alone
     and so dilute it. And the published overhead takes 0.8 of all steps, with one update for 100 others; by the recipe
     there are 586 updates in 78,200 steps, one in 100 during 0.75 of them: 5.4 % fewer."""
-    config = composed("experiment=cifar100_resnet18", f"sparsity.level={sparsity}", "member.rounding=down")
+    config = composed("experiment=cifar100/resnet18", f"sparsity.level={sparsity}", "member.rounding=down")
     _, plan = build_network(config, on_meta=True)
     stored, overhead = PUBLISHED[sparsity]
     ratio = plan.forward_stored / plan.budget
@@ -43,7 +43,7 @@ def test_overhead_of_rigl_on_cifar(composed: Compose, sparsity: float) -> None:
 def test_rigl_s_own_resnet50_costs_what_its_authors_say(composed: Compose, sparsity: float, cost: float) -> None:
     """ERK over all layers, first and last included: the inference FLOPs in the table of google-research/rigl, which
     counts a little more than convolutions and linears. With first and last layer dense 0.9 would cost 0.254."""
-    config = composed("experiment=imagenet_resnet50_rigl", f"sparsity.level={sparsity}")
+    config = composed("experiment=imagenet/resnet50_rigl", f"sparsity.level={sparsity}")
     _, plan = build_network(config, on_meta=True)
     assert plan.ratio == pytest.approx(cost, abs=0.007)
     assert 1 - plan.density == pytest.approx(sparsity, abs=1e-6)

@@ -346,3 +346,13 @@ def test_a_network_is_traced_untouched() -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
     assert torch.equal(random, torch.get_rng_state())
     assert record.layers["0"].module is net[0]
+
+
+def test_a_fault_of_the_recorder_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_):
+        raise KeyError("ours")
+
+    monkeypatch.setattr("sparseift.graph.recorder.layers_by_weight", lambda net: {})
+    monkeypatch.setattr("sparseift.graph.recorder.Layer", fault)
+    with pytest.raises(KeyError, match="ours"):
+        trace(nn.Sequential(nn.Linear(2, 2)), torch.empty(1, 2))

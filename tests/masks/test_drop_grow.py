@@ -7,7 +7,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sparseift.masks.topk import drop, grow
+from sparseift.masks.patterns import Unstructured
+from sparseift.masks.topk import grow
 
 from ..sparsifiers import reference
 
@@ -28,6 +29,10 @@ def layers(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
 
 def flat(tensor: torch.Tensor) -> list:
     return tensor.flatten().tolist()
+
+
+def drop(weight: torch.Tensor, mask: torch.Tensor, count: int) -> torch.Tensor:
+    return Unstructured().largest(weight.abs(), int(mask.sum()) - count, among=mask)
 
 
 ties = (torch.zeros(4), torch.tensor([True, False, True, True]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparseift.masks.bits import ones, pack
-from sparseift.masks.history import MEASURES, MaskHistory, dead_channels
+from sparseift.masks.history import HISTORY_MEASURES, MaskHistory, dead_channels
 
 SHAPES = {"conv": (3, 2, 3, 3), "linear": (5, 7), "one": (1, 1)}
 """With numbers of weights that are no multiples of 8."""
@@ -28,7 +28,7 @@ def share(positions: list[bool]) -> float:
 
 
 def by_hand(seen: list[dict[str, Tensor]], names: list[str]) -> dict[str, float]:
-    """MEASURES of the layers `names` taken as one, from lists of booleans."""
+    """HISTORY_MEASURES of the layers `names` taken as one, from lists of booleans."""
     flat = [[bit for name in names for bit in now[name].flatten().tolist()] for now in seen]
     now, before = flat[-1], flat[-2] if len(flat) > 1 else flat[-1]
     rows = [row for name in names for row in seen[-1][name].flatten(1).tolist()]
@@ -62,7 +62,7 @@ def test_every_measure_of_every_layer_and_of_all(seeds: list[int]) -> None:
         total, layers = history.observe(seen[-1])
         assert total == pytest.approx(by_hand(seen, list(SHAPES)))
         assert layers == {name: pytest.approx(by_hand(seen, [name])) for name in SHAPES}
-    assert tuple(total) == MEASURES
+    assert tuple(total) == HISTORY_MEASURES
 
 
 @given(histories, histories)

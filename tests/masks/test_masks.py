@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sparseift import Masks, Plan, UserError
 from sparseift.masks.bits import pack, unpack
-from sparseift.masks.masks import largest
+from sparseift.masks.topk import largest
 from sparseift.sparsity import LayerPlan
 
 quick = settings(deadline=None, max_examples=60)

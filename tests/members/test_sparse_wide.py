@@ -192,7 +192,7 @@ def test_the_factor_is_the_nearest_or_the_next_lower(sparsity: float, unit: int,
 
 
 def test_an_unknown_rounding_is_refused() -> None:
-    with pytest.raises(UserError, match=r"'up'.*'nearest' or 'down'"):
+    with pytest.raises(UserError, match=r"^member\.rounding is 'up'; expected one of nearest, down$"):
         transform(nn.Sequential(conv(3, 8), conv(8, 8), conv(8, 2)), SparseWide("up"), 0.75, X)
 
 

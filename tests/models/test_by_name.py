@@ -57,7 +57,8 @@ def test_options_go_to_the_constructor() -> None:
 
 @pytest.mark.parametrize("library", BUILDERS)
 def test_an_unknown_name_is_told_with_the_nearest(library: str) -> None:
-    with pytest.raises(UserError, match=rf"^{library} has no network 'resnet81'; did you mean .*resnet18") as refusal:
+    said = rf"^model.name is 'resnet81'; expected a network of {library}, such as .*resnet18"
+    with pytest.raises(UserError, match=said) as refusal:
         BUILDERS[library]("resnet81", num_classes=5)
     assert "\n" not in str(refusal.value)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from sparseift.runs.metric import Metric
+
 EPOCHS, STEPS_AN_EPOCH = 4, 10
 LAYERS = [
     {"name": "conv1", "stored": 100, "active": 100, "flops": 2000},
@@ -17,8 +19,11 @@ LAYERS = [
 ]
 
 
+MAE = Metric("mae", "mean absolute error", "m", higher_is_better=False)
+
+
 def results_of(member: str, accuracy: float, seed: int, sparsity: float, sparsifier: str) -> dict[str, Any]:
-    """results.json of a run. accuracy: test top-1, a share."""
+    """results.json of a run as version 1 writes it. accuracy: test top-1, a fraction."""
     masked = sparsifier != "none"
     return {
         "model": "resnet18_cifar",
@@ -56,17 +61,25 @@ def config_of(results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def judged_by(metric: Metric, value: float) -> dict[str, Any]:
+    """The entries of results.json of version 2 that tell of another task than classification."""
+    scores = {"loss": 0.5, metric.name: value}
+    named = {"task": "regression", "pattern": "unstructured", "backend": "masked", "metrics": [metric.as_dict()]}
+    return {"version": 2, **named, "test": scores, "val": scores}
+
+
 def metrics_of(results: dict[str, Any], epochs: int = EPOCHS, **columns: float) -> list[dict[str, float]]:
     """Rows of metrics.csv up to the end of an epoch. columns: more of them, logged once an epoch."""
     rows: list[dict[str, float]] = []
+    name = results["metrics"][0]["name"] if "metrics" in results else "acc1"
     for epoch in range(epochs):
         step = STEPS_AN_EPOCH * (epoch + 1) - 1
         done = (epoch + 1) / EPOCHS
         rows += [
             {"step": step, "epoch": epoch, "train/loss": 1 - done / 2, **columns},
-            {"step": step, "epoch": epoch, "val/acc1": results["val"]["acc1"] * done},
+            {"step": step, "epoch": epoch, f"val/{name}": results["val"][name] * done},
             {"step": step, "train/flops": results["flops"]["train_total"] * done},
-            {"step": step, "epoch": epoch, "train/acc1": results["val"]["acc1"] * done},
+            {"step": step, "epoch": epoch, "train/loss_epoch": 0.5, f"train/{name}": results["val"][name] * done},
         ]
     return rows
 

@@ -26,8 +26,8 @@ def drawn(runs):
 
 def test_what_there_is_data_for(drawn) -> None:
     assert {name for name, figure in drawn.items() if figure.figure} == {
-        "accuracy_flops",
-        "accuracy_sparsity",
+        "score_flops",
+        "score_sparsity",
         "density_depth",
         "exploration",
     }
@@ -42,7 +42,7 @@ def test_left_out_where_nothing_is_sparse(tmp_path) -> None:
 
 
 def test_accuracy_against_flops(drawn) -> None:
-    way, end = drawn["accuracy_flops"].figure.axes
+    way, end = drawn["score_flops"].figure.axes
     mean = 100 * sum(WIDE.values()) / 3
     expected = np.array([(61e6 * share, mean * share) for share in (0.25, 0.5, 0.75, 1)])
     assert any(np.allclose(line.get_xydata(), expected) for line in way.lines)
@@ -52,7 +52,7 @@ def test_accuracy_against_flops(drawn) -> None:
 
 
 def test_the_dense_band_and_error_bars(drawn) -> None:
-    (axes,) = drawn["accuracy_sparsity"].figure.axes
+    (axes,) = drawn["score_sparsity"].figure.axes
     (band,) = axes.patches
     (_, low), (_, high) = band.get_extents().transformed(axes.transData.inverted()).get_points()
     assert (low, high) == pytest.approx((90, 92))  # 91 with a deviation of 1
@@ -69,7 +69,7 @@ def test_density_by_depth(drawn) -> None:
 
 def test_exploration(drawn) -> None:
     (axes,) = drawn["exploration"].figure.axes
-    assert axes.get_title() == "share of the mask replaced at an update"
+    assert axes.get_title() == "fraction of active weights replaced"
     (line,) = axes.lines
     assert list(line.get_xdata()) == pytest.approx([0.25, 0.5, 0.75, 1]) and set(line.get_ydata()) == {0.1}
 
@@ -81,7 +81,7 @@ def test_masks_that_never_move_explore_nothing(tmp_path) -> None:
     write_run(tmp_path / "rigl", sparsifier="rigl", columns={**first, "masks/replaced": 0.1}, **wide)
     write_run(tmp_path / "static", sparsifier="static", columns=first, **wide)
     (section,) = sections(find_runs([tmp_path]))
-    (figure,) = (one.figure for one in draw(section) if one.title == "Exploration")
+    (figure,) = (one.figure for one in draw(section) if one.title == "Mask exploration")
     assert [len(axes.lines) for axes in figure.axes] == [1, 1]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sparse_wide 0.75 rigl"]
 
@@ -104,10 +104,10 @@ def test_every_topology_series_of_the_whole_network_is_a_panel(tmp_path) -> None
         write_run(tmp_path / str(seed), "x", 0.9, seed, sparsity=0.5, sparsifier="set", columns=columns)
     (section,) = sections(find_runs([tmp_path]))
     figures = {figure.title: figure.figure for figure in draw(section)}
-    titles = [axes.get_title() for axes in figures["Exploration"].axes]
-    replaced = "share of the mask replaced at an update"
-    assert titles == ["share of weights not as in the first mask", "share of weights ever active (ITOP)", replaced]
-    (axes,) = figures["Spectral gap and accuracy"].axes
+    titles = [axes.get_title() for axes in figures["Mask exploration"].axes]
+    replaced = "fraction of active weights replaced"
+    assert titles == ["Hamming distance to the initial mask", "fraction of weights ever active (ITOP)", replaced]
+    (axes,) = figures["Spectral gap and top-1"].axes
     assert [line.get_xydata().tolist() for line in axes.lines] == [[[2.5, 90], [2.5, 90]]]
 
 
@@ -140,14 +140,14 @@ def test_names_that_files_and_formulas_have_another_meaning_for(tmp_path) -> Non
 
 
 def test_files(drawn, tmp_path) -> None:
-    for name in ("accuracy_flops", "exploration"):
+    for name in ("score_flops", "exploration"):
         save(drawn[name].figure, tmp_path / name)
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert ET.parse(tmp_path / f"{name}.svg").getroot().tag.endswith("svg")
 
 
 def test_inline_svg(drawn, tmp_path) -> None:
-    save(drawn["accuracy_flops"].figure, tmp_path / "figure")
+    save(drawn["score_flops"].figure, tmp_path / "figure")
     text = inline((tmp_path / "figure.svg").read_text(), 'An "apt" <title>')
     root = ET.fromstring(text)
     assert root.get("role") == "img" and root.get("aria-label") == 'An "apt" <title>'

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from sparseift.report.__main__ import report
+from sparseift.report.program import report
 
 from .conftest import write_sweep
 from .folders import write_run
@@ -163,7 +163,7 @@ def test_names_from_outside_are_text(page, folder) -> None:
 
 
 def test_figures_left_out_are_told_of(page) -> None:
-    assert any("Left out: spectral gap and accuracy" in text for text in page.text("p"))
+    assert any("Figure omitted: Spectral gap and top-1" in text for text in page.text("p"))
 
 
 def test_markdown(folder) -> None:
@@ -180,4 +180,4 @@ def test_nothing_finished(tmp_path) -> None:
     write_run(tmp_path / "runs/a", finished=False)
     report([tmp_path / "runs"], tmp_path / "out")
     page = Page((tmp_path / "out/report.html").read_text())
-    assert not page.all("form") and "half-done" in page.text("td")
+    assert not page.all("form") and "unfinished" in page.text("td")

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from sparseift import UserError
 from sparseift.app.overrides import config_folder
 from sparseift.report import page
-from sparseift.report.__main__ import report
+from sparseift.report.program import report
 
 from ..e2e.programs import environment
 from .folders import write_run
@@ -30,9 +30,9 @@ def test_report(program, sweep, tmp_path) -> None:
     write_run(sweep / "long", config=long)
     run = program("sparseift.report", ["sweep", "--out", "here"], tmp_path)
     assert (run.code, run.err) == (0, "")
-    assert "11 run folders: 10 finished, 1 half-done" in run.out
+    assert "11 run folders: 10 finished, 1 unfinished" in run.out
     assert 200 * "x" in run.out, "nothing is cut where there is no terminal"
-    assert "sweep/late: half-done, 1 of 4 epochs trained" in run.out
+    assert "sweep/late: unfinished, 1 of 4 epochs trained" in run.out
     assert run.out.rstrip().endswith("open here/report.html")
     found = {path.relative_to(tmp_path / "here").as_posix() for path in (tmp_path / "here").rglob("*")}
     assert {"report.html", "report.md", "table.csv", "table.tex"} <= found
@@ -60,7 +60,7 @@ def test_what_fails_half_way_leaves_the_old_report(sweep, tmp_path, monkeypatch)
     before = content()
     write_run(sweep / "another", accuracy=0.1, seed=7)
     monkeypatch.setattr(page, "markdown", full)
-    with pytest.raises(UserError, match=f"can't write to {tmp_path / 'out'}: No space left on device"):
+    with pytest.raises(UserError, match=f"cannot write to {tmp_path / 'out'}: No space left on device"):
         report([sweep], tmp_path / "out")
     assert content() == before
 
@@ -81,7 +81,7 @@ def test_names_that_are_no_text(program, tmp_path) -> None:
         (("compare", "sweep/dense0"), "arguments are required: B"),
         (("report", "nowhere"), "nowhere is not a folder"),
         (("report", "empty"), "no runs in empty"),
-        (("report", "sweep", "--out", "file/x"), "can't write to file/x"),
+        (("report", "sweep", "--out", "file/x"), "cannot write to file/x"),
         (("compare", "sweep/dense0", "empty"), "empty is not a run folder"),
         (("compare", "sweep/dense0", "nowhere"), "nowhere is not a run folder"),
     ],
@@ -100,8 +100,8 @@ def test_compare(program, sweep, tmp_path) -> None:
     lines = {line.split("│")[1].strip(): line.split("│")[2:4] for line in run.out.splitlines() if "│" in line}
     assert [cell.strip() for cell in lines["member._target_"]] == ["dense", "sparse_wide"]
     assert [cell.strip() for cell in lines["layer1.0.conv1"]] == [
-        "400 of 400 (1.0000), 3 k",
-        "100 of 400 (0.2500), 3 k",
+        "400 / 400 (1.0000), 3 k",
+        "100 / 400 (0.2500), 3 k",
     ]
     assert "conv1" not in lines and "recipe.epochs" not in lines
     assert [cell.strip() for cell in lines["test top-1"]] == ["90.00 %", "94.00 %"]
@@ -112,7 +112,7 @@ def test_compare_with_a_run_that_is_not_finished(program, sweep, tmp_path) -> No
     write_run(sweep / "late", seed=5, finished=False, epochs=1)
     run = program("sparseift.compare", ["sweep/dense0", "sweep/late"], tmp_path)
     assert run.code == 0
-    assert "B: sweep/late, half-done, 1 of 4 epochs trained" in run.out
+    assert "B: sweep/late, unfinished, 1 of 4 epochs trained" in run.out
     assert "seed" in run.out and "top-1" not in run.out
 
 
@@ -124,7 +124,7 @@ def test_compare_shows_brackets_as_they_are(program, sweep, tmp_path) -> None:
 
 def test_compare_a_run_with_itself(program, sweep, tmp_path) -> None:
     run = program("sparseift.compare", ["sweep/wide0", "sweep/wide0"], tmp_path)
-    assert run.out.count("no difference") == 2 and "the same to the bit" in run.out
+    assert run.out.count("no difference") == 2 and "bit-identical" in run.out
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_real_runs(program, trained) -> None:
     for result, line in zip(results, table[1:], strict=True):
         assert result["member"] in line and str(100 * result["test"]["acc1"]) in line
     page = (trained / "report/report.html").read_text()
-    assert "Density by depth" in page and "share of the mask replaced at an update" in page
+    assert "Density by depth" in page and "fraction of active weights replaced" in page
 
 
 def test_the_command_composes_the_very_config(trained) -> None:

@@ -35,13 +35,13 @@ def test_markdown(section) -> None:
     assert set(cells(rule)) == {"---", "---:"}
     found = [dict(zip(cells(head), cells(line), strict=True)) for line in lines]
     assert [row["top-1"] for row in found] == ["91.00 ± 1.00", "93.83 ± 0.76", "91.50 ± 2.18"]
-    assert [row["to dense"] for row in found] == [
+    assert [row["vs. dense"] for row in found] == [
         "",
         "**+2.83 [+0.94, +4.73], 3 pairs**",
         "+0.50 [-2.79, +3.79], 3 pairs",
     ]
     assert [row["sparsity"] for row in found] == ["-", "0.75, uniform", "0.75, uniform"]
-    assert [row["to static"] for row in found] == ["", "+2.33 [-1.46, +6.13], 3 pairs", ""]
+    assert [row["vs. static"] for row in found] == ["", "+2.33 [-1.46, +6.13], 3 pairs", ""]
     assert "settings" not in head and "paper" not in head
 
 
@@ -64,10 +64,11 @@ def test_several_runs_of_one_seed_are_told_of(runs) -> None:
 
 def test_csv_has_the_numbers_themselves(section) -> None:
     rows = list(csv.DictReader(io.StringIO(tables.csv_text([section]))))
+    assert {(row["task"], row["metric"], row["unit"]) for row in rows} == {("classification", "acc1", "%")}
     assert len(rows) == 3 and all(None not in row and None not in row.values() for row in rows)
     for row, values in zip(rows, (DENSE, WIDE, STATIC), strict=True):
-        assert float(row["top1_mean"]) == pytest.approx(100 * mean(values.values()))
-        assert float(row["top1_std"]) == pytest.approx(100 * stdev(values.values()))
+        assert float(row["score_mean"]) == pytest.approx(100 * mean(values.values()))
+        assert float(row["score_std"]) == pytest.approx(100 * stdev(values.values()))
         assert row["seeds"] == "0 1 2"
         assert int(row["params_active"]) == 250 and float(row["train_flops"]) == 61e6
     assert rows[0]["to_dense"] == "" and float(rows[1]["to_dense_low"]) == pytest.approx(0.936, abs=1e-3)

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sparseift import UserError
 from sparseift.runs.command import run_in
-from sparseift.runs.read import FAILED, FINISHED, HALF_DONE, UNREADABLE, find_runs, flat, read_run
+from sparseift.runs.read import FAILED, FINISHED, UNFINISHED, UNREADABLE, find_runs, flat, read_run
 
 from ..report.folders import write_run
 
@@ -69,13 +69,13 @@ def test_a_run_that_failed_at_first_and_was_finished(tmp_path: Path) -> None:
 )
 def test_half_done(tmp_path: Path, epochs, told) -> None:
     run = read_run(write_run(tmp_path / "a", finished=False, epochs=epochs))
-    assert (run.state, run.detail) == (HALF_DONE, told)
+    assert (run.state, run.detail) == (UNFINISHED, told)
 
 
 def test_in_the_first_epoch(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", finished=False, epochs=0)
     (folder / "metrics.csv").write_text("step,epoch,train/loss\n19,0.0,2.5\n39,0.0,2.1\n")
-    assert read_run(folder).detail == "in its first epoch, step 39"
+    assert read_run(folder).detail == "first epoch, step 39"
 
 
 def damage_results(folder: Path) -> None:
@@ -128,16 +128,16 @@ def no_config(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (damage_results, "damaged or cut short"),
-        (foreign_results, "not that of a run of sparseift: no dataset"),
-        (other_types, "test.acc1 is not a number"),
-        (a_list, "it has no names"),
-        (not_text, "can't be read"),
-        (foreign_config, "a run of another program"),
+        (damage_results, "results.json is damaged"),
+        (foreign_results, "results.json cannot be reported on: dataset is missing"),
+        (other_types, "test.acc1 is 'high'; expected a finite number"),
+        (a_list, "the content is [1, 2]; expected an object"),
+        (not_text, "results.json is damaged"),
+        (foreign_config, "not a run of sparseift"),
         (damaged_config, "config.yaml is damaged"),
         (impossible_date, "config.yaml is damaged"),
         (no_text_in_error, "error.txt: Is a directory"),
-        (foreign_hydra, "no 'runtime'"),
+        (foreign_hydra, "'runtime' is missing"),
         (no_config, "neither results.json nor"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -155,22 +155,22 @@ LAYER = {"name": "a", "stored": 10, "active": 5, "flops": 10}
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"test": {"acc1": float("nan"), "acc5": 1}}, "test.acc1 is not a number"),
-        ({"test": {"acc1": float("inf"), "acc5": 1}}, "test.acc1 is not a number"),
-        ({"test": {"acc1": 10**400, "acc5": 1}}, "test.acc1 is not a number"),
-        ({"test": {"acc1": 1}}, "no test.acc5"),
-        ({"test": 0.9}, "test has no names"),
-        ({"seed": 0.5}, "seed is not a whole number"),
-        ({"steps": 0}, "steps is not a positive number"),
-        ({"distribution": ["uniform"]}, "distribution is not a name or null"),
-        ({"layers": None}, "layers is no list"),
-        ({"layers": [LAYER, LAYER | {"stored": 0}]}, r"layers[1].stored is not a positive number"),
-        ({"layers": [{"name": "a"}]}, r"no layers[0].stored"),
+        ({"test": {"acc1": float("nan"), "acc5": 1}}, "test.acc1 is nan; expected a finite number"),
+        ({"test": {"acc1": float("inf"), "acc5": 1}}, "test.acc1 is inf; expected a finite number"),
+        ({"test": {"acc1": 10**400, "acc5": 1}}, f"test.acc1 is {10**400}; expected a finite number"),
+        ({"test": {"acc1": 1}}, "test.acc5 is missing"),
+        ({"test": 0.9}, "test is 0.9; expected an object"),
+        ({"seed": 0.5}, "seed is 0.5; expected an integer"),
+        ({"steps": 0}, "steps is 0; expected a number > 0"),
+        ({"distribution": ["uniform"]}, "distribution is ['uniform']; expected a string or null"),
+        ({"layers": None}, "layers is None; expected a list"),
+        ({"layers": [LAYER, LAYER | {"stored": 0}]}, "layers[1].stored is 0; expected a number > 0"),
+        ({"layers": [{"name": "a"}]}, "layers[0].stored is missing"),
     ],
 )
 def test_results_that_nothing_can_be_computed_with(tmp_path: Path, change, told) -> None:
     run = read_run(write_run(tmp_path / "a", change=change))
-    assert (run.state, run.detail) == (UNREADABLE, f"results.json is not that of a run of sparseift: {told}")
+    assert (run.state, run.detail) == (UNREADABLE, f"results.json cannot be reported on: {told}")
 
 
 def test_runs_behind_links_and_in_folders_of_any_name(tmp_path: Path) -> None:
@@ -185,14 +185,14 @@ def test_runs_behind_links_and_in_folders_of_any_name(tmp_path: Path) -> None:
 
 def test_steps_and_epochs_that_are_no_numbers(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", finished=False, epochs=0)
-    (folder / "metrics.csv").write_text("step,epoch,train/acc1\n9,0,0.5\nnan,1,0.6\n29,nan,0.7\n")
+    (folder / "metrics.csv").write_text("step,epoch,train/loss_epoch\n9,0,0.5\nnan,1,0.6\n29,nan,0.7\n")
     run = read_run(folder)
-    assert run.series("train/acc1") == {9: 0.5, 29: 0.7} and run.detail == "1 of 4 epochs trained"
+    assert run.series("train/loss_epoch") == {9: 0.5, 29: 0.7} and run.detail == "1 of 4 epochs trained"
 
 
 def test_a_finished_run_without_metrics_says_so(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "a", epochs=0))
-    assert (run.state, run.detail) == (FINISHED, "without a step in metrics.csv")
+    assert (run.state, run.detail) == (FINISHED, "metrics.csv has no steps")
 
 
 def test_results_alone_are_a_finished_run(tmp_path: Path) -> None:
@@ -201,14 +201,14 @@ def test_results_alone_are_a_finished_run(tmp_path: Path) -> None:
         path.unlink()
     (folder / ".hydra").rmdir()
     (run,) = find_runs([tmp_path])
-    assert (run.state, run.command, run.config, run.metrics) == (FINISHED, None, {}, [])
+    assert (run.state, run.command, run.config, run.rows) == (FINISHED, None, {}, [])
 
 
 def test_damaged_metrics_are_told_of_and_do_not_hide_the_result(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a")
     (folder / "metrics.csv").write_text("step,val/acc1\n9,0.5\n19,0.\x006\n")
     run = read_run(folder)
-    assert run.state == FINISHED and "metrics.csv is damaged" in run.detail and run.accuracy == pytest.approx(90)
+    assert run.state == FINISHED and "metrics.csv is damaged" in run.detail and run.score == pytest.approx(90)
 
 
 def test_series_by_step_without_empty_cells(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_commands_are_for_a_shell(tmp_path: Path) -> None:
     names = ["member=dense", "dataset=digits", "seed=0"]
     start = ["python", "-m", "sparseift.train", "--config-dir", "/my conf", searched, *names]
     assert shlex.split(run.command) == [*start, *overrides]
-    assert shlex.split(run.command_to_go_on) == [*start, *overrides[:-1], f"hydra.run.dir={folder}", "resume=auto"]
+    assert shlex.split(run.resume_command) == [*start, *overrides[:-1], f"hydra.run.dir={folder}", "resume=auto"]
 
 
 @pytest.mark.parametrize("name", ["runs/dense_0.5", "my runs/1", "lr=0.1,seed=0", "it's", "é (2)", "a\\b"])
@@ -237,7 +237,7 @@ def test_folders_are_quoted_for_hydra(name: str) -> None:
 
 
 def test_a_finished_run_has_nothing_to_go_on_with(tmp_path: Path) -> None:
-    assert read_run(write_run(tmp_path / "a")).command_to_go_on is None
+    assert read_run(write_run(tmp_path / "a")).resume_command is None
 
 
 def test_flat() -> None:

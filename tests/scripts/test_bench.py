@@ -1,4 +1,4 @@
-"""scripts/bench as a smoke test: its rows run and its tables are right. How long things take is not judged."""
+"""Smoke test of scripts/bench: the benchmarks run and the tables are right. Times are not checked."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def test_a_peer_that_is_not_installed_is_skipped_with_a_word(results: dict[str, 
 
 
 def test_the_peak_of_a_process() -> None:
-    """Its own, and not that of the process that starts it."""
+    """The peak is that of the process itself, not of its parent."""
     large = b"1" * 2**30
     done = run(SCRIPT.parent / "benchmarks" / "peak.py", "sparse_wide", "rigl", "0.9", "4", "8")
     assert done.returncode == 0, done.stderr
@@ -89,4 +89,4 @@ def test_the_peak_of_a_process() -> None:
 def test_a_row_that_is_not_there_is_told_in_one_line() -> None:
     wrong = run(SCRIPT, "speed")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr.startswith("bench: there is no row speed; there are ") and wrong.stderr.count("\n") == 1
+    assert wrong.stderr.startswith("bench: BENCHMARK is 'speed'; expected one of ") and wrong.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""scripts/dropin_table on two small networks, with the deep check."""
+"""scripts/dropin_table on two small networks, with --check."""
 
 import csv
 import os
@@ -60,4 +60,4 @@ def test_rows_that_are_there_are_not_done_again(folder: Path) -> None:
 def test_a_mistake_is_told_in_one_line(tmp_path: Path) -> None:
     wrong = run("nothing", "--out", tmp_path)
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr.startswith("sparseift: no network is called nothing") and wrong.stderr.count("\n") == 1
+    assert wrong.stderr.startswith("sparseift: GLOB is 'nothing'; expected networks") and wrong.stderr.count("\n") == 1

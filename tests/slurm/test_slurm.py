@@ -32,7 +32,7 @@ def test_an_array_of_two_jobs_with_two_tasks_each_of_which_one_fails(cluster, tw
     sweep = cluster.sweep(*ONE_NODE, "dataset.val_size=200,5000", "hydra.launcher.exclude=n2")
     assert sweep.wait() == 1, cluster.said
     assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
-    reason = "dataset.val_size=5000: must be from 0 to 1437, it is held out of 1438 training images"
+    reason = "dataset.val_size is 5000; expected an integer from 0 to 1437"
     assert (cluster.folder / "sweep/1/error.txt").read_text() == f"{reason}\n"
     assert f"1 of the jobs failed:\n  sweep/1: failed: {reason}" in cluster.said
     assert not (cluster.folder / "sweep/1/results.json").exists()

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparseift import Masks, Plan
-from sparseift.sparsifiers import Sparsifier
+from sparseift.sparsifiers import Sparsifier, Update
 from sparseift.sparsity import LayerPlan
+
+from .helpers import updated
 
 ACTIVE = {"first": 41, "dead": 200, "dense": 80, "single": 1, "pair": 1, "unused": 3}
 
@@ -67,11 +69,10 @@ class Loop:
     def step(self, sparsifier: Sparsifier, step: int, total: int, seed: int = 0) -> int:
         """As a user of the library writes it. Returns how many weights moved."""
         self.backward(step)
+        moved = 0
         if sparsifier.due(step, total):
-            moved = sparsifier.update(self.masks, [self.optimizer], step, total, seed)
-        else:
-            moved = 0
-            self.masks.mask_gradients()
+            moved = updated(sparsifier, self.masks, [self.optimizer], Update(step, total, seed))
+        self.masks.mask_gradients()
         self.optimizer.step()
         return moved
 

@@ -1,13 +1,14 @@
 """Small plans and networks, and updates once more on plain lists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from sparseift import Plan
+from sparseift import Masks, Plan
+from sparseift.sparsifiers import Sparsifier, Update
 from sparseift.sparsity import LayerPlan
 
 
@@ -20,7 +21,16 @@ def plan_of(net: nn.Module, active: Mapping[str, int], price: Mapping[str, int] 
         for name, shape in shapes.items()
     )
     stored = sum(layer.numel * layer.flops_per_weight for layer in layers)
-    return Plan(layers, budget=stored - 1 if price else stored, params_stored=1)
+    return Plan(layers, budget=stored, params_stored=1, by_flops=bool(price))
+
+
+def updated(sparsifier: Sparsifier, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> int:
+    """Update the masks. Returns how many weights stopped being active; `Masks.moves` counts the layers with any."""
+    old, moves = {name: masks[name] for name in masks}, dict(masks.moves)
+    sparsifier.update(masks, optimizers, at)
+    for name in masks:
+        assert (masks.moves[name] > moves[name]) or torch.equal(masks[name], old[name])
+    return sum(int((old[name] & ~masks[name]).sum()) for name in masks)
 
 
 def flat(tensor: Tensor) -> list:

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from sparseift import Masks, UserError
-from sparseift.sparsifiers import GMP, SET, SNIP, DenseWarmup, GraNet, RigL, Static
-from sparseift.sparsifiers.patterns import NofM
+from sparseift.masks.patterns import NofM
+from sparseift.sparsifiers import GMP, SET, SNIP, DenseWarmup, GraNet, RigL, Static, Update
 
-from .helpers import flat, mlp, plan_of, pruned
+from .helpers import flat, mlp, plan_of, pruned, updated
 
 ACTIVE = {"0": 7, "2": 12, "4": 9}
 RIGL = {"update_interval": 3, "begin": 0, "end": 0.9, "drop_fraction": 0.4, "anneal": "cosine"}
@@ -32,7 +32,7 @@ def test_dense_then_pruned_then_rigl() -> None:
         assert warm.due(step, TOTAL) == (step == 8 or (step > 8 and rigl.due(step, TOTAL)))
         assert warm.fraction(step, TOTAL) == (rigl.fraction(step, TOTAL) if step > 8 else 0)
         if warm.due(step, TOTAL):
-            warm.update(masks, [optimizers[0]], step, TOTAL, seed=5)
+            warm.update(masks, [optimizers[0]], Update(step, TOTAL, 5))
         masks.mask_gradients()
         if step == 8:
             kept = {}
@@ -44,7 +44,7 @@ def test_dense_then_pruned_then_rigl() -> None:
                     tensor.mul_(kept[name])
             twins = Masks(nets[1], kept)
         elif twins and rigl.due(step, TOTAL):
-            moved += rigl.update(twins, [optimizers[1]], step, TOTAL, seed=5)
+            moved += updated(rigl, twins, [optimizers[1]], Update(step, TOTAL, 5))
         if twins:
             twins.mask_gradients()
             assert masks.sha256() == twins.sha256() and masks.active == ACTIVE
@@ -54,14 +54,14 @@ def test_dense_then_pruned_then_rigl() -> None:
     assert moved > 0
 
 
-def test_the_pattern_is_that_of_what_follows() -> None:
+def test_it_prunes_to_the_pattern() -> None:
     pattern = NofM(m=4, tolerance=1.0)
-    warm = DenseWarmup(until=0.5, then=RigL(**RIGL, pattern=pattern))
+    warm = DenseWarmup(until=0.5, then=RigL(**RIGL))
     net = mlp(8, 8, 8)
-    plan = warm.plan(plan_of(net, {"0": 30, "2": 17}))
-    masks = Masks.random(net, plan, 0, warm.pattern.largest)
+    plan = pattern.plan(plan_of(net, {"0": 30, "2": 17}))
+    masks = Masks.random(net, plan, 0, pattern)
     warm.start(masks, plan, seed=0)
-    warm.update(masks, [], 10, TOTAL, seed=0)
+    warm.update(masks, [], Update(10, TOTAL, 0))
     assert masks.active == masks.planned == {"0": 32, "2": 16}
     for name, weight in masks.weights.items():
         for group, mask in zip(weight.view(-1, 4), masks[name].view(-1, 4), strict=True):
@@ -81,7 +81,7 @@ def test_short_runs_end_as_planned(total: int) -> None:
     warm = DenseWarmup(until=0.1, then=Static())
     warm.start(masks, None, seed=0)
     assert [step for step in range(1, total + 1) if warm.due(step, total)] == [1]
-    warm.update(masks, [], 1, total, seed=0)
+    warm.update(masks, [], Update(1, total, 0))
     assert masks.active == ACTIVE
 
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from sparseift import Masks, UserError
-from sparseift.sparsifiers import GraNet, RigL
+from sparseift.sparsifiers import GraNet, RigL, Update
 
-from .helpers import flat, grown, mlp, plan_of, pruned
+from .helpers import flat, grown, mlp, plan_of, pruned, updated
 
 NUMEL = {"0": 24, "2": 48, "4": 32}
 ACTIVE = {"0": 7, "2": 12, "4": 9}
@@ -47,7 +47,7 @@ def test_a_whole_run(optimizer: type[torch.optim.Optimizer]) -> None:
                 weight = [w * on for w, on in zip(weight, rest, strict=True)]
                 replaced = int(fraction * count)
                 simulated[name] = grown(gradient, pruned(weight, rest, count - replaced), replaced)
-            granet.update(masks, [steps], step, TOTAL, seed=0)
+            granet.update(masks, [steps], Update(step, TOTAL, 0))
             for name, weight in masks.weights.items():
                 assert flat(masks[name]) == simulated[name], f"{name}, step {step}"
                 assert not weight[~masks[name]].any()
@@ -67,7 +67,8 @@ def test_what_is_pruned_competes_with_its_gradient_and_grows_at_zero() -> None:
     net[0].weight.data = torch.tensor([[1.0, 2.0]])
     net[0].weight.grad = torch.tensor([[7.0, 6.0]])
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
-    granet.update(masks, [optimizer], 20, TOTAL, seed=0)
+    granet.update(masks, [optimizer], Update(20, TOTAL, 0))
+    masks.mask_gradients()
     assert flat(masks["0"]) == [True, False]
     assert flat(net[0].weight) == [0, 0] and flat(net[0].weight.grad) == [0, 0]
 
@@ -82,7 +83,7 @@ def test_after_the_end_of_dropping_and_growing_it_prunes_alone() -> None:
     for step in (15, 18, 20):
         before = {name: masks[name].clone() for name in masks}
         assert granet.due(step, TOTAL)
-        granet.update(masks, [], step, TOTAL, seed=0)
+        granet.update(masks, [], Update(step, TOTAL, 0))
         assert all(before[name][masks[name]].all() for name in masks), "something has grown"
     assert masks.active == ACTIVE
 
@@ -94,7 +95,7 @@ def test_dropping_and_growing_alone_is_rigl() -> None:
         masks = Masks.random(net, plan_of(net, ACTIVE), 0)
         masks.apply()
         net(torch.ones(3, 4)).pow(2).sum().backward()
-        assert sparsifier.update(masks, [], 21, TOTAL, seed=0) > 0
+        assert updated(sparsifier, masks, [], Update(21, TOTAL, 0)) > 0
     assert all(torch.equal(a, b) for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True))
 
 
@@ -106,7 +107,7 @@ def test_gradients_that_are_not_finite_stop_growing_but_not_pruning() -> None:
     before = {name: masks[name] for name in masks}
     for weight in masks.weights.values():
         weight.grad = torch.full_like(weight, nan)
-    granet.update(masks, [], 20, TOTAL, seed=0)
+    granet.update(masks, [], Update(20, TOTAL, 0))
     assert masks.active == ACTIVE
     assert all(before[name][masks[name]].all() for name in masks)
 
@@ -119,4 +120,4 @@ def test_mistakes(change: dict[str, object]) -> None:
 
 def test_a_start_sparser_than_the_end_is_refused() -> None:
     with pytest.raises(UserError, match="initial_density"):
-        GraNet(**{**OPTIONS, "initial_density": 0.2}).plan(plan_of(mlp(4, 6, 8, 4), ACTIVE))
+        GraNet(**{**OPTIONS, "initial_density": 0.2}).accept(plan_of(mlp(4, 6, 8, 4), ACTIVE))

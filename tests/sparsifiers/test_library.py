@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import sparseift
-from sparseift.sparsifiers import SET, RigL
+from sparseift.sparsifiers import SET, RigL, Update
+
+from .helpers import updated
 
 TOTAL = 10
 OPTIONS = {"update_interval": 2, "begin": 0, "end": 0.9, "drop_fraction": 0.4, "anneal": "cosine"}
@@ -37,9 +39,8 @@ def test_sparsify_and_train_in_a_plain_loop(kind) -> None:
         loss = F.cross_entropy(net(images), labels)
         loss.backward()
         if rigl.due(step, TOTAL):
-            assert rigl.update(masks, [optimizer], step, TOTAL, seed=0) > 0
-        else:
-            masks.mask_gradients()
+            assert updated(rigl, masks, [optimizer], Update(step, TOTAL, seed=0)) > 0
+        masks.mask_gradients()
         optimizer.step()
         losses.append(loss.item())
 
@@ -58,9 +59,8 @@ def train(run, forward=None) -> None:
     for step in range(1, TOTAL + 1):
         run.backward(step, forward)
         if rigl.due(step, TOTAL):
-            rigl.update(run.masks, [run.optimizer], step, TOTAL, seed=0)
-        else:
-            run.masks.mask_gradients()
+            rigl.update(run.masks, [run.optimizer], Update(step, TOTAL, seed=0))
+        run.masks.mask_gradients()
         run.optimizer.step()
 
 
@@ -83,9 +83,8 @@ def test_gradient_accumulation_and_clipping_keep_what_is_masked_at_zero(loop, ac
         run.backward(2 * step)
         run.accumulate(2 * step + 1, run.net)
         if rigl.due(step, TOTAL):
-            rigl.update(run.masks, [run.optimizer], step, TOTAL, seed=0)
-        else:
-            run.masks.mask_gradients()
+            rigl.update(run.masks, [run.optimizer], Update(step, TOTAL, seed=0))
+        run.masks.mask_gradients()
         nn.utils.clip_grad_norm_(run.net.parameters(), 0.1)
         run.optimizer.step()
     for name in active:

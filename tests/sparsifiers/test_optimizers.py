@@ -5,7 +5,7 @@ import torch
 from torch import nn, optim
 from torch.nn.utils import parametrize
 
-from sparseift.sparsifiers import SET, RigL, Static
+from sparseift.sparsifiers import SET, RigL, Static, Update
 
 TOTAL = 10
 OPTIONS = {"update_interval": 2, "begin": 0, "end": 0.9, "drop_fraction": 0.4, "anneal": "cosine"}
@@ -78,10 +78,9 @@ def test_two_optimizers_share_the_network(kind, loop, active) -> None:
     pair = [optim.SGD(halves[0], lr=0.05, momentum=0.9), optim.Adam(halves[1], lr=0.01)]
     for step in range(1, 7):
         run.backward(step)
-        if step % 2:
-            run.masks.mask_gradients()
-        else:
-            kind(**OPTIONS).update(run.masks, iter(pair), step, TOTAL, seed=0)
+        if step % 2 == 0:
+            kind(**OPTIONS).update(run.masks, iter(pair), Update(step, TOTAL, 0))
+        run.masks.mask_gradients()
         for optimizer in pair:
             optimizer.step()
         for name in ("first", "dead"):

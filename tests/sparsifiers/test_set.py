@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparseift import Masks
-from sparseift.sparsifiers import SET
+from sparseift.sparsifiers import SET, Update
 
 OPTIONS = {"update_interval": 1, "begin": 0, "end": 1.0, "drop_fraction": 0.5, "anneal": "constant"}
 PLACES, ACTIVE, DROPPED = 48, 16, 8
@@ -25,7 +25,7 @@ def grown(step: int = 1, seed: int = 0, noise: int = 0, dtype: torch.dtype = tor
         layer.weight.data = torch.arange(1.0, PLACES + 1).view(6, 8).to(dtype)
         layer.weight.grad = torch.rand(6, 8).to(dtype)
     masks = Masks(net, {name: torch.arange(PLACES).view(6, 8) < ACTIVE for name in "01"})
-    SET(**OPTIONS).update(masks, [], step, 1000, seed)
+    SET(**OPTIONS).update(masks, [], Update(step, 1000, seed))
     return [masks[name].flatten() for name in masks]
 
 
@@ -52,7 +52,7 @@ def test_the_global_generator_is_neither_read_nor_moved(loop) -> None:
     run = loop(lr=0.1)
     run.backward(1)
     before = torch.get_rng_state()
-    SET(**OPTIONS).update(run.masks, [run.optimizer], 1, 10, seed=0)
+    SET(**OPTIONS).update(run.masks, [run.optimizer], Update(1, 10, 0))
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from sparseift import Masks
-from sparseift.sparsifiers import SET, RigL, Static
+from sparseift.sparsifiers import SET, RigL, Static, Update
 
 from . import reference
+from .helpers import updated
 
 TOTAL = 12
 OPTIONS = {"update_interval": 2, "begin": 0, "end": 1.0, "drop_fraction": 0.5, "anneal": "linear"}
@@ -56,7 +57,8 @@ def test_masks_weights_and_state_move_as_simulated(kind, optimizer, settings, dt
             continue
         fraction = 0.5 * (1 - step / TOTAL)
         before = {name: {key: flat(v) for key, v in run.tensors(name).items()} for name in active}
-        moved = sparsifier.update(run.masks, [run.optimizer], step, TOTAL, seed=3)
+        moved = updated(sparsifier, run.masks, [run.optimizer], Update(step, TOTAL, 3))
+        run.masks.mask_gradients()
         grown = {}
         for name, tensors in before.items():
             old, weight = simulated[name], run.masks.weights[name]
@@ -134,7 +136,7 @@ def test_gradients_that_are_not_finite_move_no_mask(kind, value: float, where: s
         run.net.norm.weight.grad[0] = value
     else:
         run.masks.weights["first"].grad[mask if where == "active" else ~mask] = value
-    moved = kind(**OPTIONS).update(run.masks, [run.optimizer], 2, TOTAL, seed=0)
+    moved = updated(kind(**OPTIONS), run.masks, [run.optimizer], Update(2, TOTAL, 0))
     assert {name: int(run.masks[name].sum()) for name in active} == active
     assert run.masks.sha256() == before and moved == 0
 
@@ -151,12 +153,12 @@ def test_masks_laid_out_as_channels_last_weights_are(loop) -> None:
     for name, weight in expected.masks.weights.items():
         weights[name].grad = None if weight.grad is None else weight.grad.clone()
     for twin in (expected, run):
-        assert RigL(**OPTIONS).update(twin.masks, [twin.optimizer], 2, TOTAL, seed=0) > 0
+        assert updated(RigL(**OPTIONS), twin.masks, [twin.optimizer], Update(2, TOTAL, 0)) > 0
     assert run.masks.sha256() == expected.masks.sha256()
 
 
 def test_a_trial_run_of_one_step_can_update(loop, active) -> None:
     run = loop(**MOMENTUM)
     run.backward(1)
-    RigL(**{**OPTIONS, "end": 0.75}).update(run.masks, [run.optimizer], 1, 1, seed=0)
+    RigL(**{**OPTIONS, "end": 0.75}).update(run.masks, [run.optimizer], Update(1, 1, 0))
     assert {name: int(run.masks[name].sum()) for name in active} == active

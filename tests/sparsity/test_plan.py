@@ -183,3 +183,14 @@ def test_a_plan_for_no_layer_is_refused() -> None:
         plan_for_budget(NET, COSTS, [], Uniform(), 300)
     with pytest.raises(BudgetError, match="no layer"):
         plan_for_sparsity(NET, COSTS, [], Uniform(), 0.5, 300)
+
+
+def test_summary() -> None:
+    _, plan = sparsify(
+        nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 8), nn.Linear(8, 3)), "dense", 0.5, torch.empty(1, 2)
+    )
+    assert plan.summary() == {
+        "flops": {"budget": 128, "forward": 96, "forward_stored": 128, "ratio": 0.75},
+        "params": {"stored": 8 + 32 + 24 + 15, "active": 8 + 16 + 24 + 15},
+    }
+    assert plan.layers_summary()[1] == {"name": "1", "stored": 32, "active": 16, "flops": 32}

@@ -230,3 +230,106 @@ def test_a_network_with_values_is_widened_like_one_without() -> None:
         for net in (bare, valued)
     ]
     assert shapes[0] == shapes[1]
+
+
+class Scaled(Wrapped):
+    """Attention over pixels whose scale is computed once, from a head width that no attribute has (CaiT)."""
+
+    def build(self, width: int) -> None:
+        self.heads, self.scale, self.dropout = HEADS, (width // HEADS) ** -0.5, 0.5
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def middle(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        qkv = self.qkv(x.flatten(2).transpose(1, 2)).reshape(n, h * w, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = self.mixed(q, k, v).transpose(1, 2).reshape(n, h * w, c)
+        return self.proj(mixed).transpose(1, 2).view_as(x)
+
+    def mixed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return ((q * self.scale) @ k.transpose(-2, -1)).softmax(-1) @ v
+
+
+class ScaledAfter(Scaled):
+    def mixed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return (torch.einsum("nhid,nhjd->nhij", q, k) * self.scale).softmax(-1) @ v
+
+
+class ScaledByArgument(Scaled):
+    def mixed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(q, k, v, scale=self.scale)
+
+
+class ScaledByDefault(Scaled):
+    def mixed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+class ScaledInPython(Scaled):
+    def mixed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return ((q @ k.transpose(-2, -1)) * (2 * self.scale)).softmax(-1) @ v
+
+
+@pytest.mark.parametrize("pattern", [Scaled, ScaledAfter, ScaledByArgument, ScaledByDefault])
+def test_the_scale_of_attention_follows_the_width_of_the_heads(pattern: type[Scaled]) -> None:
+    """And no other float does: the dropout is 1 / sqrt(4), too."""
+    new, wide = transform(pattern(8), "sparse_wide", 0.75, X), pattern(16)
+    wide.load_state_dict(new.state_dict())
+    assert (type(new.scale), new.scale, new.dropout) == (float, wide.scale, wide.dropout)
+    torch.testing.assert_close(new(X), wide(X), rtol=0, atol=0)
+
+
+def test_a_scale_that_python_computes_with_is_refused() -> None:
+    with pytest.raises(UserError, match=r"ScaledInPython\): its code computes with scale=0.5, 1 / sqrt\(4\)"):
+        transform(ScaledInPython(8), "sparse_wide", 0.75, X)
+
+
+class Raises(Wrapped):
+    """Its code does not take other widths."""
+
+    def build(self, width: int) -> None:
+        self.end = nn.Conv2d(width, width, 1)
+
+    def middle(self, x: Tensor) -> Tensor:
+        if x.shape[1] != 8:
+            raise self.error
+        return self.end(x)
+
+
+ERRORS = [AssertionError("eight"), KeyError("eight"), AttributeError("eight"), ZeroDivisionError("eight")]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_exception_of_the_network_s_code_is_a_refusal(error: Exception) -> None:
+    net = Raises(8)
+    net.error = error
+    with pytest.raises(UserError, match=r"^sparse_wide can't widen the network \(Raises\): .*eight"):
+        transform(net, "sparse_wide", 0.75, X)
+
+
+class Catches(Wrapped):
+    """Its code catches whatever is raised inside."""
+
+    def build(self, width: int) -> None:
+        self.end = nn.Conv2d(width, width, 1)
+
+    def middle(self, x: Tensor) -> Tensor:
+        try:
+            return self.end(x)
+        except Exception:
+            return x
+
+
+@pytest.mark.parametrize("net", [HeadsFirst, Catches])
+@pytest.mark.parametrize("error", [*ERRORS, RuntimeError("eight")])
+@pytest.mark.parametrize("place", ["widening.resize_layer_", "reference_run.shapes"])
+def test_an_exception_of_this_package_s_code_is_not(
+    place: str, error: Exception, net: type[Wrapped], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_, **__):
+        raise error
+
+    monkeypatch.setattr(f"sparseift.surgery.{place}", fault)
+    with pytest.raises(type(error)) as raised:
+        transform(net(8), "sparse_wide", 0.75, X)
+    assert raised.value is error

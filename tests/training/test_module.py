@@ -1,5 +1,7 @@
 """The LightningModule against losses, accuracies and groups computed by hand."""
 
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,24 +12,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparseift.training.module import Classifier
+from sparseift.errors import UserError
+from sparseift.tasks import Classification, Metric
+from sparseift.training.module import TrainingModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CLASSES = 7
 
 
-def classifier(net: nn.Module | None = None, **changes: Any) -> Classifier:
+def classifier(
+    net: nn.Module | None = None, num_classes: int = CLASSES, label_smoothing: float = 0.0, **changes: Any
+) -> TrainingModule:
     torch.manual_seed(0)
     settings = {
-        "num_classes": CLASSES,
+        "task": Classification(num_classes, 1, 2, label_smoothing),
         "optimizer": partial(torch.optim.SGD, lr=0.1, weight_decay=0.01),
         "scheduler": None,
         "scheduler_interval": "epoch",
-        "label_smoothing": 0.0,
         "decay_norm_and_bias": True,
     }
     net = net or nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, CLASSES))
-    return Classifier(net, **settings | changes)
+    return TrainingModule(net, **settings | changes)
 
 
 def images(count: int = 22) -> TensorDataset:
@@ -131,6 +136,35 @@ def test_schedule_by_epoch_or_by_step(interval: str, rates: list[float]) -> None
     )
     trainer(max_epochs=2, callbacks=[Watch()]).fit(module, DataLoader(images(16), 8))
     assert seen == pytest.approx(rates)
+
+
+class Perplexity(Classification):
+    """Judged by a function of the mean of all samples."""
+
+    metrics = (Metric("perplexity", "perplexity", higher_is_better=False, of_mean=math.exp),)
+
+    def measure(self, outputs: Tensor, batch: Sequence[Tensor]) -> dict[str, Tensor]:
+        return {"perplexity": self.loss(outputs, batch)}
+
+
+def test_a_metric_of_the_mean() -> None:
+    """Not the mean of the perplexities of batches."""
+    module, data = classifier(task=Perplexity(CLASSES, 1, 2, 0.0)), images()
+    train = trainer(max_epochs=1)
+    train.fit(module, DataLoader(data, 8))
+    logged = {name: float(value) for name, value in train.callback_metrics.items()}
+    assert logged["train/perplexity"] == pytest.approx(math.exp(logged["train/loss_epoch"]))
+    [measured] = trainer().test(module, DataLoader(data, 8), verbose=False)
+    loss = by_hand(module.net, data)["loss"]
+    assert measured == pytest.approx({"test/loss": loss, "test/perplexity": math.exp(loss)}, rel=1e-5)
+
+
+@pytest.mark.parametrize("names", [(), ("loss",), ("acc1", "acc1"), ("loss_epoch",)])
+def test_names_of_metrics_must_be_distinct(names: tuple[str, ...]) -> None:
+    task = Classification(CLASSES, 1, 2, 0.0)
+    task.metrics = tuple(Metric(name, name) for name in names)
+    with pytest.raises(UserError, match=r"^task.metrics is \["):
+        classifier(task=task)
 
 
 def test_forward_is_the_network() -> None:

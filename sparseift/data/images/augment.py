@@ -1,7 +1,7 @@
-"""Augmentation of whole batches on the device that they are on, each image by random numbers of its own.
+"""Augmentation of whole batches on their device, with random numbers of its own for each image.
 
-Its numbers are a function of (seed, epoch, index of the image): a counter is hashed, no generator moves on. So they
-depend neither on the batch nor on the device, the ranks or a resume.
+The numbers are a hash of (seed, epoch, index of the image), so they depend neither on the batch nor on the device, the
+ranks or a resume.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from torch import Tensor
 from ...common.seeds import stable_seed
 
 GAMMA = 0x9E3779B97F4A7C15 - 2**64  # signed, as torch's integers are
-DRAWS = 8  # numbers that are set aside for each image, some of them not used
+DRAWS = 8  # random numbers reserved for each image
 
 
 def keys_of(indices: Tensor, seed: int, epoch: int) -> Tensor:
-    """(N,) int64: where in the random numbers of (seed, epoch) those of each index begin."""
+    """Return, for each index, where its random numbers begin among those of (seed, epoch): (N,) int64."""
     return indices * DRAWS * GAMMA + stable_seed(seed, "augment", epoch)
 
 
 def draw(keys: Tensor, *sizes: int) -> list[Tensor]:
-    """For each size n, (N,) int64 uniform in [0, n), by splitmix64.
+    """Return for each size n random integers, (N,) int64, uniform in [0, n), by splitmix64.
 
     Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """
@@ -33,16 +33,16 @@ def draw(keys: Tensor, *sizes: int) -> list[Tensor]:
 
 
 def _shift(state: Tensor, bits: int) -> Tensor:
-    """To the right, zeros from the left."""
+    """Logical shift to the right."""
     return (state >> bits) & ((1 << (64 - bits)) - 1)
 
 
 class Normalize:
-    """uint8 (B, C, H, W) -> float32, scaled to [0, 1], less `mean`, divided by `std`."""
+    """Maps uint8 (B, C, H, W) to float32: scaled to [0, 1], minus `mean`, divided by `std`."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        mean, std = (torch.tensor(list(values), dtype=torch.float64).view(-1, 1, 1) for values in (mean, std))
-        self.scale, self.shift = (1 / (255 * std)).float(), (-mean / std).float()
+        centre, width = (torch.tensor(list(values), dtype=torch.float64).view(-1, 1, 1) for values in (mean, std))
+        self.scale, self.shift = (1 / (255 * width)).float(), (-centre / width).float()
 
     def __call__(self, images: Tensor) -> Tensor:
         if self.scale.device != images.device:
@@ -51,15 +51,16 @@ class Normalize:
 
 
 class Augment:
-    """Random crop of the zero-padded image, random flip, normalisation, cutout; uint8 (B, C, S, S) and keys (B,) ->
-    float32 (B, C, S, S).
+    """Random flip, random crop of the zero-padded image, normalization, and cutout.
+
+    Maps uint8 (B, C, S, S) and keys (B,) to float32 (B, C, S, S).
 
     Args:
-        normalize: what makes floats of uint8 images.
-        padding: zeros on each side, before an image of the old size is cropped.
-        flip: mirror every other image.
-        cutout: side of a square that is set to zero, the mean; around any pixel, so that a part of it may lie outside
-            (DeVries and Taylor, https://arxiv.org/abs/1708.04552). 0 for none.
+        normalize: Maps uint8 images to float32.
+        padding: Zeros on each side before an image of the original size is cropped.
+        flip: Mirror an image with probability 1/2.
+        cutout: Side of a square that is set to zero, the mean; 0 for none. Its center is any pixel, so a part of it may
+            lie outside the image (DeVries and Taylor, https://arxiv.org/abs/1708.04552).
     """
 
     def __init__(self, normalize: Normalize, padding: int, flip: bool, cutout: int) -> None:
@@ -76,20 +77,23 @@ class Augment:
         if self.padding:
             images = crop(pad(images, self.padding), top, left, size)
         images = self.normalize(images)
-        return cut_out(images, *centre, self.cutout) if self.cutout else images
+        if not centre:
+            return images
+        row, column = centre
+        return cut_out(images, row, column, self.cutout)
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
-    """The uint8 images for which `mirrored` is 1 from right to left, the others, for which it is 0, as they are.
+    """Mirror the uint8 images for which `mirrored` is 1; it is 0 for the others.
 
-    By their bits, which is several times as fast as a condition that is the same for all pixels of an image.
+    Bitwise operations are several times as fast as `torch.where` with one condition for all pixels of an image.
     """
     all_or_none = -mirrored.to(torch.uint8).view(-1, 1, 1, 1)
     return images.flip(-1).bitwise_xor_(images).bitwise_and_(all_or_none).bitwise_xor_(images)
 
 
 def pad(images: Tensor, width: int) -> Tensor:
-    """Images (B, C, S, S) with zeros on each side, in half the time of torch's own."""
+    """Pad images (B, C, S, S) with zeros on each side, in half the time of `torch.nn.functional.pad`."""
     count, channels, height, length = images.shape
     padded = images.new_zeros(count, channels, height + 2 * width, length + 2 * width)
     padded[:, :, width:-width, width:-width] = images
@@ -97,10 +101,10 @@ def pad(images: Tensor, width: int) -> Tensor:
 
 
 def crop(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
-    """The (B, C, size, size) windows with the upper left corners (top, left) of images (B, C, W, W); a view.
+    """Return the windows (B, C, size, size) of images (B, C, W, W) with upper left corners (top, left).
 
-    A window is one stretch of memory from its first pixel to its last one, in which the other pixels of the image lie
-    between its rows. So one copy an image is enough, several times as fast as an index of pixels or of rows.
+    One stretch of memory from the first to the last pixel of a window is copied for each image, with the pixels between
+    the rows. This is several times as fast as an index of pixels or rows. The result is a view of these copies.
     """
     count, channels, width, _ = images.shape
     stretch = (channels - 1) * width**2 + (size - 1) * width + size
@@ -110,7 +114,7 @@ def crop(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
 
 
 def cut_out(images: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
-    """Sets to zero, in place, the square of this side around (row, column) of each image (B, C, S, S)."""
+    """Set the square of this side around (row, column) of each image (B, C, S, S) to zero, in place."""
     place = torch.arange(images.shape[-1], device=images.device)
     rows, columns = ((place >= (at := centre[:, None] - side // 2)) & (place < at + side) for centre in (row, column))
     return images.masked_fill_(rows[:, None, :, None] & columns[:, None, None, :], 0.0)

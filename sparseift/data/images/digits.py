@@ -1,4 +1,4 @@
-"""scikit-learn's digits: a set that is there wherever scikit-learn is installed."""
+"""The digits of scikit-learn, which are part of its installation."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from .tensors import TensorImageData
 
 LEVELS = 16  # pixels are from 0 to 16
 TEST_IMAGES = 359  # 20 % of 1,797
-TEST_SEED = 0  # the set comes without a test set: this one is part of its definition here
+TEST_SEED = 0  # scikit-learn defines no test set: this seed is part of the definition here
 
 
 class Digits(TensorImageData):
-    """1,438 + 359 grey images of 8 x 8 pixels in 10 classes; arguments of `TensorImageData`."""
+    """1,438 + 359 grey images of 8 x 8 pixels in 10 classes, with the arguments of `TensorImageData`."""
 
     def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
-        from sklearn.datasets import load_digits  # takes a second to import: only where it is used
+        from sklearn.datasets import load_digits  # takes a second to import
 
         data = load_digits()
         images = torch.from_numpy(data.images).mul(255 / LEVELS).round().to(torch.uint8).unsqueeze(1)

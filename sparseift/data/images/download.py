@@ -1,39 +1,34 @@
-"""Downloads that fail in one line, and do not disturb each other."""
+"""Downloads by one process at a time, with errors in one line."""
 
-import fcntl
-import os
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
+from ...common.locks import locked
 from ...errors import UserError
 
 
 def download_into(root: Path, what: str, fetch: Callable[[], object], instead: str) -> None:
-    """Run `fetch`, in one process at a time: ranks and the jobs of a sweep ask for the same files at once. If it fails,
-    UserError with where `what` is not, the reason, and what to do `instead`. Then no empty folder stays behind
-    either."""
+    """Run `fetch` while no other process does: ranks and jobs of a sweep ask for the same files at once.
+
+    Args:
+        root: The folder that `fetch` downloads into.
+        what: The name of the data set.
+        instead: What the user can do if the download fails.
+
+    Raises:
+        UserError: The download failed. Folders that were made for it are removed if they are empty.
+    """
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _alone_in(root):
+        with locked(root / ".download.lock"):
             fetch()
     except (OSError, EOFError, RuntimeError, HTTPException, tarfile.TarError) as error:
-        with suppress(OSError):  # what did come is used by the next attempt
+        with suppress(OSError):  # the next attempt uses the files that did arrive
             for folder in made:
                 folder.rmdir()
         reason = " ".join(str(error).split())
-        raise UserError(f"{what} is not in {root} and cannot be downloaded ({reason}): {instead}") from error
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems have no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        raise UserError(f"{what} is not in {root} and cannot be downloaded ({reason}); {instead}") from error

@@ -1,15 +1,19 @@
 """Fashion-MNIST (https://github.com/zalandoresearch/fashion-mnist), from its four idx files."""
 
+import gzip
+import math
+import struct
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
 from ...errors import UserError
 from .download import download_into
-from .idx import read_idx
 from .tensors import TensorImageData
 
 
@@ -17,10 +21,10 @@ class FashionMnist(TensorImageData):
     """60,000 + 10,000 grey images of 28 x 28 pixels in 10 classes of clothing.
 
     Args:
-        root: folder of the idx files, gzipped or not; they may also be in FashionMNIST/raw there, as
-            torchvision has it.
-        download: fetch them if they are not there.
-        common: the arguments of `TensorImageData`.
+        root: Folder of the idx files, gzipped or not. They may also be in FashionMNIST/raw there, as torchvision has
+            them.
+        download: Download the files if they are missing.
+        common: Arguments of `TensorImageData`.
     """
 
     def __init__(self, *, root: str, download: bool, **common: Any) -> None:
@@ -29,7 +33,7 @@ class FashionMnist(TensorImageData):
         self.download = download
 
     def prepare_data(self) -> None:
-        """Download the files where that is asked for and needed. UserError if they are missing and can't be had."""
+        """Download the files if they are missing and `download` is set. Raises `UserError` if they stay missing."""
         names = (*_names(train=True), *_names(train=False))
         if self.download and not all(map(self._find, names)):
             fetch = partial(FashionMNIST, str(self.root), download=True)
@@ -42,7 +46,7 @@ class FashionMnist(TensorImageData):
         if images.ndim != 3 or targets.shape != images.shape[:1]:
             raise UserError(
                 f"{self._path(_names(train)[0])} has shape {tuple(images.shape)}, its labels have "
-                f"{tuple(targets.shape)}: must be (N, height, width) and (N)"
+                f"{tuple(targets.shape)}; expected (N, height, width) and (N,)"
             )
         return images.unsqueeze(1), targets.long()
 
@@ -55,9 +59,9 @@ class FashionMnist(TensorImageData):
         path = self._find(name)
         if path is None:
             raise UserError(
-                f"no {name}[.gz] in {self.root} or its FashionMNIST/raw: name the folder of the idx files in "
-                "dataset.root (Debian's package dataset-fashion-mnist puts them in "
-                "/usr/share/datasets/fashion-mnist), or set dataset.download=true"
+                f"no {name}[.gz] in {self.root} or its FashionMNIST/raw; set dataset.root to the folder of the idx "
+                "files (Debian's package dataset-fashion-mnist puts them in /usr/share/datasets/fashion-mnist), or set "
+                "dataset.download=true"
             )
         return path
 
@@ -65,3 +69,26 @@ class FashionMnist(TensorImageData):
 def _names(train: bool) -> tuple[str, str]:
     part = "train" if train else "t10k"
     return f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
+
+
+def read_idx(path: Path) -> Tensor:
+    """Return the uint8 tensor of an idx file of MNIST (http://yann.lecun.com/exdb/mnist), gzipped if it ends in .gz.
+
+    Layout: two zero bytes, the type (8 for unsigned bytes), the number of dimensions, each dimension as a big-endian
+    32-bit integer, and the values with the last dimension fastest.
+
+    Raises:
+        UserError: The file is not an idx file of unsigned bytes, or is truncated.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({error}); download it again") from error
+    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+        raise UserError(f"{path} is not an idx file of unsigned bytes: it starts with {content[:4].hex() or 'nothing'}")
+    header = 4 + 4 * content[3]
+    shape = struct.unpack(f">{content[3]}I", content[4:header])
+    found, expected = len(content) - header, math.prod(shape)
+    if found != expected:
+        raise UserError(f"{path} has {found} values; expected {expected}: download it again")
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).reshape(shape)

@@ -1,4 +1,4 @@
-"""ImageNet, or any two folders of images laid out like it."""
+"""ImageNet, or any data set with the same layout of folders."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes
 from torchvision.transforms import v2
 
+from ...common import checks
 from ...errors import UserError
 from .base import ImageData
 from .views import EvalView, TrainView, Transform
@@ -23,33 +24,32 @@ class DamagedImage(UserError):
     """An image file that can't be decoded."""
 
     def __init__(self, message: str) -> None:
-        # A worker of a DataLoader hands on its whole traceback as the message; the last line is what was said.
+        # A DataLoader worker passes its whole traceback as the message; its last line is the original message.
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 class ImageNet(ImageData):
-    """Folders root/train/CLASS and root/val/CLASS of image files; root/val is the test set.
+    """Folders root/train/CLASS and root/val/CLASS of image files. root/val is the test set.
 
-    Validation images are held out of root/train, as for every set here: the images that papers report on are
-    read in the end only. Transforms at 224 pixels: a random resized crop and a flip; else the
-    centre of an image whose shorter side is 256, and in that ratio at other sizes. They work on uint8 tensors.
+    Validation images are held out of root/train: root/val, which papers report on, is read for testing only. Training
+    images are randomly resized, cropped and mirrored. Others are resized to a shorter side of 256 for `image_size` 224,
+    in proportion for other sizes, and cropped at the center. Transforms work on uint8 tensors.
 
     Args:
-        root: the folder that holds train and val.
-        skip_damaged: leave out images that are cut short, and say which; otherwise the first one that is met ends the
-            run. This looks into every file when the images are first asked for.
-        common: the arguments of `ImageData`.
+        root: The folder that holds train and val.
+        skip_damaged: Leave out damaged images with a warning. Otherwise the first damaged image ends the run. This
+            opens every file when the data is loaded.
+        common: Arguments of `ImageData`.
     """
 
     def __init__(self, *, root: str, skip_damaged: bool, **common: Any) -> None:
         super().__init__(**common)
         self.root = Path(root).expanduser().resolve()
         self.skip_damaged = skip_damaged
-        if self.channels != 3:
-            raise UserError(f"dataset.channels={self.channels} does not fit the data: dataset.channels=3")
+        checks.require(self.channels == 3, "dataset.channels", self.channels, "3, as in the data")
 
     def prepare_data(self) -> None:
-        """UserError where a folder is missing."""
+        """Raise `UserError` if a folder is missing."""
         self._folder("train")
         self._folder("val")
 
@@ -89,24 +89,24 @@ class ImageNet(ImageData):
         return EvalView(images, indices, self.eval_transform())
 
     def train_transform(self) -> Transform:
-        """Image of `load` -> uint8 (C, H, W), at random."""
+        """Return the random transform from an image of `load` to uint8 (C, H, W)."""
         return v2.Compose([v2.RandomResizedCrop(self.image_size), v2.RandomHorizontalFlip()])
 
     def eval_transform(self) -> Transform:
-        """Image of `load` -> uint8 (C, H, W)."""
+        """Return the deterministic transform from an image of `load` to uint8 (C, H, W)."""
         return v2.Compose([v2.Resize(self.image_size * 256 // 224), v2.CenterCrop(self.image_size)])
 
 
 def decode(path: str) -> Tensor:
-    """An image file of 8 bits a channel, grey and CMYK ones too, as uint8 (3, H, W). Raises DamagedImage."""
+    """Return an image file of 8 bits a channel, grey or CMYK too, as uint8 (3, H, W). Raises `DamagedImage`."""
     try:
         return _decode_jpeg(path)
-    except (RuntimeError, ImportError):  # another format, or damaged: Pillow knows them all, and says what is wrong
+    except (RuntimeError, ImportError):  # another format, or damaged: Pillow decodes it, or says why not
         return _decode_with_pillow(path)
 
 
 def _decode_jpeg(path: str) -> Tensor:
-    """The pixels that Pillow gives, in two thirds of the time. Deprecated in torchvision 0.29, so it may be missing."""
+    """The pixels of Pillow in two thirds of its time. Deprecated in torchvision 0.29, so it may be missing."""
     from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
     return decode_jpeg(read_file(path), ImageReadMode.RGB)
@@ -118,13 +118,13 @@ def _decode_with_pillow(path: str) -> Tensor:
             return v2.functional.pil_to_tensor(file.convert("RGB"))
     except Exception as error:  # Pillow raises errors of many kinds on broken files
         raise DamagedImage(
-            f"{path} can't be decoded ({' '.join(str(error).split())}): replace it, or leave such images out with "
+            f"{path} can't be decoded ({' '.join(str(error).split())}); replace it, or leave such images out with "
             "dataset.skip_damaged=true"
         ) from error
 
 
 def is_whole(path: str) -> bool:
-    """Whether an image file can be decoded. A JPEG that ends as it should is taken to be whole, unread."""
+    """Whether an image file can be decoded. A JPEG with its end marker is assumed to be complete."""
     try:
         with open(path, "rb") as file:
             file.seek(-len(END_OF_JPEG), 2)

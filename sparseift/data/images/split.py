@@ -1,19 +1,22 @@
-"""Hold images out of a labelled set."""
+"""A split of a labelled data set, class by class."""
 
 import torch
 from torch import Tensor
 
 
 def stratified_split(targets: Tensor, size: int, seed: int) -> tuple[Tensor, Tensor]:
-    """(kept, held out): ascending indices into `targets`; `size` of them held out, each class in its share.
+    """Hold out `size` images, the same share of every class.
 
-    Shares are rounded by largest remainder (of equal ones the lower class), so each is within one image of
-    exact.
+    Shares are rounded by largest remainder (of equal remainders, the lower class comes first), so each is within one
+    image of the exact share.
 
     Args:
-        targets: (N,) int64 classes from 0.
-        size: from 0 to N.
-        seed: of the draw within each class.
+        targets: Classes from 0, (N,) int64.
+        size: From 0 to N.
+        seed: Of the draw within each class.
+
+    Returns:
+        The indices that are kept and the indices that are held out, both ascending.
     """
     counts = torch.bincount(targets)
     shares = counts * size // len(targets)

@@ -1,4 +1,4 @@
-"""Made-up images whose class can be learned, for tests and benchmarks."""
+"""Synthetic images whose class can be learned, for tests and benchmarks."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from ...common.seeds import stable_seed
 from .tensors import TensorImageData
 
-COARSE = 4  # pixels a side of a class's pattern, before it is enlarged
+COARSE = 4  # side of a pattern in pixels, before it is enlarged
 
 
 class Synthetic(TensorImageData):
-    """Every class is a coarse random pattern, every image its class's pattern under noise; drawn by
-    `split_seed`.
+    """Every class is a coarse random pattern, and every image the pattern of its class with noise.
 
     Args:
-        train_images, test_images: how many there are, validation images included.
-        common: the arguments of `TensorImageData`.
+        train_images: Their number, validation images included.
+        test_images: Their number.
+        common: Arguments of `TensorImageData`. `split_seed` also seeds the images.
     """
 
     def __init__(self, *, train_images: int, test_images: int, **common: Any) -> None:

@@ -1,4 +1,4 @@
-"""Small sets that live in memory as one uint8 tensor, of which batches are taken and augmented whole."""
+"""Small data sets: one uint8 tensor in memory, from which whole batches are taken and augmented."""
 
 from abc import abstractmethod
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...errors import UserError
+from ...common import checks
 from .augment import Augment, keys_of
 from .base import ImageData
 
@@ -24,8 +24,8 @@ class TensorImages:
         return len(self.images)
 
 
-class EvalBatches(Dataset):
-    """Batches of the images at `indices`: (uint8 (B, C, H, W), classes (B,)) by positions."""
+class _Batches(Dataset):
+    """Batches of the images at `indices`: images, uint8 (B, C, H, W), and classes (B,)."""
 
     def __init__(self, images: TensorImages, indices: Tensor) -> None:
         self.images = images
@@ -34,16 +34,22 @@ class EvalBatches(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitems__(self, positions: list[int]) -> tuple[Tensor, ...]:
-        return self._batch(self.indices[torch.tensor(positions)])
-
     def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         return self.images.images.index_select(0, indices), self.images.targets[indices]
 
 
-class TrainBatches(EvalBatches):
-    """The same by (epoch, positions), and with the keys (B,) to augment them by, which depend on (seed, epoch, index of
-    the image) alone."""
+class EvalBatches(_Batches):
+    """Batches by positions."""
+
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor, ...]:
+        return self._batch(self.indices[torch.tensor(positions)])
+
+
+class TrainBatches(_Batches):
+    """Batches by (epoch, positions), with a key of each image (B,) for its augmentation.
+
+    A key depends on (seed, epoch, index of the image) alone.
+    """
 
     def __init__(self, images: TensorImages, indices: Tensor, seed: int) -> None:
         super().__init__(images, indices)
@@ -60,37 +66,35 @@ def as_it_is(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 class TensorImageData(ImageData):
-    """Data module of a set that fits in memory; a data set says only what its `tensors` are.
+    """Data module of a data set that fits in memory. A data set defines its `tensors`.
 
     Args:
-        crop_padding: zeros around a training image, of which an image of the old size is cropped at random.
-        flip: mirror every other training image.
-        cutout: side of a square of every training image that is set to the mean; 0 for none.
-        common: the arguments of `ImageData`. `channels=3` repeats a grey image three times.
+        crop_padding: Zeros on each side of a training image before an image of the original size is cropped at random.
+        flip: Mirror a training image with probability 1/2.
+        cutout: Side of a square of every training image that is set to the mean; 0 for none.
+        common: Arguments of `ImageData`. `channels=3` repeats a grey image three times.
     """
 
     collate = staticmethod(as_it_is)
 
     def __init__(self, *, crop_padding: int, flip: bool, cutout: int, **common: Any) -> None:
         super().__init__(**common)
-        for name, value, most in ("crop_padding", crop_padding, self.image_size), ("cutout", cutout, self.image_size):
-            if not isinstance(value, int) or not 0 <= value <= most:
-                raise UserError(f"dataset.{name}={value}: must be a whole number from 0 to {most}")
-        if not isinstance(flip, bool):
-            raise UserError(f"dataset.flip={flip}: must be true or false")
+        checks.integer("dataset.crop_padding", crop_padding, 0, self.image_size)
+        checks.integer("dataset.cutout", cutout, 0, self.image_size)
+        checks.boolean("dataset.flip", flip)
         self.augment = Augment(self.normalize, crop_padding, flip, cutout)
 
     @abstractmethod
     def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
-        """uint8 (N, C, H, W) and int64 (N,) of the training or the test set."""
+        """Return the images, uint8 (N, C, H, W), and classes, int64 (N,), of the training or the test set."""
 
     def load(self, train: bool) -> TensorImages:
         images, targets = self.tensors(train)
         _, channels, *size = images.shape
-        if size != [self.image_size, self.image_size]:
-            raise UserError(f"dataset.image_size={self.image_size} does not fit the data: dataset.image_size={size[0]}")
-        if channels != self.channels and channels != 1:
-            raise UserError(f"dataset.channels={self.channels} does not fit the data: dataset.channels={channels}")
+        fits = size == [self.image_size, self.image_size]
+        checks.require(fits, "dataset.image_size", self.image_size, f"{size[0]}, as in the data")
+        fits = channels in (1, self.channels)
+        checks.require(fits, "dataset.channels", self.channels, f"{channels}, as in the data")
         return TensorImages(images.expand(-1, self.channels, -1, -1), targets)
 
     def train_view(self, images: TensorImages, indices: Tensor) -> TrainBatches:

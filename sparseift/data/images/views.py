@@ -1,4 +1,4 @@
-"""A labelled set seen image by image through a transform."""
+"""Views of a labelled data set that transform image by image."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -11,7 +11,12 @@ from ...common.seeds import stable_seed
 
 
 class LabelledImages(Protocol):
-    """What a data set offers: (image, class) by index, all classes of its images, and what can occur."""
+    """A data set of (image, class) by index.
+
+    Attributes:
+        targets: The class of every image.
+        classes: All classes that there are.
+    """
 
     targets: Sequence[int] | Tensor
     classes: Sequence[Any]
@@ -25,11 +30,10 @@ Transform = Callable[[Any], Tensor]
 
 
 class TrainView(Dataset):
-    """The images at `indices`, randomly transformed; an item is asked for as (epoch, position in `indices`), the items
-    of a batch as (epoch, positions).
+    """The images at `indices` with a random transform, by (epoch, position in `indices`).
 
-    What a transform draws depends on (seed, epoch, index of the image) alone: not on workers, ranks, order or
-    resume. Transforms must draw from torch's global CPU generator, as all of `torchvision.transforms.v2` do.
+    The random numbers of a transform depend on (seed, epoch, index of the image) alone: not on workers, ranks, order or
+    resume. Transforms must draw from torch's global CPU generator, as those of `torchvision.transforms.v2` do.
     """
 
     def __init__(self, images: LabelledImages, indices: Tensor, transform: Transform, seed: int) -> None:
@@ -46,7 +50,7 @@ class TrainView(Dataset):
         index = int(self.indices[position])
         image, target = self.images[index]
         with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which reseeds every accelerator as well.
+            # torch.manual_seed would reseed every accelerator, too.
             torch.default_generator.manual_seed(stable_seed(self.seed, "augment", epoch, index))
             return self.transform(image), target
 
@@ -56,7 +60,7 @@ class TrainView(Dataset):
 
 
 class EvalView(Dataset):
-    """The images at `indices` under a transform that draws nothing."""
+    """The images at `indices` with a deterministic transform."""
 
     def __init__(self, images: LabelledImages, indices: Tensor, transform: Transform) -> None:
         self.images = images

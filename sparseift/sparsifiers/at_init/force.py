@@ -1,5 +1,6 @@
-"""FORCE: SNIP of the network that pruning leaves, in small steps, where what was pruned may come back (de Jorge et al.,
-"Progressive Skeletonization", ICLR 2021, section 4).
+"""FORCE: SNIP of the pruned network in small steps, in which pruned weights may come back.
+
+de Jorge et al., "Progressive Skeletonization", ICLR 2021, section 4.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from .base import PrunedAtStart
 
 
 class FORCE(PrunedAtStart):
-    """Every iteration sees the same batches; the authors draw new ones."""
+    """Every iteration uses the same batches; the authors draw new ones."""
 
     def scores(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], probe: Probe) -> dict[str, Tensor]:
         gradient = probe.gradient({name: weight * masks[name] for name, weight in weights.items()})

@@ -1,6 +1,6 @@
-"""GraSP: remove the weights whose loss harms the gradient flow least (Wang et al., ICLR 2020, algorithm 1).
+"""GraSP: remove the weights whose removal reduces the gradient flow least (Wang et al., ICLR 2020, algorithm 1).
 
-The paper scores the removal of a weight by -w (H g) and removes the largest; here w (H g) is the score that stays.
+The paper scores the removal of a weight by -w (H g) and removes the largest; here w (H g) scores the weights that stay.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from .base import PrunedAtStart
 
 
 class GraSP(PrunedAtStart):
-    """temperature: divides the logits (the authors' code)."""
+    """
+    Args:
+        batches: Number of training batches that the scores are computed from.
+        temperature: Divisor of the network's outputs (the authors' code).
+    """
 
     def __init__(self, batches: int, temperature: float):
         super().__init__(batches)

@@ -11,6 +11,11 @@ from .base import PrunedAtStart
 
 
 class SNIP(PrunedAtStart):
+    """
+    Args:
+        batches: Number of training batches that the scores are computed from.
+    """
+
     def __init__(self, batches: int):
         super().__init__(batches)
 

@@ -1,8 +1,8 @@
 """SynFlow: keep the weights that carry the most synaptic flow, without data (Tanaka et al., NeurIPS 2020, algorithm 1).
 
-The flow R is the sum of the outputs for an input of ones, with the magnitudes of all parameters in their place: in a
-network of rectifiers, the sum over all paths of the product of the weights on them. A weight's score is its share of
-it, |w dR/d|w||. The batch gives the shape of the input alone.
+The flow R is the sum of the outputs for an input of ones, with all parameters replaced by their magnitudes. In a
+network of rectifiers, it is the sum over all paths of the product of the weights on them. The score of a weight is its
+part of the flow, |w dR/d|w||. The batch only gives the shape of the input.
 """
 
 from __future__ import annotations
@@ -13,25 +13,40 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...graph.layers import NORMS
-from ..probe import Probe
+from ...graph.pytree import tree_map_only
+from ..probe import Probe, tensor_output
 from .base import PrunedAtStart
 
 
 class SynFlow(PrunedAtStart):
-    """Computed in double precision, as deep flows overflow single. Norms are passed by: in evaluation mode an untrained
-    batch norm is the identity up to a constant, and others would undo the flow."""
+    """Computes in double precision, since the flow of a deep network overflows single precision.
+
+    Norms are bypassed: in evaluation mode an untrained batch norm is the identity up to a constant, and other norms
+    would undo the flow.
+
+    Args:
+        iterations: Rounds of scoring and pruning.
+    """
 
     def __init__(self, iterations: int):
         super().__init__(1, iterations)
 
     def scores(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], probe: Probe) -> dict[str, Tensor]:
         at = {name: _magnitude(weight * masks[name]).requires_grad_() for name, weight in weights.items()}
-        ones = torch.ones_like(probe.batches[0][0][:1], dtype=torch.float64)
-        with torch.enable_grad(), _norms_passed_by(probe.net):
-            flow = probe(at, ones, training=False, others=_magnitude).sum()
+        ones = tree_map_only(Tensor, _ones, probe.task.inputs(probe.batches[0]))
+        with torch.enable_grad(), _norms_bypassed(probe.net):
+            flow = tensor_output(probe(at, ones, 1, training=False, others=_magnitude), "SynFlow").sum()
             gradient = torch.autograd.grad(flow, list(at.values()), materialize_grads=True)
         return {name: weight.detach() * part for (name, weight), part in zip(at.items(), gradient, strict=True)}
+
+
+def _ones(inputs: Tensor) -> Tensor:
+    """One sample of ones. Raises `UserError` for inputs that have no value in between, such as tokens."""
+    if not inputs.is_floating_point():
+        raise UserError(f"SynFlow needs a network with floating-point inputs, not {inputs.dtype}")
+    return torch.ones_like(inputs[:1], dtype=torch.float64)
 
 
 def _magnitude(tensor: Tensor) -> Tensor:
@@ -39,7 +54,7 @@ def _magnitude(tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def _norms_passed_by(net: nn.Module) -> Iterator[None]:
+def _norms_bypassed(net: nn.Module) -> Iterator[None]:
     hooks = [
         module.register_forward_hook(lambda module, args, output: args[0])
         for module in net.modules()

@@ -1,4 +1,4 @@
-"""What a run has spent: samples, training FLOPs and seconds, over all ranks and across resumes."""
+"""The cost of a run: samples, training FLOPs and seconds, over all ranks and across resumes."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
-from ...masks.masks import Masks
-from ...sparsifiers import Sparsifier
 from ...sparsity import Plan
 from ...sparsity.plan import training_flops
-from .masks import mask_callback
+from ...tasks import Task
+from .masks import MaskCallback
 from .monitor import log
 
 
 class Accounting(pl.Callback):
-    """Counts samples as they are trained on, at what the network costs with the masks of that step. Samples of a step
-    that grows by dense gradients cost more (see training_flops); those that the first masks are computed from cost what
-    the network costs with nothing masked."""
+    """Counts the samples of every step, and charges each the FLOPs of the network with the masks of that step.
 
-    def __init__(self, plan: Plan, sparsifier: Sparsifier, masks: Masks | None):
+    A sample costs more in a step whose update reads dense gradients (see `training_flops`). A sample from which the
+    first masks are computed costs the FLOPs of the network without masks.
+
+    Args:
+        task: Counts the samples of a batch.
+        mover: The callback that updates the masks, if there are any.
+    """
+
+    def __init__(self, plan: Plan, task: Task, mover: MaskCallback | None):
         self.plan = plan
-        self.sparsifier = sparsifier
-        self.masks = masks
+        self.task = task
+        self.mover = mover
         self.spent: dict[str, Any] = {"samples": 0, "flops": 0, "dense_gradients": 0, "seconds": 0.0}
         self._since = 0.0
         self._logged_at = 0
@@ -37,7 +41,7 @@ class Accounting(pl.Callback):
 
     @property
     def dense_gradient_flops(self) -> int:
-        """The part of them that the gradients of masked weights took."""
+        """The part of `train_flops` that the gradients of masked weights cost."""
         return self.spent["dense_gradients"]
 
     @property
@@ -47,26 +51,26 @@ class Accounting(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.monotonic()
         self._logged_at = trainer.global_step
-        self._total = int(trainer.estimated_stepping_batches)
-        stored = self.plan.forward_stored
-        if mover := mask_callback(trainer):
-            self.spent["flops"] += training_flops(stored, stored, mover.probed)
+        if self.mover:
+            stored = self.plan.forward_stored
+            self.spent["flops"] += training_flops(stored, stored, self.mover.probed)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        samples = _batch_size(batch) * trainer.world_size  # every rank trains on batches of one size
-        grows = self.sparsifier.dense_gradient and self.sparsifier.due(trainer.global_step + 1, self._total)
-        if self.masks and self.masks.active != self._counts:  # most steps leave the counts as they are
-            self._counts = dict(self.masks.active)
-            self._now = self.masks.counted(self.plan)
+        samples = self.task.samples(batch) * trainer.world_size  # all ranks have batches of the same size
+        if self.mover and self.mover.masks.active != self._counts:  # most steps leave the counts as they are
+            self._counts = dict(self.mover.masks.active)
+            self._now = self.mover.masks.counted(self.plan)
+        forward, stored = self._now.forward, self._now.forward_stored
+        with_dense_gradients = samples if self.mover and self.mover.reads_dense_gradients else 0
         self.spent["samples"] += samples
-        costs, grown_by = (self._now.forward, self._now.forward_stored), samples if grows else 0
-        self.spent["flops"] += training_flops(*costs, samples, grown_by)
-        self.spent["dense_gradients"] += training_flops(*costs, 0, grown_by)
+        self.spent["flops"] += training_flops(forward, stored, samples, with_dense_gradients)
+        self.spent["dense_gradients"] += training_flops(forward, stored, 0, with_dense_gradients)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from outside
+        if every and trainer.global_step % every == 0:
             self._log(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -88,7 +92,7 @@ class Accounting(pl.Callback):
         self.spent |= state
 
     def _log(self, trainer: pl.Trainer) -> None:
-        """Once a step, and before the losses and accuracies of that step."""
+        """Log once a step, before the metrics of that step."""
         if self._logged_at != trainer.global_step:
             self._logged_at = trainer.global_step
             log(trainer, {"train/flops": float(self.train_flops)}, trainer.global_step)
@@ -97,7 +101,3 @@ class Accounting(pl.Callback):
         now = time.monotonic()
         self.spent["seconds"] += now - self._since
         self._since = now
-
-
-def _batch_size(batch: Any) -> int:
-    return next(len(part) for part in batch if isinstance(part, torch.Tensor))

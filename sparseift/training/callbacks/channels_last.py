@@ -1,4 +1,4 @@
-"""Convolutions over images whose channels lie next to each other in memory."""
+"""Training in torch's channels_last memory format."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from torch import nn
 
 from ...masks.inplace import laid_out_as
 
-BLOCK = 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
-"""Channels that oneDNN takes at a time: the floats of a register."""
+VECTOR = 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
+"""Number of channels that oneDNN processes at a time: the floats of a register."""
 
 
 class ChannelsLast(pl.Callback):
-    """Trains the network in torch's channels_last layout: the same numbers in another order in memory, so results
-    differ by rounding alone.
+    """Trains the network in the channels_last format: the same values in another order in memory, so results differ by
+    rounding only.
 
-    On the CPU convolutions of 1 x 1 with a stride and fewer input channels than a block keep the usual layout: in this
-    one their weight gradient is written past the end of its memory (oneDNN, issue 6035).
+    On the CPU, 1 x 1 convolutions with a stride and fewer input channels than VECTOR keep the contiguous format: in the
+    other one, oneDNN writes their weight gradient past the end of its memory (oneDNN, issue 6035).
     """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         pl_module.to(memory_format=torch.channels_last)
         on_cpu = trainer.strategy.root_device.type == "cpu"
-        usual = [module for module in pl_module.modules() if on_cpu and _overruns(module)]
-        for module in usual:
+        contiguous = [module for module in pl_module.modules() if on_cpu and _overruns(module)]
+        for module in contiguous:
             module.to(memory_format=torch.contiguous_format)
-        self._hooks = [module.register_forward_pre_hook(_in_usual_layout) for module in usual]
+        self._hooks = [module.register_forward_pre_hook(_contiguous) for module in contiguous]
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for hook in self._hooks:
             hook.remove()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Checkpoints know no layout, and the fused step of an optimizer takes its state for laid out as the weight."""
+        """Give the optimizer state the format of the weights: checkpoints do not keep it, and fused optimizer steps
+        assume that both agree."""
         for optimizer in trainer.optimizers:
             for parameter, state in optimizer.state.items():
                 fitting = {name: value for name, value in state.items() if _fits(value, parameter)}
@@ -47,11 +48,11 @@ def _overruns(module: nn.Module) -> bool:
         isinstance(module, nn.Conv2d)
         and module.kernel_size == (1, 1)
         and module.stride != (1, 1)
-        and module.in_channels // module.groups < BLOCK
+        and module.in_channels // module.groups < VECTOR
     )
 
 
-def _in_usual_layout(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+def _contiguous(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     return tuple(tensor.contiguous() for tensor in inputs)
 
 

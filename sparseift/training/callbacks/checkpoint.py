@@ -1,31 +1,49 @@
-"""Checkpoints: last.ckpt, the one before it, and best.ckpt, each written whole or not at all."""
+"""When a run saves checkpoints: last.ckpt, the one before it, and best.ckpt."""
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from ...common import slurm
+from ...runs.metric import Metric
 from ..checkpoints.files import BEST, LAST, SETTINGS
 from ..loggers.metrics_csv import MetricsCsv
-from .masks import mask_callback
+from .masks import MaskCallback
 
 
 class Checkpoint(pl.Callback):
-    """Saves last.ckpt every n optimizer steps and at the end of every epoch, and best.ckpt when the validation
-    accuracy is higher than ever (without a validation set there is none; nor while the masks are denser than planned).
-    In a task of SLURM also before the last step of an epoch, so that one that is killed in validation loses that alone.
+    """Saves last.ckpt every n optimizer steps and at the end of every epoch, and best.ckpt when the metric of the
+    validation set improves.
 
-    settings: kept in every checkpoint, for a run that goes on from it to compare with its own.
+    best.ckpt is not written without a validation set, nor while the masks are denser than planned. In a SLURM task
+    last.ckpt is also saved before the last step of an epoch, so that a job killed during validation loses one step.
+
+    Args:
+        folder: Where the checkpoints are written.
+        every_n_steps: Optimizer steps between checkpoints within an epoch; None for none.
+        settings: Kept in every checkpoint. A run that resumes from it compares them with its own.
+        metric: Selects best.ckpt.
+        mover: The callback that updates the masks, if there are any.
     """
 
-    def __init__(self, folder: Path, every_n_steps: int | None, settings: dict[str, Any]):
+    def __init__(
+        self,
+        folder: Path,
+        every_n_steps: int | None,
+        settings: dict[str, Any],
+        metric: Metric,
+        mover: MaskCallback | None,
+    ):
         self.folder = folder
         self.every_n_steps = every_n_steps
         self.settings = settings
-        self.best = -1.0
+        self.metric = metric
+        self.mover = mover
+        self.best = -inf if metric.higher_is_better else inf
         self._step = 0
         self._saved = -1
 
@@ -35,19 +53,20 @@ class Checkpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Never between the micro-batches of a step: gradients are not in a checkpoint. The end of an epoch saves by
-        # itself, after validation: in between, Lightning's counters are half moved on.
+        # Not between the micro-batches of a step: a checkpoint has no gradients. Not at the last batch: Lightning's
+        # counters are inconsistent until validation is over, and the end of the epoch saves anyway.
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         due = self.every_n_steps and self._step % self.every_n_steps == 0
-        # SLURM kills a job that it takes the node from and that does not leave soon: a validation may last too long.
+        # SLURM kills a job that does not exit soon after a signal, and a validation may take longer.
         due = due or (slurm.in_task() and _validates_after_next_step(trainer, batch_idx))
         if stepped and due and not trainer.is_last_batch:
             self.save_last(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        accuracy = trainer.callback_metrics.get("val/acc1")
-        if accuracy is not None and float(accuracy) > self.best and _as_sparse_as_planned(trainer):
-            self.best = float(accuracy)
+        value = trainer.callback_metrics.get(f"val/{self.metric.name}")
+        as_sparse_as_planned = self.mover is None or self.mover.as_sparse_as_planned
+        if value is not None and self.metric.is_better(float(value), self.best) and as_sparse_as_planned:
+            self.best = float(value)
             self._save(trainer, BEST)
         self.save_last(trainer)
 
@@ -70,7 +89,7 @@ class Checkpoint(pl.Callback):
                 logger.continue_from(checkpoint["global_step"])
 
     def save_last(self, trainer: pl.Trainer) -> None:
-        """Between two optimizer steps, or at the end of an epoch; once after each step."""
+        """Save last.ckpt, at most once a step. Call it between two optimizer steps, or at the end of an epoch."""
         if self._saved != trainer.global_step:
             self._saved = trainer.global_step
             self._save(trainer, LAST)
@@ -84,9 +103,3 @@ class Checkpoint(pl.Callback):
 def _validates_after_next_step(trainer: pl.Trainer, batch_idx: int) -> bool:
     last = batch_idx + 1 + trainer.accumulate_grad_batches >= trainer.num_training_batches
     return last and trainer.enable_validation
-
-
-def _as_sparse_as_planned(trainer: pl.Trainer) -> bool:
-    """Not while a sparsifier that prunes step by step is on its way: the best is to cost what the run will cost."""
-    mover = mask_callback(trainer)
-    return mover is None or mover.masks.active == mover.masks.planned

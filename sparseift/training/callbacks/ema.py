@@ -1,51 +1,113 @@
-"""An exponential moving average of the weights, which takes their place whenever the network is judged or kept."""
+"""Exponential moving average of the weights, which replaces them in validation, checkpoints and results."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
+from ...common.checks import number
 from ...masks.inplace import silence
-from ...masks.masks import Masks
-from .masks import mask_callback
+from .masks import ObservesMasks
+
+MODULE = "module."
+"""Prefix of the averaged tensors in the state of an `AveragedModel`."""
 
 
-class EMA(EMAWeightAveraging):
-    """average <- decay * average + (1 - decay) * weights after every optimizer step; statistics of norms likewise.
+class EMA(ObservesMasks):
+    """average <- decay * average + (1 - decay) * weights after every optimizer step; buffers likewise.
 
-    Validation sees the average, and at the end of the fit it becomes the network. Where masks move, the average of a
-    dropped weight goes to zero at once, so the average has the masks of the network, and costs what it costs. Training
-    itself is as without: masks move by the weights and gradients of the network, not of the average.
+    Validation uses the average, and at the end of the fit the network takes it over. The average of a dropped weight is
+    set to zero at once, so that the average has the masks and the FLOPs of the network. Training is the same as
+    without: masks are updated by the weights and gradients of the network.
+
+    A checkpoint holds the average as its `state_dict`, and the weights as `current_model_state`, as Lightning's
+    `WeightAveraging` stores them.
+
+    Args:
+        decay: Weight of the former average, in [0, 1).
     """
 
     def __init__(self, decay: float):
-        super().__init__(decay=decay)
+        self.decay = number("callbacks.ema.decay", decay, 0, 1, open_at=")")
+        self.average: AveragedModel | None = None
+        self._averaged_at = 0
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            average = get_ema_avg_fn(decay=self.decay)
+            self.average = AveragedModel(pl_module, device=pl_module.device, avg_fn=average, use_buffers=True)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lightning made the average before it moved the network to its device. The count of averaged steps stays
-        behind: torch reads it in every step."""
-        self._average_model.module.to(pl_module.device)
+        """Move the average to the device of the network. The count of averaged steps stays on the host, where torch
+        reads it in every step."""
+        self._averaged.module.to(pl_module.device)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        super().on_train_batch_end(trainer, pl_module, *args)
-        if mover := mask_callback(trainer):
-            self._apply(mover.masks)
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if trainer.global_step == self._averaged_at:
+            return
+        self._averaged_at = trainer.global_step
+        self._averaged.update_parameters(pl_module)
+        if self.mover:
+            masks = self.mover.masks
+            for name in masks:
+                silence(self._averaged.module.get_parameter(f"net.{name}.weight"), masks[name])
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._swap(pl_module)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._swap(pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The network is the average, also after resuming a fit that had nothing left to do. From here on a checkpoint
-        is loaded as it is."""
-        self._copy_average_to_current(pl_module)
-        self._average_model = None
+        """Give the network the average, also after resuming a finished fit. Checkpoints load as they are from here
+        on."""
+        for current, average in zip(_tensors(pl_module), _tensors(self._averaged.module), strict=True):
+            current.copy_(average)
+        self.average = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"latest_update_step": self._averaged_at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._averaged_at = state["latest_update_step"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self.average is None:
+            return
+        state = self.average.state_dict()
+        checkpoint["current_model_state"] = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {
+            name.removeprefix(MODULE): value for name, value in state.items() if name.startswith(MODULE)
+        }
+        checkpoint["averaging_state"] = {name: value for name, value in state.items() if not name.startswith(MODULE)}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if self._average_model is not None:
-            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        if self.average is None:
+            return
+        state = {MODULE + name: value for name, value in checkpoint["state_dict"].items()}
+        self.average.load_state_dict(state | checkpoint["averaging_state"])
+        pl_module.load_state_dict(checkpoint["current_model_state"])  # Lightning has loaded the average
 
-    def _apply(self, masks: Masks) -> None:
-        average = self._average_model.module.net
-        for name in masks:
-            silence(average.get_submodule(name).weight, masks[name])
+    @property
+    def _averaged(self) -> AveragedModel:
+        assert self.average is not None, "the average exists during a fit"
+        return self.average
+
+    def _swap(self, pl_module: pl.LightningModule) -> None:
+        if self.average is not None:
+            for current, average in zip(_tensors(pl_module), _tensors(self.average.module), strict=True):
+                kept = average.clone()
+                average.copy_(current)
+                current.copy_(kept)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [tensor.detach() for tensor in chain(module.parameters(), module.buffers())]

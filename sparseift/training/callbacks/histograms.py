@@ -6,31 +6,38 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
+from ...common.checks import integer
 from ...common.globs import matching
-from .masks import mask_callback
-from .monitor import at_least_one, tensorboard_of, warn_if_never
+from ...masks.masks import Masks
+from .masks import ObservesMasks
+from .monitor import tensorboard_of, warn_if_never
 
 
-class Histograms(pl.Callback):
-    """Writes weights/LAYER and gradients/LAYER to TensorBoard in every n-th optimizer step, as they are right before
-    it: gradients are those of the whole batch, over all ranks. Of masked layers only active weights count.
+class Histograms(ObservesMasks):
+    """Writes weights/LAYER and gradients/LAYER to TensorBoard, right before an optimizer step.
 
-    layers: globs of the names of layers that have a weight of two dimensions or more.
+    Gradients are those of the whole batch, over all ranks. Masked weights are left out.
+
+    Args:
+        layers: Globs of the names of layers that have a weight of two dimensions or more.
+        every_n_steps: Optimizer steps between histograms.
     """
 
     def __init__(self, layers: list[str], every_n_steps: int) -> None:
         self.layers = layers
-        self.every_n_steps = at_least_one(every_n_steps, "callbacks.histograms.every_n_steps")
+        self.every_n_steps = integer("callbacks.histograms.every_n_steps", every_n_steps, 1)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         tensorboard_of(trainer, "callbacks=histograms")
         weights = {
             name: module.weight
-            for name, module in pl_module.net.named_modules()
+            for name, module in pl_module.get_submodule("net").named_modules()
             if isinstance(getattr(module, "weight", None), torch.nn.Parameter) and module.weight.dim() > 1
         }
-        self._weights = {name: weights[name] for name in matching(self.layers, weights, "callbacks.histograms.layers")}
+        chosen = matching("callbacks.histograms.layers", self.layers, weights)
+        self._weights = {name: weights[name] for name in chosen}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         warn_if_never(trainer, self.every_n_steps, "callbacks.histograms.every_n_steps")
@@ -39,9 +46,10 @@ class Histograms(pl.Callback):
         step = trainer.global_step + 1
         if step % self.every_n_steps or not trainer.is_global_zero:
             return
-        mover, board = mask_callback(trainer), tensorboard_of(trainer, "callbacks=histograms")
+        board = tensorboard_of(trainer, "callbacks=histograms")
+        masks: Masks | dict[str, Tensor] = self.mover.masks if self.mover else {}
         for name, weight in self._weights.items():
-            chosen = mover.masks[name] if mover and name in mover.masks.weights else slice(None)
+            chosen = masks[name] if name in masks else slice(None)
             board.add_histogram(f"weights/{name}", weight.detach()[chosen].float(), step - 1)
             if weight.grad is not None:
                 board.add_histogram(f"gradients/{name}", weight.grad[chosen].float(), step - 1)

@@ -6,13 +6,18 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from ...runs.metric import Metric
+from ..loggers import TensorBoard
+
 
 class Hyperparameters(pl.Callback):
-    """Sends the hyperparameters of the run to every logger."""
+    """Gives every logger the hyperparameters, and TensorBoard the metric that it compares runs by."""
 
-    def __init__(self, params: dict[str, Any]):
+    def __init__(self, params: dict[str, Any], metric: Metric):
         self.params = params
+        self.compared_by = {f"{stage}/{metric.name}": 0.0 for stage in ("val", "test")}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for logger in trainer.loggers:
-            logger.log_hyperparams(self.params)
+            more = [self.compared_by] if isinstance(logger, TensorBoard) else []
+            logger.log_hyperparams(self.params, *more)

@@ -6,23 +6,27 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from ...common.checks import integer
 from ...common.globs import matching
-from .masks import mask_callback
-from .monitor import at_least_one, tensorboard_of
+from .masks import ObservesMasks
+from .monitor import tensorboard_of
 
 
-class MaskPictures(pl.Callback):
-    """Writes masks/LAYER as a picture to TensorBoard, at the start and after every n-th epoch: one row of pixels an
-    output, one column an input and position of the kernel, active weights white.
+class MaskPictures(ObservesMasks):
+    """Writes masks/LAYER as a picture to TensorBoard, at the start and after every n-th epoch.
 
-    layers: globs of names of masked layers. side: pixels at most; of larger masks a pixel is the mean of several
-    weights, so its grey is their density.
+    A row of pixels is an output, a column an input and position of the kernel; active weights are white.
+
+    Args:
+        layers: Globs of the names of masked layers.
+        every_n_epochs: Epochs between pictures.
+        side: Pixels per side at most. In a picture of a larger mask, a pixel shows the density of several weights.
     """
 
     def __init__(self, layers: list[str], every_n_epochs: int, side: int) -> None:
         self.layers = layers
-        self.every_n_epochs = at_least_one(every_n_epochs, "callbacks.mask_pictures.every_n_epochs")
-        self.side = at_least_one(side, "callbacks.mask_pictures.side")
+        self.every_n_epochs = integer("callbacks.mask_pictures.every_n_epochs", every_n_epochs, 1)
+        self.side = integer("callbacks.mask_pictures.side", side, 1)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
@@ -33,19 +37,25 @@ class MaskPictures(pl.Callback):
             self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:
-        board, mover = tensorboard_of(trainer, "callbacks=mask_pictures"), mask_callback(trainer)
-        if not mover:  # the dense network among sparse ones
+        board = tensorboard_of(trainer, "callbacks=mask_pictures")
+        if not self.mover:  # a dense run among sparse ones
             return
-        names = matching(self.layers, mover.masks, "callbacks.mask_pictures.layers")
+        masks = self.mover.masks
+        names = matching("callbacks.mask_pictures.layers", self.layers, masks)
         if not trainer.is_global_zero:
             return
         for name in names:
-            picture = picture_of(mover.masks[name], self.side)
+            picture = picture_of(masks[name], self.side)
             board.add_image(f"masks/{name}", picture, max(0, trainer.global_step - 1), dataformats="HW")
 
 
 def picture_of(mask: Tensor, side: int) -> Tensor:
-    """Grey levels from 0 to 1 of a boolean mask (out, ...), (min(out, side), min(inputs, side))."""
+    """Return grey levels from 0 to 1, of shape (min(out, side), min(inputs, side)).
+
+    Args:
+        mask: Boolean, of shape (out, ...).
+        side: Pixels per side at most.
+    """
     levels = mask.flatten(1).float()
-    size = [min(length, side) for length in levels.shape]
-    return torch.nn.functional.adaptive_avg_pool2d(levels[None], size)[0]
+    rows, columns = (min(length, side) for length in levels.shape)
+    return torch.nn.functional.adaptive_avg_pool2d(levels[None], (rows, columns))[0]

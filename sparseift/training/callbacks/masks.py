@@ -1,4 +1,4 @@
-"""The masks of a run, moved and applied by Lightning's hooks."""
+"""The masks of a run, updated and applied by Lightning's hooks."""
 
 from __future__ import annotations
 
@@ -9,36 +9,84 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from ...backends import Backend
 from ...common.console import waiting
 from ...errors import UserError
 from ...masks.masks import Masks
-from ...sparsifiers.base import Sparsifier
-from ...sparsifiers.probe import Probe
+from ...sparsifiers.base import Sparsifier, Update
+from ...sparsifiers.probe import Objective, Probe
 from ...sparsity.plan import Plan
 
 
-class MaskCallback(pl.Callback):
-    """Masks weights and gradients, and lets the sparsifier choose the masks at the start and move them in the steps
-    where an update is due.
+class ObservesMasks(pl.Callback):
+    """Base of callbacks that read the masks of a run.
 
-    It acts where Lightning has the gradients final: summed over micro-batches, averaged over ranks, unscaled, not yet
-    clipped. So every rank sees the same growth scores and moves its masks alike, which is verified. A step whose
-    gradients are not finite moves nothing by them.
-
-    probed: samples of all ranks that the masks at the start were computed from, forward and backward.
-    updated_at: the optimizer step (1, 2, ...) of the last update in this process, 0 before. drop_fraction: in it.
+    Attributes:
+        mover: The mask callback of the run, from `setup` on; None if nothing is masked.
     """
 
-    def __init__(self, masks: Masks, plan: Plan, sparsifier: Sparsifier, seed: int):
+    mover: MaskCallback | None = None
+
+
+class MaskCallback(pl.Callback):
+    """Lets the sparsifier choose the first masks and update them, and is the only one that calls the backend.
+
+    It acts where the gradients are final: summed over micro-batches, averaged over ranks, unscaled, not yet clipped.
+    So every rank sees the same growth scores and updates its masks alike, which is verified.
+
+    Must come before all callbacks that read the masks; it sets the `mover` of every `ObservesMasks`.
+
+    Args:
+        masks: Masks of the network.
+        plan: The plan that they were made from.
+        sparsifier: Chooses the first masks and updates them.
+        backend: Computes the masked layers.
+        task: Gives inputs and loss to sparsifiers that score weights by a batch.
+        seed: Seed of what the sparsifier draws at random.
+
+    Attributes:
+        probed: Samples of all ranks, each counted once per forward and backward pass, that the first masks were
+            computed from.
+        update_due: Whether the optimizer step that the present batch belongs to updates the masks.
+        updated_at: Optimizer step (1, 2, ...) of the last update in this process, 0 before the first.
+        drop_fraction: Drop fraction of that update.
+
+    Raises:
+        UserError: The backend cannot compute a masked layer.
+    """
+
+    def __init__(self, masks: Masks, plan: Plan, sparsifier: Sparsifier, backend: Backend, task: Objective, seed: int):
+        for name, layer in masks.layers.items():
+            if reason := backend.refusal(layer, masks.pattern):
+                raise UserError(f"backend {type(backend).__name__} cannot compute {name}: {reason}")
         self.masks = masks
         self.plan = plan
         self.sparsifier = sparsifier
+        self.backend = backend
+        self.task = task
         self.seed = seed
         self.probed = 0
+        self.update_due = False
         self.updated_at = 0
         self.drop_fraction = 0.0
         self._resumed = False
+        self._attached = False
         self._total = 0
+
+    @property
+    def reads_dense_gradients(self) -> bool:
+        """Whether the present optimizer step reads the gradients of masked weights."""
+        return self.update_due and self.sparsifier.dense_gradient
+
+    @property
+    def as_sparse_as_planned(self) -> bool:
+        """Whether the masks have their final density; not while the sparsifier still prunes."""
+        return not self.sparsifier.prunes or self.masks.active == self.masks.planned
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connector sets it
+            if isinstance(callback, ObservesMasks):
+                callback.mover = self
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.masks.to_weights()
@@ -49,17 +97,31 @@ class MaskCallback(pl.Callback):
                 self.sparsifier.start(self.masks, self.plan, self.seed, probe)
             self.probed = probe.samples * trainer.world_size if probe else 0
         self.masks.apply()
+        self.backend.attach(pl_module.get_submodule("net"), self.masks)
+        self._attached = True
         self._verify(trainer)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.update_due = self.sparsifier.due(trainer.global_step + 1, self._total)
+        self.backend.dense_gradients(self.reads_dense_gradients)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        step = trainer.global_step + 1
-        if self.sparsifier.due(step, self._total):
-            self.sparsifier.update(self.masks, trainer.optimizers, step, self._total, self.seed)
+        if self.update_due:
+            step, before = trainer.global_step + 1, dict(self.masks.moves)
+            self.sparsifier.update(self.masks, trainer.optimizers, Update(step, self._total, self.seed))
             self._verify(trainer)
             self.updated_at, self.drop_fraction = step, self.sparsifier.fraction(step, self._total)
-        self.masks.mask_gradients()
+            if moved := [name for name, moves in self.masks.moves.items() if moves != before[name]]:
+                self.backend.moved(moved)
+        self.backend.mask_gradients()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._detach(pl_module)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._detach(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -73,7 +135,8 @@ class MaskCallback(pl.Callback):
             saved = state["planned"].get(name, count)
             if saved != count:
                 raise UserError(
-                    f"the saved mask of {name} is to end with {saved} active weights, not {count}: sparsity differs"
+                    f"the saved mask of {name} is planned to end with {saved} active weights, not {count}: "
+                    "sparsity differs"
                 )
         self.masks.load_state_dict(state["masks"], state["active"])
         self._resumed = True
@@ -82,12 +145,15 @@ class MaskCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if self.state_key not in checkpoint.get("callbacks", {}):
-            raise UserError(
-                "the checkpoint has no masks: it is not of a sparse run, and a sparse run can't go on from it"
-            )
+            raise UserError("the checkpoint has no masks: a sparse run cannot resume from that of a dense run")
+
+    def _detach(self, pl_module: pl.LightningModule) -> None:
+        if self._attached:
+            self._attached = False
+            self.backend.detach(pl_module.get_submodule("net"))
 
     def _verify(self, trainer: pl.Trainer) -> None:
-        """Masks that differ between ranks would train a network that no rank has: end the run before they do."""
+        """End the run if ranks have different masks: they would train a network that no rank has."""
         if trainer.world_size == 1:
             return
         own = self.masks.checksums()
@@ -99,16 +165,14 @@ class MaskCallback(pl.Callback):
             )
 
     def _probe(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Probe:
-        """The network with the first training batches of this rank, from a loader of their own: training begins with
-        the same ones."""
+        """The network with the first training batches of this rank.
+
+        They come from a separate loader, so that training begins with the same batches.
+        """
         strategy = trainer.strategy
         with torch.random.fork_rng(devices=[]):  # making an iterator may draw a seed
-            batches = list(islice(trainer.datamodule.train_dataloader(), self.sparsifier.batches))
+            loader = trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]  # its connector sets it
+            batches = list(islice(loader, self.sparsifier.batches))
         on_device = [strategy.batch_to_device(strategy.precision_plugin.convert_input(batch)) for batch in batches]
         mean = partial(strategy.reduce, reduce_op="mean")
-        return Probe(pl_module, self.masks.weights, on_device, mean)
-
-
-def mask_callback(trainer: pl.Trainer) -> MaskCallback | None:
-    """The one that moves the masks of a run, if it has any."""
-    return next((callback for callback in trainer.callbacks if isinstance(callback, MaskCallback)), None)
+        return Probe(pl_module, self.masks.weights, on_device, self.task, mean)

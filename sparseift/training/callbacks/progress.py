@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar on a terminal, a line an epoch in a log file."""
+"""The progress of a run: a bar on a terminal, or one line an epoch in a log file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.utilities import rank_zero_only
 
 from ...masks.masks import Masks
+from ...runs.metric import Metric
 from ...sparsity import Plan
 
 SECONDS = 0.5
-"""For so long the bar shows the metrics of one step of training: reading them waits for the device."""
+"""Between two updates of the metrics on the bar: reading them waits for the device."""
 
 
 class Bar(RichProgressBar):
-    """Loss, validation accuracy, and the density of the masked layers as it is then."""
+    """Shows the loss, the metrics of the validation set, and the current density of the masked layers."""
 
     def __init__(self, masked: Masks | Plan):
         super().__init__()
@@ -39,32 +40,37 @@ class Bar(RichProgressBar):
 
 
 class Lines(pl.Callback):
-    """One line an epoch, for output that goes to a file."""
+    """Prints one line an epoch, for output that goes to a file."""
 
-    def __init__(self, masked: Masks | Plan):
+    def __init__(self, masked: Masks | Plan, metric: Metric):
         self.masked = masked
+        self.metric = metric
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
-        shown = [
-            f"{name} {float(metrics[name]):.4f}" for name in ("train/loss", "val/loss", "val/acc1") if name in metrics
-        ]
+        names = "train/loss", "val/loss", f"val/{self.metric.name}"
+        shown = [f"{name} {float(metrics[name]):.4f}" for name in names if name in metrics]
         head = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} step {trainer.global_step}"
         print(", ".join([head, *shown, f"density {self.masked.density:.4f}"]), flush=True)
 
 
-def progress(masked: Masks | Plan) -> pl.Callback:
-    """The display that suits standard output. masked: what has the density to show."""
-    return Bar(masked) if sys.stdout.isatty() else Lines(masked)
+def progress(masked: Masks | Plan, metric: Metric) -> pl.Callback:
+    """Return the callback that shows the progress on standard output.
+
+    Args:
+        masked: Has the density to show.
+        metric: The one to show besides the losses.
+    """
+    return Bar(masked) if sys.stdout.isatty() else Lines(masked, metric)
 
 
 def quiet() -> None:
-    """Lightning tells what it found and what it defaults to; none of this is anything a user can change."""
+    """Silence messages of Lightning about what a user can't change."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # data sets in memory are faster without
-    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # on every log-in node, also where it is meant
-    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # epochs are logged in any case
-    warnings.filterwarnings("ignore", ".*across ranks is zero.*")  # no validation images, as asked for
-    warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # torch to Lightning, about Lightning's own code
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # faster without for data in memory
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # printed on every log-in node
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # epochs are logged anyway
+    warnings.filterwarnings("ignore", ".*across ranks is zero.*")  # val_size is 0
+    warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # about Lightning's own code

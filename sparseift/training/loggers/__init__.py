@@ -1,4 +1,4 @@
-"""Where metrics go. Imports Lightning."""
+"""Loggers: metrics.csv, TensorBoard, and services. Imports Lightning and `common`."""
 
 from .metrics_csv import MetricsCsv
 from .remote import mlflow, wandb

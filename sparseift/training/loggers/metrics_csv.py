@@ -1,4 +1,4 @@
-"""metrics.csv of a run: one row a log call, continued and not started anew when the run is resumed."""
+"""metrics.csv of a run: one row for each call of a log method. A resumed run continues the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS_PER_SAVE = 100
 
 
 class MetricsCsv(Logger):
-    """Keeps all rows and replaces the file as a whole, so that a kill never leaves half of it.
+    """Keeps all rows and replaces the file atomically.
 
     Lightning's own CSV logger deletes the file of the process before it.
     """
@@ -41,7 +41,7 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The composed config in .hydra holds them."""
+        """Do nothing: .hydra/config.yaml has them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -52,8 +52,7 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def continue_from(self, step: int) -> None:
-        """Take over the rows that an earlier process logged before it had done `step` optimizer steps; rows count
-        steps from 0."""
+        """Keep the rows that an earlier process logged in its first `step` optimizer steps. Rows count from 0."""
         if self.path.exists():
             with self.path.open(newline="") as file:
                 earlier = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]

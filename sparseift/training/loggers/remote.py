@@ -1,4 +1,4 @@
-"""Where metrics go besides metrics.csv. Each is made for the folder of a run."""
+"""Loggers of services: Weights & Biases and MLflow. Each is made for the folder of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...errors import UserError
 
 
 def wandb(folder: Path, project: str, entity: str | None, offline: bool) -> Logger:
-    """A run of Weights & Biases, named after its folder; a run that is resumed in its folder goes on there."""
+    """Return the logger of a Weights & Biases run, named after its folder. A run resumed in its folder continues it."""
     identity = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     return _made(
         lambda: WandbLogger(
@@ -23,7 +23,7 @@ def wandb(folder: Path, project: str, entity: str | None, offline: bool) -> Logg
 
 
 def mlflow(folder: Path, experiment: str, tracking_uri: str) -> Logger:
-    """A run of MLflow, named after its folder."""
+    """Return the logger of an MLflow run, named after its folder."""
     return _made(lambda: MLFlowLogger(experiment, folder.name, tracking_uri=tracking_uri), "mlflow")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
 
-FINAL = ("val/acc1", "test/acc1")
-"""Metrics by which runs are compared: their last values."""
-
 
 class TensorBoard(TensorBoardLogger):
-    """TensorBoard has one horizontal axis, optimizer steps. So losses and accuracies are there twice more, as
-    by_mflops/NAME, at the training FLOPs in millions, and as by_epoch/NAME, but for the training loss of single
-    steps."""
+    """Writes every metric against optimizer steps, which is the only horizontal axis that TensorBoard has.
+
+    Losses and metrics are written twice more: as by_mflops/NAME against the training FLOPs in millions, and as
+    by_epoch/NAME against epochs. The training loss of single steps has no by_epoch/NAME.
+    """
 
     def __init__(self, folder: Path):
         super().__init__(folder, name="", version="tensorboard")
@@ -24,22 +25,28 @@ class TensorBoard(TensorBoardLogger):
         self._written: dict[str, float] = {}
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         super().log_metrics(metrics, step)
         self._flops = metrics.get("train/flops", self._flops)
         for name, value in metrics.items():
             if not name.startswith(("train/", "val/")) or name == "train/flops":
                 continue
-            if self._written.get(name, 0.0) != self._flops:  # a validation after training adds nothing
+            if self._written.get(name, 0.0) != self._flops:  # not again for a validation after training
                 self._written[name] = self._flops
                 self.experiment.add_scalar(f"by_mflops/{name}", value, round(self._flops / 1e6))
                 if name != "train/loss" and "epoch" in metrics:
                     self.experiment.add_scalar(f"by_epoch/{name}", value, int(metrics["epoch"]) + 1)
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any], *_: Any) -> None:
-        """For the comparison of runs, by FINAL. They are named only: Lightning would log a first value of each."""
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
+    ) -> None:
+        """Write what TensorBoard compares runs by: hyperparameters, and the names of metrics.
+
+        TensorBoard shows the last values of these metrics. Lightning's own method would log a first value of each.
+        """
+        params = vars(params) if isinstance(params, Namespace) else params
         known = {name: value for name, value in params.items() if value is not None}
         known = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in known.items()}
-        for summary in hparams(known, dict.fromkeys(FINAL, 0.0)):
+        for summary in hparams(known, metrics or {}):
             self.experiment._get_file_writer().add_summary(summary)

@@ -93,14 +93,14 @@ def test_grey_images_become_three_equal_channels(numbered, finished) -> None:
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
-        ({"val_size": 24}, "dataset.val_size=24: must be from 0 to 23"),
-        ({"val_size": -1}, "dataset.val_size=-1: must be from 0 to 23"),
-        ({"num_classes": 10}, "dataset.num_classes=10 does not fit the data: dataset.num_classes=3"),
-        ({"image_size": 32}, "dataset.image_size=32 does not fit the data: dataset.image_size=3"),
-        ({"batch_size": 0}, "dataset.batch_size=0: must be at least 1"),
-        ({"num_workers": -1}, "dataset.num_workers=-1: must be at least 0"),
-        ({"crop_padding": -1}, "dataset.crop_padding=-1: must be a whole number from 0 to 3"),
-        ({"cutout": 4}, "dataset.cutout=4: must be a whole number from 0 to 3"),
+        ({"val_size": 24}, "dataset.val_size is 24; expected an integer from 0 to 23"),
+        ({"val_size": -1}, "dataset.val_size is -1; expected an integer >= 0"),
+        ({"num_classes": 10}, "dataset.num_classes is 10; expected 3, as in the data"),
+        ({"image_size": 32}, "dataset.image_size is 32; expected 3, as in the data"),
+        ({"batch_size": 0}, "dataset.batch_size is 0; expected an integer >= 1"),
+        ({"num_workers": -1}, "dataset.num_workers is -1; expected an integer >= 0"),
+        ({"crop_padding": -1}, "dataset.crop_padding is -1; expected an integer from 0 to 3"),
+        ({"cutout": 4}, "dataset.cutout is 4; expected an integer from 0 to 3"),
     ],
     ids=str,
 )

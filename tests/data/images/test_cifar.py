@@ -98,7 +98,7 @@ def test_binary_files_are_checked(kind, make, tmp_path: Path, monkeypatch, harm:
         file.unlink()
     else:
         file.write_bytes(b"\0" + file.read_bytes()[1:-1] + b"\0")
-    with pytest.raises(UserError, match=rf"^{file} is {harm}: unpack {kind.binary.folder} anew$"):
+    with pytest.raises(UserError, match=rf"^{file} is {harm}; unpack {kind.binary.folder} again$"):
         make(kind).train_dataloader()
 
 
@@ -149,5 +149,5 @@ def test_nothing_is_downloaded_unasked_or_again(make, tmp_path: Path, monkeypatc
 
 def test_colour_images_stay_coloured(make, tmp_path: Path, monkeypatch) -> None:
     write(Cifar10, tmp_path, monkeypatch)
-    with pytest.raises(UserError, match=r"dataset.channels=1 does not fit the data: dataset.channels=3"):
+    with pytest.raises(UserError, match=r"dataset.channels is 1; expected 3, as in the data"):
         make(Cifar10, channels=1).train_dataloader()

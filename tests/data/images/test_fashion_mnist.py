@@ -9,8 +9,7 @@ import pytest
 import torch
 from torchvision.datasets import FashionMNIST
 
-from sparseift.data.images.fashion_mnist import FashionMnist
-from sparseift.data.images.idx import read_idx
+from sparseift.data.images.fashion_mnist import FashionMnist, read_idx
 from sparseift.errors import UserError
 
 ARRAY = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
@@ -77,8 +76,8 @@ def test_labels_must_match_images(make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "suffix", "complaint"),
     [
-        (idx(ARRAY)[:-1], "", "should have 15680 values, it has 15679"),
-        (idx(ARRAY) + b"\0", "", "should have 15680 values, it has 15681"),
+        (idx(ARRAY)[:-1], "", "has 15679 values; expected 15680"),
+        (idx(ARRAY) + b"\0", "", "has 15681 values; expected 15680"),
         (idx(ARRAY)[:9], "", "is not an idx file of unsigned bytes"),
         (b"", "", "is not an idx file of unsigned bytes: it starts with nothing"),
         (b"\0\0\x0d" + idx(ARRAY)[3:], "", "is not an idx file of unsigned bytes: it starts with 00000d03"),

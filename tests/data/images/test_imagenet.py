@@ -132,7 +132,7 @@ def test_a_damaged_image_is_named(make, root: Path, split: str) -> None:
         list(data.train_dataloader() if split == "train" else data.test_dataloader())
     said = str(refusal.value)
     assert said.startswith(f"{root / split / 'b' / '1.jpg'} can't be decoded (image file is truncated")
-    assert said.endswith("): replace it, or leave such images out with dataset.skip_damaged=true")
+    assert said.endswith("); replace it, or leave such images out with dataset.skip_damaged=true")
 
 
 def test_a_damaged_image_is_named_in_one_line_by_a_worker_too(make, root: Path) -> None:
@@ -185,7 +185,7 @@ def test_an_empty_folder_is_named(make, root: Path) -> None:
 
 
 def test_other_numbers_of_classes_are_refused(make, root: Path) -> None:
-    with pytest.raises(UserError, match=r"dataset.num_classes=1000 does not fit the data: dataset.num_classes=3"):
+    with pytest.raises(UserError, match=r"dataset.num_classes is 1000; expected 3, as in the data"):
         make(num_classes=1000).train_dataloader()
 
 
@@ -197,5 +197,5 @@ def test_test_classes_must_be_the_training_classes(make, tmp_path: Path) -> None
 
 
 def test_only_three_channels(make) -> None:
-    with pytest.raises(UserError, match=r"dataset.channels=3"):
+    with pytest.raises(UserError, match=r"dataset.channels is 1; expected 3, as in the data"):
         make(channels=1)

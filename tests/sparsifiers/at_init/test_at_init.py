@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from sparseift import Masks, UserError
 from sparseift.sparsifiers import FORCE, SNIP, GraSP, Probe, SynFlow
+from sparseift.tasks import Classification
 
 from ..helpers import flat, mlp, plan_of
 
 NAMES = ("0", "4")
+TASK = Classification(3, 2, 4, label_smoothing=0.0)
 
 
 class Small(nn.Sequential):
@@ -73,7 +75,7 @@ def scores_of(method, net: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> d
     masks, _ = masks_of(net)
     weights = {name: weight.detach() for name, weight in masks.weights.items()}
     ones = {name: torch.ones_like(weight).bool() for name, weight in weights.items()}
-    return method.scores(weights, ones, Probe(net, masks.weights, batches))
+    return method.scores(weights, ones, Probe(net, masks.weights, batches, TASK))
 
 
 def agree(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float) -> None:
@@ -148,7 +150,7 @@ def test_synflow_of_rectifiers_is_a_sum_over_paths(bias: bool) -> None:
     weights = {name: net.get_submodule(name).weight.detach() for name in ("0", "2", "4")}
     ones = {name: torch.ones_like(weight).bool() for name, weight in weights.items()}
     batch = [(torch.zeros(2, 3), torch.zeros(2).long())]
-    probe = Probe(net, {name: net.get_submodule(name).weight for name in weights}, batch)
+    probe = Probe(net, {name: net.get_submodule(name).weight for name in weights}, batch, TASK)
     found = SynFlow(iterations=1).scores(weights, ones, probe)
     expected = {
         "0": [[w1[i][k] * through[i] for k in range(3)] for i in range(4)],
@@ -206,7 +208,7 @@ def test_the_best_scores_stay_for_what_the_plan_pays(method, price: dict[str, in
     masks, plan = masks_of(net, price)
     unit = price or {"0": 1, "4": 1}
     end = sum(unit[name] * count for name, count in masks.planned.items())
-    method.start(masks, plan, seed=0, probe=Probe(net, masks.weights, batches))
+    method.start(masks, plan, seed=0, probe=Probe(net, masks.weights, batches, TASK))
     for name, expected in by_hand(method, net, batches, unit, end).items():
         assert flat(masks[name]) == flat(expected.bool()), name
     spent = sum(unit[name] * count for name, count in masks.active.items())
@@ -225,7 +227,7 @@ def test_iterations_bring_weights_back_in_force() -> None:
             seen.append(masks)
             return super().scores(weights, masks, probe)
 
-    Recording(batches=2, iterations=12).start(masks, plan, seed=0, probe=Probe(net, masks.weights, batches))
+    Recording(batches=2, iterations=12).start(masks, plan, seed=0, probe=Probe(net, masks.weights, batches, TASK))
     assert any((new[name] & ~old[name]).any() for old, new in pairwise(seen) for name in NAMES)
 
 
@@ -241,7 +243,7 @@ def test_no_trace_is_left(method) -> None:
     gradients = [parameter.grad.clone() for parameter in net.parameters()]
     torch.manual_seed(5)
     generator = torch.get_rng_state()
-    method.start(masks, plan, seed=0, probe=Probe(net, masks.weights, batches))
+    method.start(masks, plan, seed=0, probe=Probe(net, masks.weights, batches, TASK))
     assert torch.equal(torch.get_rng_state(), generator)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert all(torch.equal(p.grad, gradient) for p, gradient in zip(net.parameters(), gradients, strict=True))
@@ -270,7 +272,7 @@ def test_a_residual_branch_that_starts_at_zero_is_scored_as_one_that_does_not(me
         net = Residual(gain)
         plan = plan_of(net, {"stem": 20, "branch": 30})
         masks = Masks.random(net, plan, 0)
-        method.start(masks, plan, seed=0, probe=Probe(net, masks.weights, batches))
+        method.start(masks, plan, seed=0, probe=Probe(net, masks.weights, batches, TASK))
         assert net.norm.weight.eq(gain).all()
         chosen.append(masks.sha256())
     assert masks.active["branch"] > 0 and chosen[0] == chosen[1]
@@ -282,7 +284,7 @@ def test_attention_can_be_scored() -> None:
     attention = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
     net = nn.Sequential(nn.Linear(8, 8), attention, nn.Flatten(), nn.Linear(40, 3))
     masks, plan = Masks.random(net, plan_of(net, {"0": 50}), 0), plan_of(net, {"0": 50})
-    probe = Probe(net, masks.weights, [(torch.randn(4, 5, 8), torch.tensor([0, 1, 2, 0]))])
+    probe = Probe(net, masks.weights, [(torch.randn(4, 5, 8), torch.tensor([0, 1, 2, 0]))], TASK)
     GraSP(batches=1, temperature=2).start(masks, plan, seed=0, probe=probe)
     assert masks.active == {"0": 50}
 
@@ -292,7 +294,7 @@ def test_ranks_agree_and_score_as_one_rank_with_all_batches(method) -> None:
     """Threads stand in for ranks; each has one of the two batches."""
     net, batches = Small(), batches_of(2)
     alone, plan = masks_of(net)
-    method.start(alone, plan, seed=0, probe=Probe(net, alone.weights, batches))
+    method.start(alone, plan, seed=0, probe=Probe(net, alone.weights, batches, TASK))
     slots, barrier = [None, None], Barrier(2, timeout=30)
 
     def rank(number: int) -> str:
@@ -305,7 +307,7 @@ def test_ranks_agree_and_score_as_one_rank_with_all_batches(method) -> None:
 
         own = copy.deepcopy(net)
         masks, _ = masks_of(own)
-        method.start(masks, plan, seed=0, probe=Probe(own, masks.weights, [batches[number]], mean))
+        method.start(masks, plan, seed=0, probe=Probe(own, masks.weights, [batches[number]], TASK, mean))
         return masks.sha256()
 
     with ThreadPoolExecutor(2) as pool:
@@ -317,7 +319,7 @@ def test_the_mean_over_ranks_is_taken_of_gradients_not_of_scores() -> None:
     net, batches = Small(), batches_of(1)
     masks, _ = masks_of(net)
     seen = []
-    probe = Probe(net, masks.weights, batches, mean=lambda tensor: seen.append(tensor) or torch.zeros_like(tensor))
+    probe = Probe(net, masks.weights, batches, TASK, lambda tensor: seen.append(tensor) or torch.zeros_like(tensor))
     weights = {name: weight.detach() for name, weight in masks.weights.items()}
     scores = SNIP(batches=1).scores(weights, weights, probe)
     assert not any(score.any() for score in scores.values())
@@ -328,7 +330,7 @@ def test_samples_are_counted_forward_and_backward() -> None:
     net, batches = Small(), batches_of(2, size=5)
     masks, plan = masks_of(net)
     for method, samples in zip(METHODS, (10, 20, 40, 4), strict=True):
-        probe = Probe(net, masks.weights, batches)
+        probe = Probe(net, masks.weights, batches, TASK)
         method.start(masks, plan, seed=0, probe=probe)
         assert probe.samples == samples, type(method).__name__
 
@@ -337,7 +339,7 @@ def test_samples_are_counted_forward_and_backward() -> None:
     "make", [lambda: SNIP(batches=0), lambda: FORCE(batches=1, iterations=0), lambda: SynFlow(iterations=1.5)]
 )
 def test_mistakes(make: Callable[[], object]) -> None:
-    with pytest.raises(UserError, match="whole number"):
+    with pytest.raises(UserError, match="expected an integer >= 1"):
         make()
 
 
@@ -349,3 +351,44 @@ def test_a_start_without_batches_is_refused() -> None:
 
 def test_masks_never_move() -> None:
     assert not any(SNIP(batches=1).due(step, 100) for step in range(101))
+
+
+class Dicts(Classification):
+    """Dict outputs, from batches of dicts."""
+
+    def inputs(self, batch: dict[str, Tensor]) -> tuple[tuple, dict]:
+        return (), {"x": batch["x"]}
+
+    def loss(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        return F.cross_entropy(outputs["y"], batch["target"], reduction="none")
+
+    def samples(self, batch: dict[str, Tensor]) -> int:
+        return len(batch["target"])
+
+
+class Named(Small):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"y": super().forward(x)}
+
+
+def test_inputs_and_loss_are_of_the_task() -> None:
+    batches, task = batches_of(), Dicts(3, 2, 4, label_smoothing=0.0)
+    dicts = [{"x": inputs, "target": labels} for inputs, labels in batches]
+    net = Named()
+    masks, _ = masks_of(net)
+    weights = {name: weight.detach() for name, weight in masks.weights.items()}
+    probe = Probe(net, masks.weights, dicts, task)
+    expected = scores_of(SNIP(batches=2), Small(), batches)
+    found = SNIP(batches=2).scores(weights, weights, probe)
+    assert all(torch.equal(found[name], expected[name]) for name in NAMES) and probe.samples == 10
+    for method in (GraSP(batches=2, temperature=2), SynFlow(iterations=1)):
+        with pytest.raises(UserError, match="needs a network whose output is a tensor, not dict"):
+            method.scores(weights, weights, probe)
+
+
+def test_synflow_refuses_tokens() -> None:
+    net = nn.Sequential(nn.Embedding(5, 8), nn.Flatten(), nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 3))
+    masks = Masks.random(net, plan_of(net, {"2": 50}), 0)
+    probe = Probe(net, masks.weights, [(torch.zeros(4, 3, dtype=torch.long), torch.tensor([0, 1, 2, 0]))], TASK)
+    with pytest.raises(UserError, match=r"SynFlow needs a network with floating-point inputs, not torch.int64"):
+        SynFlow(iterations=1).scores(dict(masks.weights), {"2": masks["2"]}, probe)

@@ -1,7 +1,5 @@
 """Choices over all layers at once, against plain loops over every possibility."""
 
-from itertools import product
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +7,6 @@ from hypothesis import strategies as st
 
 from sparseift import UserError
 from sparseift.sparsifiers.at_init.base import best_within
-from sparseift.sparsifiers.patterns.fit import nearest_sum
 from sparseift.sparsity.plan import prices
 
 from ..helpers import mlp, plan_of
@@ -59,22 +56,3 @@ def test_a_weight_costs_its_flops_where_flops_are_met_and_one_where_a_sparsity_i
     net = mlp(4, 6, 3)
     assert prices(plan_of(net, {"0": 3, "2": 3}, price={"0": 10, "2": 4})) == {"0": 10, "2": 4}
     assert prices(plan_of(net, {"0": 3, "2": 3})) == {"0": 1, "2": 1}
-
-
-@quick
-@given(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=3), min_size=1, max_size=5), st.integers(0, 150))
-def test_nearest_sum(options: list[list[int]], target: int) -> None:
-    chosen = nearest_sum(options, target)
-    found = sum(each[i] for each, i in zip(options, chosen, strict=True))
-    best = min((sum(choice) for choice in product(*options)), key=lambda total: (abs(total - target), total))
-    assert found == best
-
-
-def test_nearest_sum_of_large_numbers() -> None:
-    """A giga-FLOP apart, to a millionth."""
-    options = [[10**9 + 7 * i, 3 * 10**9 + 11 * i] for i in range(12)]
-    target = 21 * 10**9
-    chosen = nearest_sum(options, target)
-    found = sum(each[i] for each, i in zip(options, chosen, strict=True))
-    best = min(abs(sum(choice) - target) for choice in product(*options))
-    assert abs(found - target) <= best + 12 * 1e-6 * target

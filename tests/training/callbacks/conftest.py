@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparseift.training.module import Classifier
+from sparseift.tasks import Classification
+from sparseift.training.module import TrainingModule
 
 
 @pytest.fixture
@@ -19,13 +20,12 @@ def fit(tmp_path: Path) -> Callable[..., pl.Trainer]:
     def run(*callbacks: pl.Callback, **options: object) -> pl.Trainer:
         torch.manual_seed(0)
         images = TensorDataset(torch.randn(12, 1, 2, 2), torch.arange(12) % 3)
-        module = Classifier(
+        module = TrainingModule(
             nn.Sequential(nn.Flatten(), nn.Linear(4, 3)),
-            num_classes=3,
+            Classification(3, 1, 2, label_smoothing=0.0),
             optimizer=lambda groups: torch.optim.SGD(groups, lr=0.1),
             scheduler=None,
             scheduler_interval="epoch",
-            label_smoothing=0.0,
             decay_norm_and_bias=True,
         )
         settings = {"max_epochs": 2, "accelerator": "cpu", "logger": False, "enable_checkpointing": False}

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from sparseift import Masks, sparsify
+from sparseift.backends import Masked
 from sparseift.sparsifiers import Sparsifier
-from sparseift.training.callbacks import Accounting
+from sparseift.tasks import Classification
+from sparseift.training.callbacks import Accounting, MaskCallback
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FORWARD, STORED = 2 * (8 + 16 + 24), 2 * (8 + 32 + 24)  # layers of 8, 32 and 24 weights, half of the 32 masked
@@ -28,7 +30,9 @@ class ByDenseGradient(EverySecondStep):
 def accounting(sparsifier: Sparsifier) -> Accounting:
     net = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 8), nn.Linear(8, 3))
     net, plan = sparsify(net, "dense", 0.5, torch.empty(1, 2))
-    return Accounting(plan, sparsifier, Masks.random(net, plan, seed=0))
+    task = Classification(3, 1, 2, label_smoothing=0.0)
+    mover = MaskCallback(Masks.random(net, plan, seed=0), plan, sparsifier, Masked(), task, seed=0)
+    return Accounting(plan, task, mover)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,7 @@ def accounting(sparsifier: Sparsifier) -> Accounting:
 )
 def test_dense_gradients_cost_more(fit, sparsifier: Sparsifier, dense: int) -> None:
     counter = accounting(sparsifier)
-    fit(counter)
+    fit(counter.masks, counter)
     assert counter.dense_gradient_flops == (STORED - FORWARD) * dense
     assert counter.train_flops == 3 * FORWARD * 24 + counter.dense_gradient_flops
     assert 0 < counter.seconds < 60
@@ -62,10 +66,10 @@ def test_the_first_micro_batch_after_a_resume_is_not_logged_as_the_step_before()
 
 def test_expenses_go_on_after_a_resume(fit) -> None:
     first = accounting(ByDenseGradient())
-    fit(first)
+    fit(first.masks, first)
     second = accounting(ByDenseGradient())
     second.load_state_dict({**first.state_dict(), "seconds": 1000.0})
-    fit(second)
+    fit(second.masks, second)
     assert second.train_flops == 2 * first.train_flops
     assert second.dense_gradient_flops == 2 * first.dense_gradient_flops > 0
     assert 1000 < second.seconds < 1060

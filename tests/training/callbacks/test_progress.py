@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from sparseift.tasks import Classification
 from sparseift.training.callbacks import progress
 from sparseift.training.callbacks.progress import Bar, Lines
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 HALF = SimpleNamespace(density=0.5)
+ACC1 = Classification.metrics[0]
 
 
 def test_a_bar_with_loss_accuracy_and_density(fit, monkeypatch) -> None:
@@ -24,7 +26,7 @@ def test_a_bar_with_loss_accuracy_and_density(fit, monkeypatch) -> None:
 
 
 def test_a_line_an_epoch(fit, capsys) -> None:
-    fit(Lines(HALF), enable_progress_bar=False)
+    fit(Lines(HALF, ACC1), enable_progress_bar=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
     number = r"\d\.\d{4}"
     for epoch, line in enumerate(lines, start=1):
@@ -36,4 +38,4 @@ def test_a_line_an_epoch(fit, capsys) -> None:
 def test_the_one_that_suits_the_output(monkeypatch) -> None:
     for tty, kind in ((True, Bar), (False, Lines)):
         monkeypatch.setattr(sys.stdout, "isatty", lambda tty=tty: tty)
-        assert isinstance(progress(HALF), kind)
+        assert isinstance(progress(HALF, ACC1), kind)

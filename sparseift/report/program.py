@@ -1,0 +1,92 @@
+"""The command line of the report, and the files that it writes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from ..common.console import one_by_one, waiting
+from ..common.messages import Arguments, one_line_errors
+from ..errors import UserError
+from ..runs.read import FINISHED, Run, find_runs
+from . import page, tables
+from .figures import draw
+from .rows import sections
+from .style import save
+
+DESCRIPTION = "Tables, figures and a page of any number of runs, finished or not"
+
+
+def main() -> None:
+    parser = Arguments(prog="python -m sparseift.report", description=DESCRIPTION)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that contain runs at any depth")
+    parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="folder to write (report)")
+    with one_line_errors():
+        arguments = parser.parse_args()
+        report(arguments.runs, arguments.out)
+
+
+def report(paths: list[Path], out: Path) -> None:
+    """Write report.html, report.md, table.csv, table.tex and figures/ into `out`, and print the tables.
+
+    A report that cannot be written completely leaves an older one in `out` unchanged.
+
+    Raises:
+        UserError: If a path contains no runs, or `out` cannot be written.
+    """
+    runs = find_runs(paths)
+    with waiting("comparing"):
+        found = [(section, draw(section)) for section in sections(runs)]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out, prefix=".making-") as making:
+            _write(runs, found, Path(making), out)
+            _move(Path(making), out)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}") from error
+    _print(runs, found)
+    print(f"open {shlex.quote(str(out / 'report.html'))}")
+
+
+def _print(runs: list[Run], found: page.Sections) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 10_000)  # files have the whole table
+    for section, figures in found:
+        table = tables.terminal(section, console)
+        console.print(table)
+        if hidden := tables.left_out(section, table):
+            print(f"columns that do not fit: {', '.join(hidden)}; see table.csv")
+        for one in figures:
+            if not one.figure:
+                print(f"figure omitted: {one.title} ({one.reason})")
+    print(f"{len(runs)} run folders: {page.tally(runs)}")
+    for run in runs:
+        if run.state != FINISHED or run.detail:
+            print(f"  {run.folder}: {run.state}, {run.detail}")
+
+
+def _write(runs: list[Run], found: page.Sections, making: Path, out: Path) -> None:
+    """Write all files into `making`, with links relative to `out`."""
+    (making / "figures").mkdir()
+    drawn = [(one.figure, one.name) for _, figures in found for one in figures if one.figure]
+    for figure, name in one_by_one(drawn, "figures"):
+        save(figure, making / "figures" / name)
+    texts = {
+        "report.html": page.html(runs, found, out, making / "figures"),
+        "report.md": page.markdown(runs, found, out),
+        "table.csv": tables.csv_text(section for section, _ in found),
+        "table.tex": "\n".join(tables.latex(section) for section, _ in found),
+    }
+    for name, text in texts.items():
+        (making / name).write_text(text, encoding="utf-8", errors="replace")  # names of folders may not be text
+
+
+def _move(making: Path, out: Path) -> None:
+    for path in sorted(making.rglob("*.*")):
+        place = out / path.relative_to(making)
+        place.parent.mkdir(exist_ok=True)
+        os.replace(path, place)

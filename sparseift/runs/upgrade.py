@@ -1,0 +1,69 @@
+"""Results and settings that older versions saved, in the terms of this one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from .schema import VERSION
+
+GROUPS = ("task", "pattern", "backend")
+"""Groups of the config that version 1 did not have."""
+
+OLD_PATTERN = "sparsifier."
+"""In front of the keys of `pattern` in version 1."""
+
+
+@cache
+def _version_1() -> dict[str, Any]:
+    return json.loads(files("sparseift.runs").joinpath("version_1.json").read_text(encoding="utf-8"))
+
+
+def upgraded_results(results: dict[str, Any]) -> dict[str, Any]:
+    """The content of a results.json of version 1 as one of the current version; any other is returned unchanged."""
+    if "version" in results:
+        return results
+    old = _version_1()
+    return {**old["results"], "metrics": old["metrics"], **_split(results), "version": VERSION}
+
+
+def upgraded(settings: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a copy of settings that has the groups which version 1 did not have.
+
+    Settings of the current version are returned as they are.
+
+    Args:
+        settings: A flat config, or the settings of a checkpoint, which have the names of the choices besides.
+        like: Settings of the current version to compare with. The groups have the keys and values that they have there,
+            and the names of version 1. By default they are unresolved, as `conf` has them.
+    """
+    if any(_group(key) in GROUPS for key in settings):
+        return dict(settings)
+    old = _version_1()
+    moved = {_moved(key): value for key, value in _split(settings).items()}
+    own_pattern = any(key.startswith("pattern.") for key in moved)
+    added = {
+        key: value
+        for key, value in (old["config"] if like is None else like).items()
+        if "." in key and _group(key) in GROUPS and not (own_pattern and _group(key) == "pattern")
+    }
+    if "sparsifier" in settings:
+        added |= {name: old["results"][name] for name in GROUPS if like is None or name in like}
+    return added | moved
+
+
+def _group(key: str) -> str:
+    return key.partition(".")[0]
+
+
+def _moved(key: str) -> str:
+    return key.removeprefix(OLD_PATTERN) if key.startswith(f"{OLD_PATTERN}pattern.") else key
+
+
+def _split(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Names of choices, with a sparsifier that included a pattern as the two that it is now."""
+    name = choices.get("sparsifier")
+    return {**choices, **(_version_1()["sparsifiers"].get(name, {}) if isinstance(name, str) else {})}
