@@ -31,8 +31,8 @@ def accounting(sparsifier: Sparsifier) -> Accounting:
     net = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 8), nn.Linear(8, 3))
     net, plan = sparsify(net, "dense", 0.5, torch.empty(1, 2))
     task = Classification(3, 1, 2, label_smoothing=0.0)
-    mover = MaskCallback(Masks.random(net, plan, seed=0), plan, sparsifier, Masked(), task, seed=0)
-    return Accounting(plan, task, mover)
+    mask_callback = MaskCallback(Masks.random(net, plan, seed=0), plan, sparsifier, Masked(), task, seed=0)
+    return Accounting(plan, task, mask_callback)
 
 
 @pytest.mark.parametrize(
