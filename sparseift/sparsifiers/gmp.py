@@ -6,7 +6,6 @@ Zhu & Gupta, "To prune, or not to prune", 2017, equation 1.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 
@@ -18,33 +17,11 @@ from .probe import Probe
 from .schedule import check_span
 
 
-@dataclass(frozen=True)
-class Cubic:
-    """The schedule of `GMP`: prunings at regular intervals, and one in the last step, which meets the plan."""
-
-    update_interval: int
-    begin: float
-    end: float
-
-    def due(self, step: int, total: int) -> bool:
-        """Return whether optimizer step `step` (1, 2, ...) of `total` prunes."""
-        first, last = self._span(total)
-        return step == last or (first < step < last and step % self.update_interval == 0)
-
-    def remaining(self, step: int, total: int) -> float:
-        """Return the fraction of the weights to prune that are still active after this step."""
-        first, last = self._span(total)
-        return (1 - min(1.0, max(0.0, (step - first) / (last - first)))) ** 3
-
-    def _span(self, total: int) -> tuple[int, int]:
-        last = max(1, int(self.end * total))
-        return min(int(self.begin * total), last - 1), last
-
-
 class GMP(Sparsifier):
     """Prunes each layer gradually to its planned number of active weights. Pruned weights do not grow again.
 
-    Each pruning takes the nearest number of active weights that the pattern allows.
+    The last step of pruning is always an update, so that the plan is met. Each pruning takes the nearest number of
+    active weights that the pattern allows.
 
     Args:
         update_interval: Optimizer steps between prunings.
@@ -58,7 +35,7 @@ class GMP(Sparsifier):
 
     def __init__(self, update_interval: int, begin: float, end: float, initial_density: float):
         check_span(update_interval, begin, end)
-        self.schedule = Cubic(update_interval, begin, end)
+        self.update_interval, self.begin, self.end = update_interval, begin, end
         self.initial_density = number("sparsifier.initial_density", initial_density, 0, 1, open_at="(")
 
     def accept(self, plan: Plan) -> None:
@@ -66,7 +43,13 @@ class GMP(Sparsifier):
         require(self.initial_density >= plan.density, "sparsifier.initial_density", self.initial_density, expected)
 
     def due(self, step: int, total: int) -> bool:
-        return self.schedule.due(step, total)
+        first, last = self._span(total)
+        return step == last or (first < step < last and step % self.update_interval == 0)
+
+    def remaining(self, step: int, total: int) -> float:
+        """Return the fraction of the weights to prune that are still active after optimizer step `step` of `total`."""
+        first, last = self._span(total)
+        return (1 - min(1.0, max(0.0, (step - first) / (last - first)))) ** 3
 
     def counts(self, masks: Masks, remaining: float) -> dict[str, int]:
         """Return the number of active weights of each layer, where this fraction of the weights to prune remains."""
@@ -84,7 +67,11 @@ class GMP(Sparsifier):
     @torch.no_grad()
     def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
         optimizers = list(optimizers)
-        for name, count in self.counts(masks, self.schedule.remaining(at.step, at.total)).items():
+        for name, count in self.counts(masks, self.remaining(at.step, at.total)).items():
             weight, pattern = masks.weights[name], masks.pattern
             fitting = pattern.nearest(tuple(weight.shape), count, masks.planned[name], masks.active[name])
             masks.move(name, pattern.largest(weight.abs(), fitting, among=masks[name]), optimizers)
+
+    def _span(self, total: int) -> tuple[int, int]:
+        last = max(1, int(self.end * total))
+        return min(int(self.begin * total), last - 1), last

@@ -28,6 +28,7 @@ from sparseift.sparsifiers import (
     SynFlow,
     Update,
 )  # fmt: skip
+from sparseift.tasks import Classification
 
 from .helpers import plan_of
 
@@ -101,7 +102,7 @@ def test_masks_follow_the_pattern(
     assert masks.active == masks.planned == planned
     assert_followed(masks)
     samples = torch.randn(8, widths[0], 5, 5), torch.randint(3, (8,))
-    probe = Probe(net, masks.weights, [samples]) if sparsifier.batches else None
+    probe = Probe(net, masks.weights, [samples], Classification(3, widths[0], 5, 0.0)) if sparsifier.batches else None
     sparsifier.start(masks, plan, 0, probe)
     assert_followed(masks)
     masks.apply()
