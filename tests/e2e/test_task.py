@@ -91,7 +91,7 @@ def test_sparsifiers_that_score_by_the_loss(start) -> None:
 
 
 def test_a_data_module_that_is_all_the_users(start) -> None:
-    outcome = start("run", "dataset._target_=toy_task.Plain", *QUICK)
+    outcome = start("run", "dataset._target_=toy_task.Plain", "~dataset.val_size", "checkpoint.test=best", *QUICK)
     assert outcome.code == 0, outcome
 
 
