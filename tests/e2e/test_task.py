@@ -60,7 +60,7 @@ def test_reports_have_its_label_and_direction(whole: Path, program, tmp_path: Pa
     report = program("sparseift.report", ["whole", "--out", "report"], tmp_path)
     assert report.code == 0, report
     page = (tmp_path / "report/report.md").read_text()
-    assert "mean absolute error" in page and "mm" in page and "lower is better" in page and "top-1" not in page
+    assert "mean absolute error" in page and "mm" in page and "Lower is better" in page and "top-1" not in page
     compared = program("sparseift.compare", ["whole", "whole"], tmp_path)
     assert compared.code == 0 and "mean absolute error" in compared.out and "top-1" not in compared.out, compared
 
