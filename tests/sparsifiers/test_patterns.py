@@ -141,11 +141,10 @@ shapes = st.tuples(st.integers(1, 11), st.integers(1, 11)) | st.tuples(
 def test_prunings_take_the_nearest_count_that_leads_to_the_plan(
     shape: tuple[int, ...], pattern: Structured, data: st.DataObject
 ) -> None:
-    levels = pattern.levels(shape)
-    low = data.draw(st.integers(1, levels))
-    least, active = pattern.count(shape, low), prod(shape)
+    least, active = pattern.count(shape, data.draw(st.integers(1, pattern.levels(shape)))), prod(shape)
+    low, high = (pattern.level(shape, count) for count in (least, active))  # other levels may have the same counts
     scores: Tensor = torch.rand(shape, generator=torch.Generator().manual_seed(low))
-    mask, high = torch.ones(shape, dtype=torch.bool), levels
+    mask = torch.ones(shape, dtype=torch.bool)
     for wanted in sorted(data.draw(st.lists(st.integers(least, active), max_size=4)), reverse=True):
         count = pattern.nearest(shape, min(wanted, active), least, active)
         bounds = [pattern.parts(shape, level) for level in (low, high)]

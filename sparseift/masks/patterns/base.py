@@ -105,7 +105,7 @@ class Structured(Pattern):
 
     @abstractmethod
     def count(self, shape: Shape, level: int) -> int:
-        """Return the number of active weights at a level. It increases with the level."""
+        """Return the number of active weights at a level. It does not decrease with the level."""
 
     def parts(self, shape: Shape, level: int) -> Sequence[int]:
         """Return the number of active units at a level, for each part of the weight with a number of its own.
