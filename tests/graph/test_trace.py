@@ -1,6 +1,7 @@
 """What a trace sees of hand-written networks: order, use of weights, what follows a layer, what is a shortcut."""
 
 import dataclasses
+from contextlib import suppress
 
 import pytest
 import torch
@@ -356,3 +357,39 @@ def test_a_fault_of_the_recorder_is_no_refusal(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sparseift.graph.recorder.Layer", fault)
     with pytest.raises(KeyError, match="ours"):
         trace(nn.Sequential(nn.Linear(2, 2)), torch.empty(1, 2))
+
+
+def test_a_module_that_raises_is_left_behind() -> None:
+    """The network catches the exception, and runs a function of a layer itself."""
+
+    def run(m, x):
+        with suppress(RuntimeError):
+            m.broken(x)
+        return F.conv2d(x, m.a.weight)
+
+    record = trace(Net(run, broken=nn.Sequential(conv(5, 5)), a=conv(3, 8, 1)), X)
+    assert list(record.layers) == ["a"]
+
+
+def test_an_exception_is_that_of_the_module_that_raised_it() -> None:
+    def run(m, x):
+        with suppress(RuntimeError):
+            m.broken(x)
+        return m.parts(x)
+
+    with pytest.raises(UserError, match=r"3, 8, 8\): parts\.1: "):
+        trace(Net(run, broken=conv(5, 5), parts=nn.Sequential(conv(3, 8), conv(5, 8))), X)
+
+
+def test_a_hook_before_the_network_may_call_layers() -> None:
+    net = Net(lambda m, x: m.b(x), a=conv(3, 8), b=conv(8, 2))
+    net.register_forward_pre_hook(lambda m, args: (F.conv2d(args[0], m.a.weight, padding=1),))
+    assert list(trace(net, X).layers) == ["a", "b"]
+
+
+def test_outputs_may_refer_to_themselves() -> None:
+    class Output:
+        def __init__(self, y: Tensor):
+            self.y, self.same = y, self
+
+    assert trace(Net(lambda m, x: Output(m.a(x)), a=conv(3, 8)), X).output_layers == {"a"}

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparseift import UserError, sparsify, transform
 from sparseift.errors import BudgetError
+from sparseift.graph.meta_kernels import ANSWERS
 
 X = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 HEADS = 2
@@ -320,7 +321,17 @@ class Catches(Wrapped):
             return x
 
 
-@pytest.mark.parametrize("net", [HeadsFirst, Catches])
+class Replaces(Catches):
+    """Its code replaces whatever is raised inside by an exception of its own."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        try:
+            return self.end(x)
+        except:  # noqa: E722
+            raise ValueError("its own") from None
+
+
+@pytest.mark.parametrize("net", [HeadsFirst, Catches, Replaces])
 @pytest.mark.parametrize("error", [*ERRORS, RuntimeError("eight")])
 @pytest.mark.parametrize("place", ["widening.resize_layer_", "reference_run.shapes"])
 def test_an_exception_of_this_package_s_code_is_not(
@@ -333,3 +344,87 @@ def test_an_exception_of_this_package_s_code_is_not(
     with pytest.raises(type(error)) as raised:
         transform(net(8), "sparse_wide", 0.75, X)
     assert raised.value is error
+
+
+def test_a_fault_of_a_shape_rule_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_, **__):
+        raise RuntimeError("ours")
+
+    monkeypatch.setitem(ANSWERS, F.linear, fault)
+    with pytest.raises(RuntimeError, match="ours"):
+        transform(HeadsFirst(8), "sparse_wide", 0.75, X)
+
+
+class Convolved(Wrapped):
+    def build(self, width: int) -> None:
+        self.end, self.runs = nn.Conv2d(width, width, 1), 5
+
+    def middle(self, x: Tensor) -> Tensor:
+        return self.end(x)
+
+
+class RunsOnce(Convolved):
+    def middle(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        if self.runs > 6:
+            raise RuntimeError("six\nruns")
+        return self.end(x)
+
+
+class MakesLayer(Convolved):
+    def middle(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "made"):
+            self.made = nn.Conv2d(8, 8, 1, device=x.device)
+        return self.end(self.made(x))
+
+
+class FallsBack(Convolved):
+    """One of its layers always raises an exception, which its code catches."""
+
+    def build(self, width: int) -> None:
+        super().build(width)
+        self.broken = nn.Conv2d(5, 5, 1)
+
+    def middle(self, x: Tensor) -> Tensor:
+        try:
+            return self.broken(x)
+        except RuntimeError:
+            return self.end(x)
+
+
+REFUSED = {
+    RunsOnce: r"^sparse_wide can't widen the network \(RunsOnce\): six$",
+    MakesLayer: "^sparse_wide can't widen made, which the network makes in its first run; run it once before",
+    FallsBack: "^sparse_wide can't widen broken: its call fails with the example",
+}
+
+
+@pytest.mark.parametrize("net", REFUSED)
+def test_networks_that_behave_differently_in_each_run_are_refused(net: type[Wrapped]) -> None:
+    with pytest.raises(UserError, match=REFUSED[net]) as refusal:
+        transform(net(8), "sparse_wide", 0.75, X)
+    assert "\n" not in str(refusal.value)
+
+
+class Counts(Convolved):
+    """Its code counts its runs, and makes a buffer in the first."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        if not hasattr(self, "table"):
+            self.register_buffer("table", torch.ones(1, 1, *x.shape[2:], device=x.device))
+        return self.end(x + self.table)
+
+
+def test_state_of_the_code_stays_as_it_is() -> None:
+    new = transform(Counts(8), "sparse_wide", 0.75, X)
+    assert new.runs == 5 and not hasattr(new, "table")
+    assert new(X).shape == (2, 5) and new.runs == 6
+
+
+def test_hooks_of_the_network_run() -> None:
+    net = Convolved(8)
+    net.register_forward_pre_hook(lambda module, args: (args[0] * 2,))
+    new, wide = transform(net, "sparse_wide", 0.75, X), Convolved(16)
+    wide.load_state_dict(new.state_dict())
+    torch.testing.assert_close(new(X), wide(2 * X), rtol=0, atol=0)
