@@ -45,9 +45,9 @@ class SparseParallel(LocalMember):
     """A sum of sparse copies of the layer.
 
     Args:
-        norm: A norm in every branch instead of one after the sum.
-        activation: The paper's sigma in every branch (the authors' ImageNet code). False sums the branches without it
-            (their CIFAR code).
+        norm: Replace the norm after the layer by one in every branch.
+        activation: Add the paper's sigma to every branch, as the authors' ImageNet code does and their CIFAR code does
+            not.
     """
 
     norm: bool = True

@@ -1,7 +1,4 @@
-"""Networks for a high resolution at a low one: without their first halvings of the resolution.
-
-The CIFAR ResNets, likewise, have neither the stride of the stem nor the pooling after it.
-"""
+"""Adapt networks for large images to small ones: skip their first halvings of the resolution."""
 
 from __future__ import annotations
 
@@ -15,17 +12,17 @@ from ..graph.layers import Conv
 
 
 def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int) -> None:
-    """Leave out the first halvings of the resolution of a network, in place.
+    """Skip the first halvings of the resolution of a network, in place.
 
-    There, convolutions of stride 2 get stride 1 and poolings are removed, in parallel paths alike.
+    Convolutions of stride 2 get stride 1, and poolings are removed, in all parallel paths.
 
     Args:
-        net: A network for inputs of 2^count times `image_size`, which then takes inputs of `image_size`.
-        count: How many halvings to leave out.
+        net: A network for inputs of 2^count times `image_size`.
+        count: Number of halvings to skip.
         image_size: Height and width of the input in pixels.
 
     Raises:
-        UserError: The network has fewer halvings or does not run without them.
+        UserError: The network has fewer halvings, or does not run without them.
     """
     problem = f"model.skip_halvings={count}: {type(net).__name__}"
     try:
@@ -42,7 +39,7 @@ def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int
 
 
 def _halving(net: nn.Module, in_channels: int, image_size: int) -> dict[str, int]:
-    """The modules that halve the resolution, with the height of their input."""
+    """The height of the input of each module that halves the resolution."""
     runner = meta_copy(net).eval()
     sides: dict[str, int] = {}
 

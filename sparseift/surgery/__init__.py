@@ -1,5 +1,4 @@
-"""How a network is edited: replace layers, resize them, widen the network, initialize new weights. Imports torch and
-`graph`."""
+"""Edits of networks: replace and resize layers, widen a network, initialize weights. Imports torch and `graph`."""
 
 from .initialization import Initializer
 from .replace import branch, initializer, replace, replaceable, site_of
