@@ -84,10 +84,10 @@ def sparsify(
     choices = _Choices(_as_member(member), sparsity, distribution or Uniform(), include, exclude)
     record = trace(with_linear_attention(net), example)
     try:
-        result = _transformed(record, choices)
+        new, names = _transformed(record, choices)
         if masked:
-            return result.net, _plan(result, record, choices)
-        return result.net, dense_plan(result.net, layer_costs(result.record), total_flops(record))
+            return new.net, _plan(new, names, record, choices)
+        return new.net, dense_plan(new.net, layer_costs(new), total_flops(record))
     except BudgetError as error:
         raise _explained(error, record, choices) from None
 
@@ -103,15 +103,6 @@ class _Choices:
     exclude: Sequence[str]
 
 
-@dataclass(frozen=True)
-class _Result:
-    """A transformed network, the names of the layers to mask, and its trace."""
-
-    net: nn.Module
-    masked: list[str]
-    record: Trace
-
-
 def _as_member(member: str | Member) -> Member:
     if isinstance(member, str):
         return MEMBERS[one_of("member", member, MEMBERS)]()
@@ -122,32 +113,33 @@ def _as_member(member: str | Member) -> Member:
     return member
 
 
-def _transformed(record: Trace, choices: _Choices) -> _Result:
+def _transformed(record: Trace, choices: _Choices) -> tuple[Trace, list[str]]:
+    """The trace of the transformed network, and the names of its layers to mask."""
     eligible = eligible_layers(record, choices.include, choices.exclude)
     new = duplicate(record.net)
     with updated_references(new):
         names = choices.member(new, record, eligible, exact(choices.sparsity))
-    result = _Result(new, names, trace(new, record.example))
+    result = trace(new, record.example)
     present = dict(new.named_modules())
-    if unused := [name for name in (*eligible, *names) if name in present and not result.record.ran[name]]:
+    if unused := [name for name in (*eligible, *names) if name in present and not result.ran[name]]:
         raise UserError(
             f"{unused[0]} does not run in the transformed network: the code holds the dense layer in an object of its "
             "own; expected an attribute, a list or a dict of a module"
         )
-    if result.record.output_shapes != record.output_shapes:
+    if result.output_shapes != record.output_shapes:
         raise UserError(
-            f"the transformed network gives outputs of shape {_shapes(result.record)} instead of {_shapes(record)}; "
+            f"the transformed network gives outputs of shape {_shapes(result)} instead of {_shapes(record)}; "
             "layers whose width the outputs depend on can't be widened"
         )
-    return result
+    return result, names
 
 
-def _plan(result: _Result, record: Trace, choices: _Choices) -> Plan:
-    """The plan of a transformed network; `record` is the trace of the dense one."""
-    costs, budget = layer_costs(result.record), total_flops(record)
+def _plan(new: Trace, masked: list[str], record: Trace, choices: _Choices) -> Plan:
+    """The plan of the transformed network `new`; `record` is the trace of the dense one."""
+    costs, budget = layer_costs(new), total_flops(record)
     if choices.member.iso_flop:
-        return plan_for_budget(result.net, costs, result.masked, choices.distribution, budget)
-    return plan_for_sparsity(result.net, costs, result.masked, choices.distribution, choices.sparsity, budget)
+        return plan_for_budget(new.net, costs, masked, choices.distribution, budget)
+    return plan_for_sparsity(new.net, costs, masked, choices.distribution, choices.sparsity, budget)
 
 
 def _explained(error: BudgetError, record: Trace, choices: _Choices) -> BudgetError:
@@ -173,7 +165,7 @@ def _nearest_feasible(record: Trace, choices: _Choices) -> float | None:
     def works(percent: int) -> bool:
         other = replace(choices, sparsity=percent / 100)
         try:
-            _plan(_transformed(dense, other), dense, other)
+            _plan(*_transformed(dense, other), dense, other)
             return True
         except UserError:
             return False

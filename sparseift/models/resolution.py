@@ -1,14 +1,18 @@
-"""Adapt networks for large images to small ones: skip their first halvings of the resolution."""
+"""Adapt networks for a high resolution to a low one: skip their first halvings of the resolution."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 from torch import nn
 
+from ..common.checks import require
 from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.copies import meta_copy
 from ..graph.layers import Conv
+from ..surgery.replace import replace
 
 
 def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int) -> None:
@@ -24,18 +28,26 @@ def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int
     Raises:
         UserError: The network has fewer halvings, or does not run without them.
     """
-    problem = f"model.skip_halvings={count}: {type(net).__name__}"
+    kind = type(net).__name__
     try:
         sides = _halving(net, in_channels, image_size * 2**count)
         early = {name: side for name, side in sides.items() if side > image_size}
-        if len(set(early.values())) < count:
-            raise UserError(f"{problem} halves the resolution fewer times than that")
+        halvings = len(set(early.values()))
+        require(
+            count <= halvings, "model.skip_halvings", count, f"at most {halvings}, the number of halvings of {kind}"
+        )
         for name in early:
-            _keep_resolution_(net, name)
+            module = net.get_submodule(name)
+            if isinstance(module, Conv):
+                module.stride = (1,) * len(module.stride)
+            else:
+                replace(net, name, nn.Identity())
         _halving(net, in_channels, image_size)
     except (RuntimeError, AssertionError) as error:
-        reason = one_line(error)
-        raise UserError(f"{problem} can't do without them at dataset.image_size={image_size}: {reason}") from error
+        raise UserError(
+            f"model.skip_halvings is {count}; expected fewer, because {kind} then fails at "
+            f"dataset.image_size={image_size}: {one_line(error)}"
+        ) from error
 
 
 def _halving(net: nn.Module, in_channels: int, image_size: int) -> dict[str, int]:
@@ -43,24 +55,12 @@ def _halving(net: nn.Module, in_channels: int, image_size: int) -> dict[str, int
     runner = meta_copy(net).eval()
     sides: dict[str, int] = {}
 
-    def record(name: str):
-        def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-            sides[name] = args[0].shape[-2]
-
-        return hook
+    def record(name: str, module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        sides[name] = args[0].shape[-2]
 
     for name, module in runner.named_modules():
         if not list(module.children()) and getattr(module, "stride", 1) in (2, (2, 2)):
-            module.register_forward_pre_hook(record(name))
+            module.register_forward_pre_hook(partial(record, name))
     with torch.no_grad():
         runner(torch.empty(1, in_channels, image_size, image_size, device="meta"))
     return sides
-
-
-def _keep_resolution_(net: nn.Module, name: str) -> None:
-    module = net.get_submodule(name)
-    if isinstance(module, Conv):
-        module.stride = (1,) * len(module.stride)
-    else:
-        parent, _, child = name.rpartition(".")
-        setattr(net.get_submodule(parent), child, nn.Identity())

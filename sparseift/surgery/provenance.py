@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -123,16 +124,8 @@ def unmark(net: nn.Module) -> None:
     """Turn marked attributes into plain numbers."""
     for module in net.modules():
         for key, value in list(vars(module).items()):
-            if type(value) in (list, tuple) and any(isinstance(item, Marked) for item in value):
-                vars(module)[key] = type(value)(map(_plain, value))
-            elif isinstance(value, Marked | MarkedFloat):
-                vars(module)[key] = _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Marked):
-        return int(value)
-    return float(value) if isinstance(value, MarkedFloat) else value
+            if constant(value):
+                vars(module)[key] = copy.deepcopy(value)  # which is plain
 
 
 def leaves_in(tree: Any) -> Iterator[Any]:
