@@ -25,6 +25,7 @@ from ..runs.read import flat
 from ..sparsifiers import Sparsifier
 from ..sparsity import Plan
 from ..tasks import Task
+from ..tasks.checked import Checked
 from ..training.checkpoints.codec import mask_state, read_checkpoint
 from ..training.optimizers import with_fused_step
 
@@ -95,7 +96,7 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
         dense,
         make(config.member),
         sparsity["level"],
-        make(config.task).example(),
+        make_task(config).example(),
         distribution=make(config.sparsity.distribution),
         include=sparsity["include"],
         exclude=sparsity["exclude"],
@@ -117,6 +118,10 @@ def _dense_on_meta(model: DictConfig) -> nn.Module:
 def make_sparsifier(config: DictConfig) -> Sparsifier:
     """Make the sparsifier; without masks, one that does nothing."""
     return make(config.sparsifier) if config.sparsifier._target_ else Sparsifier()
+
+
+def make_task(config: DictConfig) -> Task:
+    return Checked(make(config.task))
 
 
 def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
@@ -161,7 +166,7 @@ def build_run(
     )
 
     quiet()
-    sparsifier, task = make_sparsifier(config), make(config.task)
+    sparsifier, task = make_sparsifier(config), make_task(config)
     data = make(config.dataset)
     data.prepare_data()  # before a network is built, which can take minutes
     pl.seed_everything(config.seed, workers=True, verbose=False)
