@@ -136,6 +136,9 @@ def _transformed(record: Trace, choices: _Choices) -> _Result:
     before = names_in(new)
     names = choices.member(new, record, eligible, exact(choices.sparsity))
     follow(new, before)
+    modules = dict(new.named_modules())
+    fits = isinstance(names, list | tuple) and all(name in modules for name in names)
+    require(fits, f"what {type(choices.member).__name__} returns", names, "the names of the layers to mask")
     result = _Result(new, names, trace(new, record.example))
     _check_used(result, eligible)
     if result.record.output_shapes != record.output_shapes:
