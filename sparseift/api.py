@@ -119,8 +119,10 @@ def _transformed(record: Trace, choices: _Choices) -> tuple[Trace, list[str]]:
     new = duplicate(record.net)
     with updated_references(new):
         names = choices.member(new, record, eligible, exact(choices.sparsity))
-    result = trace(new, record.example)
     present = dict(new.named_modules())
+    fits = isinstance(names, list | tuple) and all(name in present for name in names)
+    require(fits, f"what {type(choices.member).__name__} returns", names, "the names of the layers to mask")
+    result = trace(new, record.example)
     if unused := [name for name in (*eligible, *names) if name in present and not result.ran[name]]:
         raise UserError(
             f"{unused[0]} does not run in the transformed network: the code holds the dense layer in an object of its "

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from hydra.errors import InstantiationException
@@ -15,16 +15,20 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ..api import sparsify
+from ..backends import Backend
 from ..common import slurm
+from ..common.checks import require
 from ..common.console import waiting
 from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.meta_kernels import Shapes
 from ..masks.masks import Masks
+from ..masks.patterns import Pattern
 from ..runs.read import flat
 from ..sparsifiers import Sparsifier
 from ..sparsity import Plan
 from ..tasks import Task
+from ..tasks.checked import Checked
 from ..training.checkpoints.codec import mask_state, read_checkpoint
 from ..training.optimizers import with_fused_step
 
@@ -32,6 +36,11 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from ..training.callbacks import Accounting, RankWatch
+
+Kind = TypeVar("Kind")
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+"""Methods of a data module. Without validation, `val_dataloader` returns an empty list."""
 
 
 @dataclass
@@ -81,6 +90,21 @@ def make(config: DictConfig, **extra: Any) -> Any:
         raise cause or UserError(one_line(error)) from error
 
 
+def make_choice(config: DictConfig, group: str, kind: type[Kind], by: Callable[[DictConfig], Any] = make) -> Kind:
+    """Make what a group of the config chooses.
+
+    Args:
+        kind: Class that it must be an instance of.
+        by: Makes it from its config.
+
+    Raises:
+        UserError: See `make`, or it is not of this kind.
+    """
+    made = by(config[group])
+    require(isinstance(made, kind), f"{group}._target_", config[group]._target_, f"what makes a {kind.__name__}")
+    return made
+
+
 def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
     """Build the transformed network and its plan.
 
@@ -88,20 +112,20 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
         on_meta: Build shapes alone, without memory or values, where the network allows it.
     """
     sparsifier = make_sparsifier(config)
-    dense = _dense_on_meta(config.model) if on_meta else make(config.model)
+    dense = make_choice(config, "model", nn.Module, _dense_on_meta if on_meta else make)
     sparsity = OmegaConf.to_container(config.sparsity, resolve=True)
     assert isinstance(sparsity, dict)
     net, plan = sparsify(
         dense,
         make(config.member),
         sparsity["level"],
-        make(config.task).example(),
+        make_task(config).example(),
         distribution=make(config.sparsity.distribution),
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
     )
-    plan = make(config.pattern).plan(plan)
+    plan = make_pattern(config).plan(plan)
     sparsifier.accept(plan)
     return net, plan
 
@@ -116,7 +140,15 @@ def _dense_on_meta(model: DictConfig) -> nn.Module:
 
 def make_sparsifier(config: DictConfig) -> Sparsifier:
     """Make the sparsifier; without masks, one that does nothing."""
-    return make(config.sparsifier) if config.sparsifier._target_ else Sparsifier()
+    return make_choice(config, "sparsifier", Sparsifier) if config.sparsifier._target_ else Sparsifier()
+
+
+def make_pattern(config: DictConfig) -> Pattern:
+    return make_choice(config, "pattern", Pattern)  # type: ignore[type-abstract]
+
+
+def make_task(config: DictConfig) -> Task:
+    return Checked(make(config.task))
 
 
 def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
@@ -161,14 +193,17 @@ def build_run(
     )
 
     quiet()
-    sparsifier, task = make_sparsifier(config), make(config.task)
-    data = make(config.dataset)
+    sparsifier, task = make_sparsifier(config), make_task(config)
+    data = make_choice(config, "dataset", pl.LightningDataModule)
+    missing = [name for name in LOADERS if getattr(type(data), name) is getattr(pl.LightningDataModule, name)]
+    require(not missing, "dataset._target_", config.dataset._target_, f"a data module with {', '.join(missing)}")
     data.prepare_data()  # before a network is built, which can take minutes
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
         net, plan = build_network(config, on_meta=False)
-        masks = Masks.random(net, plan, config.seed, make(config.pattern)) if plan.masked else None
-    mover = MaskCallback(masks, plan, sparsifier, make(config.backend), task, config.seed) if masks else None
+        masks = Masks.random(net, plan, config.seed, make_pattern(config)) if plan.masked else None
+    backend = make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
+    mover = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
     metric, ranks = task.metrics[0], RankWatch(tell)
     accounting = Accounting(plan, task, mover)
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mover)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from math import floor, log10
 from typing import Any
 
+from ..common.checks import boolean, require
+
 PERCENT = "%"
 SIGNIFICANT, MOST_DECIMALS = 4, 12  # digits of a value that is no percentage
 
@@ -29,6 +31,11 @@ class Metric:
     unit: str = ""
     higher_is_better: bool = True
     of_mean: Callable[[float], float] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for key in ("name", "label", "unit"):
+            require(isinstance(getattr(self, key), str), f"Metric.{key}", getattr(self, key), "a string")
+        boolean("Metric.higher_is_better", self.higher_is_better)
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Metric:

@@ -127,7 +127,7 @@ def _read(folder: Path) -> Run:
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested dictionaries into one with dotted keys, in which `_target_` is the name of a class only."""
+    """Flatten nested dictionaries into one with dotted keys, in which classes of this package have no module."""
     if not isinstance(tree, dict) or (prefix and not tree):
         return {prefix: _without_modules(tree, prefix)} if prefix else {}
     pairs = (flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in tree.items())
@@ -135,12 +135,13 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _without_modules(value: Any, key: str) -> Any:
-    """A class may move to another module, so configs are compared by class name."""
+    """A class may move inside the package, so configs are compared by its name. Classes of others keep their path."""
     if isinstance(value, list):
         return [_without_modules(item, "") for item in value]
     if isinstance(value, dict):
         return {name: _without_modules(item, str(name)) for name, item in value.items()}
-    return value.rpartition(".")[2] if key.endswith("_target_") and isinstance(value, str) else value
+    own = key.endswith("_target_") and isinstance(value, str) and value.startswith("sparseift.")
+    return value.rpartition(".")[2] if own else value
 
 
 def _command(arguments: Iterable[str]) -> str:

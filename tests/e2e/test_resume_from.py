@@ -64,7 +64,11 @@ def test_two_truncated_checkpoints(interrupted, train, tmp_path) -> None:
         ("sparsifier=set", "sparsifier=rigl, this one has sparsifier=set"),
         ("sparsifier=none", "distribution=uniform, this one has distribution=None"),
         ("recipe.optimizer.lr=0.9", "recipe.optimizer.lr=0.1, this one has recipe.optimizer.lr=0.9"),
-        ("recipe.optimizer._target_=torch.optim.Adam", "recipe.optimizer._target_=SGD, this one has"),
+        ("recipe.optimizer._target_=torch.optim.Adam", "recipe.optimizer._target_=torch.optim.SGD, this one"),
+        ("pattern=block", "pattern=unstructured, this one has pattern=block"),
+        ("pattern._target_=mine.Pattern", "pattern._target_=Unstructured, this one has pattern._target_=mine.Pattern"),
+        ("backend._target_=mine.Masked", "backend._target_=Masked, this one has backend._target_=mine.Masked"),
+        ("task._target_=mine.Task", "task._target_=Classification, this one has task._target_=mine.Task"),
     ],
 )
 def test_another_run_is_refused(interrupted, train, tmp_path, override: str, told: str) -> None:

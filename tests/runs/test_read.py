@@ -250,10 +250,11 @@ def test_flat() -> None:
     assert flat({}) == {}
 
 
-def test_flat_names_classes_without_their_modules() -> None:
-    assert flat({"a": {"_target_": "torch.optim.SGD", "lr": 0.1}, "b": [{"_target_": "x.y.Z"}, "x.y"]}) == {
-        "a._target_": "SGD",
-        "a.lr": 0.1,
-        "b": [{"_target_": "Z"}, "x.y"],
-    }
-    assert flat({"a._target_": "old.module.Class"}) == flat({"a": {"_target_": "new.home.Class"}})
+def test_flat_names_classes_of_this_package_without_their_modules() -> None:
+    tree = {"a": {"_target_": "torch.optim.SGD", "lr": 0.1}, "b": [{"_target_": "sparseift.y.Z"}, "sparseift.y"]}
+    assert flat(tree) == {"a._target_": "torch.optim.SGD", "a.lr": 0.1, "b": [{"_target_": "Z"}, "sparseift.y"]}
+    assert flat({"a._target_": "sparseift.old.Class"}) == flat({"a": {"_target_": "sparseift.new.home.Class"}})
+
+
+def test_flat_distinguishes_classes_of_one_name_in_modules_of_others() -> None:
+    assert len({flat({"_target_": f"{module}.Masked"})["_target_"] for module in ("mine", "yours", "sparseift.x")}) == 3
