@@ -131,9 +131,14 @@ def fit(folder: Path, *modes: Any, masked: bool = True, extra: tuple[pl.Callback
     rigl = RigL(update_interval=INTERVAL, begin=0.0, end=1.0, drop_fraction=0.3, anneal="cosine")
     moved = Masks.random(net, plan, seed=0) if masked else None
     task = Classification(5, 3, 4, label_smoothing=0.0)
-    mover = [MaskCallback(moved, plan, rigl, Masked(), task, 0)] if masked else []
+    mask_callback = [MaskCallback(moved, plan, rigl, Masked(), task, 0)] if masked else []
     begin = Begin(*modes)
-    own = [Accounting(plan, task, mover[0] if mover else None), RngState(), LearningRateMonitor(), Topology()]
+    own = [
+        Accounting(plan, task, mask_callback[0] if mask_callback else None),
+        RngState(),
+        LearningRateMonitor(),
+        Topology(),
+    ]
     module = TrainingModule(
         net,
         task,
@@ -145,7 +150,7 @@ def fit(folder: Path, *modes: Any, masked: bool = True, extra: tuple[pl.Callback
     settings = {"max_steps": STEPS, "accelerator": "cpu", "enable_checkpointing": False, "log_every_n_steps": 1000}
     settings |= {"enable_model_summary": False, "num_sanity_val_steps": 0, "default_root_dir": folder}
     settings |= {"enable_progress_bar": False, "logger": MetricsCsv(folder)}
-    trainer = pl.Trainer(**settings | options, callbacks=[begin, *mover, *own, *extra, End(begin)])
+    trainer = pl.Trainer(**settings | options, callbacks=[begin, *mask_callback, *own, *extra, End(begin)])
     data = TensorDataset(torch.randn(160, 3, 4, 4), torch.arange(160) % 5)
     trainer.fit(module, DataLoader(data, 16))
     assert begin.entered == STEPS - 1 - (STEPS // INTERVAL)

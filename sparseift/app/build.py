@@ -72,7 +72,7 @@ class TrainingParts:
     @property
     def plan(self) -> Plan:
         """The plan with the active weights of the current masks."""
-        return self.masks.counted(self.planned) if self.masks else self.planned
+        return self.planned.with_active(self.masks.active) if self.masks else self.planned
 
 
 def make(config: DictConfig, **extra: Any) -> Any:
@@ -203,13 +203,13 @@ def build_run(
         net, plan = build_network(config, on_meta=False)
         masks = Masks.random(net, plan, config.seed, make_pattern(config)) if plan.masked else None
     backend = make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
-    mover = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
+    mask_callback = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
     metric, ranks = task.metrics[0], RankWatch(tell)
-    accounting = Accounting(plan, task, mover)
-    checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mover)
+    accounting = Accounting(plan, task, mask_callback)
+    checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mask_callback)
     recorders = [progress(masks or plan, metric), Hyperparameters(hyperparameters(config, settings), metric)]
     callbacks = [
-        *([mover] if mover else []),
+        *([mask_callback] if mask_callback else []),
         *(Divergence(), accounting, RngState(), *recorders),
         *(make(callback) for callback in config.callbacks.values()),
         *(checkpoint, Preemption(checkpoint, how_to_resume), ranks),

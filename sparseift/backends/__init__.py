@@ -1,4 +1,4 @@
-"""What computes the masked layers: one backend a file. Imports torch and `masks`."""
+"""Backends, which compute the masked layers, one per file. Imports torch and `masks`."""
 
 from .base import Backend
 from .masked import Masked

@@ -1,4 +1,4 @@
-"""The interface of a backend: what computes the masked layers."""
+"""The interface of a backend."""
 
 from __future__ import annotations
 
@@ -15,33 +15,32 @@ from ..masks.patterns import Pattern
 class Backend(Protocol):
     """Computes the masked layers of a network, forward and backward.
 
-    The dense weight tensor, zero outside its mask, stays the truth: optimizers, checkpoints and exports read it.
+    Optimizers, checkpoints and exports read the dense weight tensors, which are zero outside their masks.
 
-    The mask callback makes all calls: `refusal` for every masked layer, `attach`, then for every batch
-    `dense_gradients` and for every optimizer step `moved` if masks changed and `mask_gradients`, and finally `detach`.
+    `MaskCallback` calls `refusal` for each masked layer, then `attach`. It calls `dense_gradients` for each batch, and
+    for each optimizer step `moved`, if masks have changed, and `mask_gradients`. At the end, it calls `detach`.
     """
 
     def refusal(self, layer: nn.Module, pattern: Pattern) -> str | None:
-        """Return why the backend cannot compute this layer under this pattern, or None if it can."""
+        """Return why the backend cannot compute this layer with this pattern, or None if it can."""
         ...
 
     def attach(self, net: nn.Module, masks: Masks) -> None:
-        """Take over the masked layers. The masks are the first ones, or those of a checkpoint, and masked weights are
-        zero."""
+        """Take over the masked layers. The masks are the initial ones or those of a checkpoint."""
         ...
 
     def moved(self, names: Iterable[str]) -> None:
-        """Take note that the masks of these layers have changed."""
+        """React to new masks of these layers."""
         ...
 
     def dense_gradients(self, wanted: bool) -> None:
-        """Take note, before a forward and backward pass, whether the gradients of masked weights will be read."""
+        """Prepare a forward and backward pass, with the gradients of masked weights if they are `wanted`."""
         ...
 
     def mask_gradients(self) -> None:
-        """Set the gradients of masked weights to zero. Gradients are final, and clipped and applied afterwards."""
+        """Set the gradients of masked weights to zero, before they are clipped and applied."""
         ...
 
     def detach(self, net: nn.Module) -> None:
-        """Restore plain modules."""
+        """Restore the modules of the network."""
         ...

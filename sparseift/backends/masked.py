@@ -1,4 +1,4 @@
-"""Dense kernels: masked weights and gradients are zero, and are multiplied like all others."""
+"""Dense kernels on weights and gradients that are zero where masked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..masks.patterns import Pattern
 
 
 class Masked:
-    """Computes every layer under every pattern with torch's own dense kernels."""
+    """Computes every layer with torch's dense kernels."""
 
     def refusal(self, layer: nn.Module, pattern: Pattern) -> str | None:
         return None
@@ -20,13 +20,13 @@ class Masked:
         self._masks = masks
 
     def moved(self, names: Iterable[str]) -> None:
-        """Nothing to do: weights that left their mask are zero already."""
+        """Do nothing: dropped weights are zero already."""
 
     def dense_gradients(self, wanted: bool) -> None:
-        """Nothing to do: dense kernels always compute them."""
+        """Do nothing: dense kernels compute all gradients."""
 
     def mask_gradients(self) -> None:
         self._masks.mask_gradients()
 
     def detach(self, net: nn.Module) -> None:
-        """Nothing to do: the modules are plain ones."""
+        """Do nothing: `attach` replaces no module."""

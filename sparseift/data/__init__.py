@@ -1,4 +1,4 @@
-"""Data modules: how samples are loaded, in batches that resume and shard. Imports Lightning and `common`."""
+"""Data modules: data sets, and loaders that resume and shard. Imports Lightning and `common`."""
 
 from .base import DataModule
 

@@ -1,4 +1,4 @@
-"""The data module of every data set: splits, and loaders that resume and shard."""
+"""The base of data modules: splits, and loaders that resume and shard."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,17 +17,16 @@ from .sampler import EpochBatches, EvalShard, rank_and_world
 
 
 class DataModule(pl.LightningDataModule, ABC):
-    """A training set, a validation set held out of it, and a test set that only testing reads.
+    """A training set, a validation set held out of it, and a test set.
 
-    A data set defines `load`. It may define how samples are split, seen by the loaders, and collated into batches. The
-    training set is loaded when `setup("fit")` is called or a loader first needs it.
+    A subclass defines `load`. It may also override `split`, `train_view`, `eval_view` and `collate`.
 
     Args:
-        batch_size: Samples of one device in one batch.
-        val_size: Samples held out of the training set; 0 for no validation.
-        num_workers: Processes that load samples; 0 loads them in the main process.
-        seed: Of the order of the training samples.
-        split_seed: Of the choice of the validation samples, which runs of every `seed` should share.
+        batch_size: Samples per batch and device.
+        val_size: Number of samples held out for validation; 0 for no validation.
+        num_workers: Number of processes that load samples; 0 loads them in the main process.
+        seed: Seed of the order of the training samples.
+        split_seed: Seed of the choice of the validation samples.
     """
 
     def __init__(self, *, batch_size: int, val_size: int, num_workers: int, seed: int, split_seed: int) -> None:
@@ -41,27 +40,27 @@ class DataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def load(self, train: bool) -> Any:
-        """Return the whole training set, or the test set: samples by index, with a length.
+        """Return the training set, validation samples included, or the test set, with `__len__` and `__getitem__`.
 
         Raises:
-            UserError: The data is missing, or not as configured.
+            UserError: The data is missing or does not match the config.
         """
 
     def split(self, samples: Any) -> tuple[Tensor, Tensor]:
-        """Return the indices of training and of validation samples, (N,) int64, both ascending."""
+        """Return the indices of the training and the validation samples, (N,) int64, in ascending order."""
         order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(self.split_seed))
         return order[self.val_size :].sort().values, order[: self.val_size].sort().values
 
     def train_view(self, samples: Any, indices: Tensor) -> Dataset:
-        """Return the data set of the samples at `indices`; its `__getitems__` takes (epoch, positions in `indices`)."""
+        """Return a data set of the samples at `indices`, whose `__getitems__` takes (epoch, positions in `indices`)."""
         return TrainView(samples, indices)
 
     def eval_view(self, samples: Any, indices: Tensor) -> Dataset:
-        """Return the data set of the samples at `indices`, by position in `indices`."""
+        """Return a data set of the samples at `indices`, by position in `indices`."""
         return EvalView(samples, indices)
 
     collate: Callable[[Any], Any] = staticmethod(default_collate)
-    """Makes a batch of what a view gives for the positions of the batch."""
+    """Collates the samples of a view into a batch."""
 
     def setup(self, stage: str) -> None:
         if stage in ("fit", "validate"):
@@ -69,17 +68,17 @@ class DataModule(pl.LightningDataModule, ABC):
 
     @cached_property
     def _training(self) -> tuple[Any, Tensor, Tensor]:
-        """The training set, the indices to train on, and the indices to validate on."""
+        """The training set, and the indices of the training and the validation samples."""
         with waiting("training data"):
             samples = self.load(train=True)
         checks.integer("dataset.val_size", self.val_size, 0, len(samples) - 1)
         return samples, *self.split(samples)
 
     def train_dataloader(self) -> ResumableLoader:
-        """Return the shuffled training samples, from the position of a checkpoint on."""
+        """Return the loader of shuffled training samples, which starts at the position of the checkpoint, if any."""
         samples, indices, _ = self._training
         trainer = self.trainer
-        # `trainer.current_epoch` counts completed epochs, without one whose last hooks are still to run.
+        # Unlike `trainer.current_epoch`, this counts an epoch before its last hooks have run.
         epoch = trainer.fit_loop.epoch_progress.current.processed if trainer else 0  # type: ignore[attr-defined]
         loader = ResumableLoader(
             self.train_view(samples, indices),
@@ -94,12 +93,12 @@ class DataModule(pl.LightningDataModule, ABC):
         return loader
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Return the validation samples in order, or no loader if `val_size` is 0."""
+        """Return the loader of the validation samples in order, or no loader if `val_size` is 0."""
         samples, _, indices = self._training
         return self._eval_loader(samples, indices, persistent_workers=self.num_workers > 0) if self.val_size else []
 
     def test_dataloader(self) -> DataLoader:
-        """Return the test samples in order."""
+        """Return the loader of the test samples in order."""
         with waiting("test data"):
             samples = self.load(train=False)
         return self._eval_loader(samples, torch.arange(len(samples)))
@@ -120,7 +119,7 @@ class DataModule(pl.LightningDataModule, ABC):
         return {"num_workers": self.num_workers, "collate_fn": self.collate, "pin_memory": on_gpu}
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position of the Trainer's training loader (see `ResumableLoader`)."""
+        """Return the position of the training loader (see `ResumableLoader`)."""
         loader = self.trainer.train_dataloader if self.trainer else None
         return loader.state_dict() if isinstance(loader, ResumableLoader) else {}
 
@@ -130,10 +129,10 @@ class DataModule(pl.LightningDataModule, ABC):
         before = state_dict.get("devices", devices)
         if rank == 0 and before != devices:
             now, then = f"{devices} x {self.batch_size}", f"{before} x {state_dict['global_batch'] // before}"
-            print(f"resuming with {now} samples a batch; the checkpoint is of {then}")
+            print(f"resuming with {now} samples per batch; the checkpoint has {then}")
 
     def teardown(self, stage: str) -> None:
-        """Forget the position of the checkpoint: the next fit of this data module starts where its Trainer is."""
+        """Forget the position of the checkpoint."""
         self._restored = None
 
 
@@ -152,8 +151,8 @@ class EvalView(Dataset):
 
 
 class TrainView(EvalView):
-    """The samples at `indices`, which are the same in every epoch; batches by (epoch, positions in `indices`)."""
+    """The samples at `indices`, by (epoch, positions in `indices`). They are the same in every epoch."""
 
-    def __getitems__(self, places: tuple[int, Tensor]) -> list[Any]:
-        _, positions = places
+    def __getitems__(self, batch: tuple[int, Tensor]) -> list[Any]:
+        _, positions = batch
         return [self[position] for position in positions.tolist()]

@@ -1,4 +1,4 @@
-"""A training loader that resumes in the middle of an epoch, with the next batch."""
+"""A training loader that resumes within an epoch."""
 
 import os
 import signal
@@ -14,9 +14,9 @@ from .sampler import EpochBatches, rank_and_world
 
 
 def ignore_signals(worker_id: int) -> None:
-    """Ignore signals that the main process handles: they reach all processes of a run.
+    """Ignore signals in a worker, except SIGTERM from the main process, with which torch ends workers.
 
-    SIGTERM is obeyed if the main process sent it, which is how torch ends workers.
+    Ctrl-C and SLURM send signals to all processes of a run. The main process handles them.
     """
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
@@ -32,29 +32,29 @@ def _end_with_parent() -> None:
 
 
 class ResumableLoader(DataLoader):
-    """Loads the batches of `EpochBatches`, and saves and restores its position: epoch and batches taken in it.
+    """Loads the batches of `EpochBatches`. Its state is its position: the epoch, and the number of batches taken in it.
 
-    A batch counts when the training loop takes it, not when a worker starts to load it. A new iterator starts the next
-    epoch if at least one batch was taken, and the same epoch otherwise. Use one iterator at a time.
+    A batch counts when the training loop takes it, not when a worker loads it. A new iterator starts the next epoch if
+    a batch has been taken, and the same epoch otherwise. Use one iterator at a time.
 
     This relies on the following in Lightning 2.6 (`fit_loop.py`, `training_epoch_loop.py`, `combined_loader.py`):
 
-    - A checkpoint holds `state_dict()`, taken while no batch is prefetched: Lightning does not prefetch from a loader
-      that has a length.
-    - `len()` stays the length of the whole epoch after a resume; Lightning adds the batches of its own progress.
-    - An epoch ends after `len()` or `limit_train_batches` batches without a request for one more. A position at that
-      count is therefore the beginning of the next epoch.
-    - A run resumed at the last batch of an epoch calls `iter()` again, with no batch taken, if its validation was
-      complete, and does not call it otherwise. Both must give the same epoch.
-    - Lightning restores this state only if the epoch is incomplete and no one asked for the loader before (as
-      `estimated_stepping_batches` does). `DataModule` therefore restores it too; to restore it twice is harmless.
+    - Lightning does not prefetch from a loader that has a length, so `state_dict` is exact.
+    - After a resume, `len()` is still the length of the whole epoch; Lightning adds its own count of batches.
+    - An epoch ends after `len()` or `limit_train_batches` batches, without a request for another batch. The position
+      after that many batches is therefore the start of the next epoch.
+    - A run that resumes after the last batch of an epoch calls `iter()` again if its validation was complete, and does
+      not call it otherwise. Both must give the same epoch.
+    - Lightning restores this state only if the epoch is incomplete and the loader has not been requested before (as
+      `estimated_stepping_batches` does). `DataModule` therefore restores it, too.
 
-    Not supported: resuming from a checkpoint saved in `on_train_batch_end` of the last batch of an epoch. The batches
-    are right, but Lightning skips the validation of that epoch and miscounts the next epoch in checkpoints, so that a
-    second resume fails. Save that checkpoint in `on_train_epoch_end`.
+    A checkpoint saved in `on_train_batch_end` of the last batch of an epoch is not supported: Lightning skips the
+    validation of that epoch and miscounts the next one. Save it in `on_train_epoch_end`.
 
     Args:
-        epoch: The first epoch.
+        dataset: Data set whose `__getitems__` takes the tuples of `batches`.
+        batches: Batch sampler.
+        epoch: First epoch.
         limit: `limit_train_batches` of the Trainer: a number of batches (int) or a fraction of the epoch (float).
         options: Further arguments of `DataLoader`.
     """
@@ -68,7 +68,7 @@ class ResumableLoader(DataLoader):
         limit: int | float = 1.0,
         **options: Any,
     ) -> None:
-        # An iterator draws the base seed of the workers from this generator, not from the global one.
+        # An iterator draws the seed of the workers from this generator instead of the global one.
         super().__init__(
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]  # data sets take its tuples in `__getitems__`
@@ -97,7 +97,7 @@ class ResumableLoader(DataLoader):
         return min(len(self), self.limit) if isinstance(self.limit, int) else int(len(self) * self.limit)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position, and the sizes for which it is valid. It is the same on every rank."""
+        """Return the position, the same on every rank, and the sizes for which it is valid."""
         return {
             "epoch": self.batches.epoch,
             "batches_yielded": self._yielded,
@@ -107,14 +107,14 @@ class ResumableLoader(DataLoader):
         }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after the last batch of `state`, or with the next epoch if it was the last one of an epoch.
+        """Continue with the batch after the position.
 
         Raises:
-            UserError: The position is inside an epoch of other batches.
+            UserError: The position is within an epoch, whose batches have another size.
         """
         epoch, yielded = state["epoch"], state["batches_yielded"]
         now = self.batches.samples, self.batches.global_batch
-        then = state.get("samples", now[0]), state["global_batch"]  # older checkpoints: see ImageData.load_state_dict
+        then = state.get("samples", now[0]), state["global_batch"]  # version 0.1 may lack samples
         if yielded and then != now:
             raise UserError(
                 f"the checkpoint is from inside an epoch of {then[0]} samples in batches of {then[1]} over all "

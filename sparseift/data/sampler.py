@@ -1,7 +1,7 @@
-"""Which samples make up which batch: a function of (seed, epoch, rank, world size) alone.
+"""Samplers, which depend on (seed, epoch, rank, world size) alone.
 
-Rank and world size are those of torch.distributed when an epoch starts, so a sampler may be built before the process
-group. The Trainer must not replace samplers: `Trainer(use_distributed_sampler=False)`.
+They read rank and world size when an epoch starts, so they can be built before the process group. The Trainer must not
+replace them: `Trainer(use_distributed_sampler=False)`.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ def rank_and_world() -> tuple[int, int]:
 
 
 class EpochBatches(Sampler[tuple[int, Tensor]]):
-    """Shuffled batches: (epoch, int64 (B,) positions in [0, samples)).
+    """Yields shuffled batches: the epoch, and positions in [0, samples), int64 (B,).
 
-    The order of an epoch is a permutation seeded by (seed, epoch). W ranks with batches of B cut it into global batches
-    of W*B samples, of which rank r takes the r-th slice: together the ranks see what one rank with batches of W*B sees.
-    The last, incomplete global batch is divided evenly. Where W does not divide it, fewer than W samples from the
-    beginning of the epoch's order complete it.
+    The order of an epoch is a permutation seeded by (seed, epoch). It is divided into global batches of W*B samples for
+    W ranks with batches of B. Rank r takes the r-th slice of each, so W ranks see the same global batches as one rank
+    with batches of W*B. The last global batch may be smaller. If W does not divide it, samples from the beginning of
+    the order complete it.
 
     Args:
-        samples: Their number.
-        batch_size: Samples of one rank in one batch.
+        samples: Number of samples.
+        batch_size: Samples per batch and rank.
+        seed: Seed of the order.
 
     Attributes:
-        epoch: The epoch that the next iterator yields.
-        start: The number of batches that it leaves out at the beginning.
+        epoch: Epoch of the next iterator.
+        start: Number of batches that the next iterator skips.
     """
 
     def __init__(self, samples: int, batch_size: int, seed: int) -> None:
@@ -50,11 +51,11 @@ class EpochBatches(Sampler[tuple[int, Tensor]]):
 
     @property
     def global_batch(self) -> int:
-        """Samples of one batch over all ranks."""
+        """Samples per batch over all ranks."""
         return self.batch_size * rank_and_world()[1]
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, those before `start` included."""
+        """Return the number of batches of a whole epoch, including those before `start`."""
         return ceil(self.samples / self.global_batch)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
@@ -64,12 +65,12 @@ class EpochBatches(Sampler[tuple[int, Tensor]]):
         order = torch.randperm(self.samples, generator=generator)
         for first in range(self.start * step, self.samples, step):
             share = ceil(min(step, self.samples - first) / world)
-            places = torch.arange(first + rank * share, first + (rank + 1) * share) % self.samples
-            yield epoch, order[places]
+            own = torch.arange(first + rank * share, first + (rank + 1) * share) % self.samples
+            yield epoch, order[own]
 
 
 class EvalShard(Sampler[int]):
-    """Positions rank, rank + W, rank + 2W, ...: the W ranks together take every sample exactly once."""
+    """Yields positions rank, rank + W, rank + 2W, ... on each of W ranks: every sample exactly once."""
 
     def __init__(self, samples: int) -> None:
         self.samples = samples

@@ -1,5 +1,6 @@
-"""The masks: exact counts, patterns, packed bits, top-k selection, history, spectral gaps. Imports torch, `sparsity`
-and `common`."""
+"""Masks: exact counts, patterns, packed bits, top-k selection, history, spectral gaps. Imports torch, `sparsity` and
+`common`.
+"""
 
 from .masks import Masks
 

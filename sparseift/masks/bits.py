@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 GATHER = 0x0102040810204080
-"""Multiplying eight bytes of 0 or 1 by this gathers them in the highest byte, the first one as its lowest bit."""
+"""Factor that moves eight bytes of 0 or 1 to the bits of the highest byte, the first byte to the lowest bit."""
 
 
 def pack(mask: Tensor) -> Tensor:
-    """Return the bits of a mask, 8 in a byte, least significant first: uint8, of length ceil(numel / 8)."""
+    """Return a mask as uint8 of length ceil(numel / 8), with the first weight in the lowest bit of a byte."""
     bits = mask.flatten().to(torch.uint8)
     bits = nn.functional.pad(bits, (0, -bits.numel() % 8))
     return ((bits.view(torch.int64) * GATHER) >> 56).to(torch.uint8)

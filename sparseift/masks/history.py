@@ -14,14 +14,14 @@ from .bits import ones, pack
 from .masks import Masks
 
 HISTORY_MEASURES = ("density", "replaced", "itop", "constraint", "hamming", "dead_channels")
-"""Fractions, of a layer or of all layers:
+"""Fractions of the weights of a layer, or of all masked layers:
 
 - density: active weights.
-- replaced: active weights that were masked when the masks were last observed, as a fraction of the active ones.
+- replaced: active weights that were masked at the previous observation, as a fraction of the active weights.
 - itop: weights that were ever active (In-Time Over-Parameterization, Liu et al., ICML 2021).
 - constraint: weights that were always active ("degrees of constraint" in the authors' code).
-- hamming: weights whose state differs from that in the first mask.
-- dead_channels: output channels without an active weight.
+- hamming: weights that are active in the first mask or in the present mask, but not in both.
+- dead_channels: output channels without an active weight, as a fraction of the output channels.
 """
 
 
@@ -35,10 +35,7 @@ def dead_channels(mask: Tensor) -> Tensor:
 
 
 class MaskHistory:
-    """For every layer the first mask, the union and the intersection of all masks observed, and the last one.
-
-    The state is exact, so a history that is saved and loaded continues with the same numbers.
-    """
+    """For every layer: the first mask, the last mask, and the union and the intersection of all observed masks."""
 
     PARTS = ("first", "union", "intersection", "last")
 
@@ -49,13 +46,13 @@ class MaskHistory:
         self.last: dict[str, Tensor] = {}
 
     def observe(self, masks: Masks | Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        """Add the present masks and measure them. Waits for the device once.
+        """Add the present masks to the history and measure them. Synchronizes with the device once.
 
         Args:
             masks: Boolean masks, by layer name.
 
         Returns:
-            HISTORY_MEASURES of the network, and those of each layer.
+            HISTORY_MEASURES of all layers together, and of each layer.
         """
         counted, sizes = [], []
         for name in masks:
@@ -63,8 +60,8 @@ class MaskHistory:
             counted.append(self._count(name, mask))
             sizes.append((mask.numel(), len(mask)))
         counts = torch.stack(counted).tolist()
-        layers = {name: _shares(row, *size) for name, row, size in zip(masks, counts, sizes, strict=True)}
-        return _shares(_sums(counts), *_sums(sizes)), layers
+        layers = {name: _fractions(row, *size) for name, row, size in zip(masks, counts, sizes, strict=True)}
+        return _fractions(_sums(counts), *_sums(sizes)), layers
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         return {part: dict(getattr(self, part)) for part in self.PARTS}
@@ -87,7 +84,7 @@ def _sums(rows: Iterable[Iterable[int]]) -> list[int]:
     return [sum(column) for column in zip(*rows, strict=True)]
 
 
-def _shares(counts: Iterable[int], weights: int, channels: int) -> dict[str, float]:
+def _fractions(counts: Iterable[int], weights: int, channels: int) -> dict[str, float]:
     active, new, ever, always, moved, dead = counts
-    shares = (active / weights, new / max(1, active), ever / weights, always / weights, moved / weights)
-    return dict(zip(HISTORY_MEASURES, (*shares, dead / channels), strict=True))
+    fractions = (active / weights, new / max(1, active), ever / weights, always / weights, moved / weights)
+    return dict(zip(HISTORY_MEASURES, (*fractions, dead / channels), strict=True))

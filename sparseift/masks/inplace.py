@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 PIECE = 2**16
-"""Weights per thread whose mask `silence` converts at a time: the converted mask stays in the cache."""
+"""Number of weights per thread whose mask is converted at a time, so that the converted mask stays in the cache."""
 
 
 def laid_out_as(like: Tensor, values: Tensor) -> Tensor:
@@ -15,11 +15,10 @@ def laid_out_as(like: Tensor, values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def silence(values: Tensor, mask: Tensor) -> None:
-    """Multiply by a boolean mask in place: masked values become zero, unless they are infinite or NaN.
+def mask_in_place(values: Tensor, mask: Tensor) -> None:
+    """Multiply by a boolean mask in place. Masked values become zero, unless they are infinite or NaN.
 
-    Accelerators convert the mask while they multiply. A CPU multiplies fastest if both factors have one type, so the
-    mask is converted piece by piece there.
+    A CPU multiplies fastest if both factors have the same type, so the mask is converted there, piece by piece.
     """
     bits = mask.view(torch.uint8)  # torch checks a bool for values other than 0 and 1
     if not values.is_cpu or values.stride() != bits.stride():
@@ -33,7 +32,7 @@ def silence(values: Tensor, mask: Tensor) -> None:
 
 
 @torch.no_grad()
-def clear(values: Tensor, mask: Tensor) -> None:
-    """`silence`, and turn negative zeros into positive ones, which checkpoints store more compactly."""
-    silence(values, mask)
+def zero_outside(values: Tensor, mask: Tensor) -> None:
+    """Like `mask_in_place`, but without negative zeros, which checkpoints store less compactly."""
+    mask_in_place(values, mask)
     values.add_(0.0)

@@ -1,4 +1,4 @@
-"""The masks of a network: exact counts, kept beside the weights.
+"""The masks of a network, stored beside its weights.
 
 A masked weight is exactly zero in the weight tensor, so the network runs as it is and its state dict is a plain one.
 Masking the gradients once a step keeps it zero: momentum, weight decay and update of a masked weight are then all zero.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
+from typing import cast
 from zlib import crc32
 
 import torch
@@ -17,32 +18,32 @@ from torch import Tensor, nn
 from ..common.checks import require
 from ..common.seeds import generator_for
 from ..errors import UserError
-from ..sparsity.plan import Plan
+from ..sparsity import Plan
 from .bits import pack, unpack
-from .inplace import clear, laid_out_as, silence
+from .inplace import laid_out_as, mask_in_place, zero_outside
 from .patterns import Pattern, Unstructured
 
 
 def random_scores(weight: Tensor, seed: int, name: str) -> Tensor:
-    """Return uniform random numbers of the weight's shape, drawn from (seed, layer); the largest are active first."""
+    """Return uniform random scores of the weight's shape, which depend on (seed, layer name) alone."""
     generator = generator_for(weight.device, seed, "mask", name)
     return torch.rand(weight.shape, generator=generator, device=weight.device, dtype=torch.float32)
 
 
 class Masks:
-    """One mask per masked layer of a network, by layer name, of the shape of its weight.
+    """A mapping from the names of the masked layers to their masks, which have the shapes of the weights.
 
     Args:
         net: The network.
-        masks: First masks, nonzero where a weight is active.
+        masks: Initial masks, nonzero where a weight is active.
         pattern: Pattern that all masks follow; unstructured by default.
 
     Attributes:
         layers: Masked layers, by name.
-        weights: Their weights.
-        active: Number of active weights in each mask.
-        planned: The same for the first masks. Sparsifiers that change the number during training end with it.
-        moves: How often `move` has changed the mask of each layer.
+        weights: Weights of the masked layers, by name.
+        active: Number of active weights of each layer.
+        planned: Number of active weights of each layer in the initial masks. Sparsifiers that prune end with it.
+        moves: Number of calls of `move` that changed the mask, by layer.
     """
 
     def __init__(self, net: nn.Module, masks: Mapping[str, Tensor], pattern: Pattern | None = None):
@@ -58,12 +59,12 @@ class Masks:
 
     @classmethod
     def random(cls, net: nn.Module, plan: Plan, seed: int, pattern: Pattern | None = None) -> Masks:
-        """Return masks with exactly the planned number of active weights, at places drawn uniformly from (seed, layer).
+        """Return random masks with exactly the planned number of active weights in each layer.
 
         Args:
             net: The network.
             plan: A plan that the pattern allows (see `Pattern.plan`).
-            seed: Seed of the places.
+            seed: Seed of the masks.
             pattern: Pattern of the masks; unstructured by default.
 
         Raises:
@@ -86,10 +87,7 @@ class Masks:
         return len(self._masks)
 
     def __getitem__(self, name: str) -> Tensor:
-        """Return the mask of a layer: boolean, of the shape of its weight.
-
-        The tensor is not a copy. It does not change when the layer gets another mask.
-        """
+        """Return the boolean mask of a layer, not a copy. It does not change when the layer gets another mask."""
         return self._masks[name]
 
     def __setitem__(self, name: str, mask: Tensor) -> None:
@@ -110,14 +108,14 @@ class Masks:
     def apply(self) -> None:
         """Set the masked weights to zero."""
         for name, weight in self.weights.items():
-            clear(weight, self._masks[name])
+            zero_outside(weight, self._masks[name])
 
     @torch.no_grad()
     def move(self, name: str, new: Tensor, optimizers: Iterable[torch.optim.Optimizer]) -> None:
-        """Give a layer another mask during training, between the backward pass and `mask_gradients`.
+        """Replace the mask of a layer during training, between the backward pass and `mask_gradients`.
 
-        Weights that stay active keep their value and optimizer state; both become zero for all others. The gradient of
-        grown weights becomes zero, so that they take their first step with the next gradient.
+        Weights that stay active keep their value and optimizer state. All other weights and their optimizer state
+        become zero. The gradients of grown weights become zero, so that the next step is the first to change them.
 
         Args:
             name: Name of the layer.
@@ -132,21 +130,17 @@ class Masks:
         stay = self._masks[name] & new
         unchanged = int(stay.count_nonzero())
         for tensor in (weight, *_optimizer_state(optimizers, weight)):
-            clear(tensor, stay)
+            zero_outside(tensor, stay)
         if weight.grad is not None:
-            silence(weight.grad, stay.logical_or_(~new))
+            mask_in_place(weight.grad, stay.logical_or_(~new))
         self[name] = new
         self.moves[name] += not unchanged == count == self.active[name]
 
     def mask_gradients(self) -> None:
-        """Set the gradients of the masked weights to zero: once a step, when gradients are final.
-
-        Gradients that are not finite stay so. Loss scalers skip such a step; without one it is lost with or without
-        masks.
-        """
+        """Set the gradients of the masked weights to zero, except infinite and NaN ones, which loss scalers need."""
         for name, weight in self.weights.items():
             if weight.grad is not None:
-                silence(weight.grad, self._masks[name])
+                mask_in_place(weight.grad, self._masks[name])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the masks as packed bits, by layer name."""
@@ -157,10 +151,10 @@ class Masks:
 
         Args:
             state: Packed masks by layer name.
-            active: Their numbers of active weights; the planned ones by default.
+            active: Expected number of active weights of each layer; the planned one by default.
 
         Raises:
-            UserError: The masks are for other layers, shapes or counts.
+            UserError: The layers, shapes or numbers of active weights differ.
         """
         active = active or self.planned
         if state.keys() != self._masks.keys():
@@ -194,16 +188,12 @@ class Masks:
         """Fraction of active weights in the masked layers."""
         return sum(self.active.values()) / sum(weight.numel() for weight in self.weights.values())
 
-    def counted(self, plan: Plan) -> Plan:
-        """Return the plan with the numbers of active weights of these masks."""
-        return plan.with_active(self.active)
-
     def checksums(self) -> dict[str, int]:
-        """Return 32 bits of each mask, by layer name: enough to detect masks that should be equal and are not."""
+        """Return a 32-bit checksum of each mask, by layer name."""
         return {name: crc32(packed.cpu().numpy().tobytes()) for name, packed in self.state_dict().items()}
 
     def sha256(self) -> str:
-        """Return the hash of all masks, in the order of the layers."""
+        """Return the SHA-256 hash of all masks, in the order of the layers."""
         digest = hashlib.sha256()
         for name, packed in self.state_dict().items():
             digest.update(name.encode())
@@ -212,13 +202,11 @@ class Masks:
 
 
 def _weight(layer: nn.Module) -> nn.Parameter:
-    weight = layer.weight
-    assert isinstance(weight, nn.Parameter)
-    return weight
+    return cast(nn.Parameter, layer.weight)
 
 
 def _optimizer_state(optimizers: Iterable[torch.optim.Optimizer], weight: nn.Parameter) -> list[Tensor]:
-    """Momenta and other tensors that an optimizer keeps per weight."""
+    """The optimizer state of the shape of the weight, such as momenta."""
     return [
         value
         for optimizer in optimizers

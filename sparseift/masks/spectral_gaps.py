@@ -10,7 +10,7 @@ count an undefined gap as 0; here it is left out of the mean.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import nan, sqrt
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 GAPS = ("ramanujan_gap", "ramanujan_gap_iterative", "spectral_gap", "spectral_gap_iterative")
 
 STEPS = 48
-"""Number of Lanczos steps at most."""
+"""Maximum number of Lanczos steps."""
 
 
 def spectral_gaps(mask: Tensor, weight: Tensor) -> dict[str, float]:
@@ -37,17 +37,17 @@ def spectral_gaps(mask: Tensor, weight: Tensor) -> dict[str, float]:
     parts = [gaps for batch in _of_equal_degree(both) for gaps in _gaps(batch)]
     return {
         "ramanujan_gap": gap,
-        "ramanujan_gap_iterative": _mean(gap for gap, _ in parts),
+        "ramanujan_gap_iterative": mean_of_defined(gap for gap, _ in parts),
         "spectral_gap": weighted,
-        "spectral_gap_iterative": _mean(weighted for _, weighted in parts),
+        "spectral_gap_iterative": mean_of_defined(weighted for _, weighted in parts),
     }
 
 
 def top_two(matrices: Tensor) -> Tensor:
     """Return the two largest singular values of each matrix.
 
-    This is the Lanczos method on the shorter side with full orthogonalisation: two products with the matrix a step, and
-    exact where that side is no longer than STEPS. A little noise, always the same, continues the iteration where the
+    Uses the Lanczos method with full orthogonalization on the shorter side of the matrix: two products with the matrix
+    per step, and exact if that side is at most STEPS long. A small constant noise lets the iteration continue when the
     Krylov space is exhausted early, as with repeated singular values.
 
     Args:
@@ -124,6 +124,7 @@ def _of_equal_degree(both: Tensor) -> Iterator[Tensor]:
         yield both[:, filled].mul((filled >= 0)[..., None]).transpose(0, 1)
 
 
-def _mean(values: Iterator[float]) -> float:
+def mean_of_defined(values: Iterable[float]) -> float:
+    """Return the mean of the values that are not NaN, or NaN if there are none."""
     defined = [value for value in values if value == value]
     return sum(defined) / len(defined) if defined else nan

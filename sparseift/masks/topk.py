@@ -1,4 +1,4 @@
-"""Exact selection of the largest numbers: the basis of pruning, growing and first masks."""
+"""Exact selection of the largest values."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 SAMPLE = 2**14
-"""Size of the sample that the threshold is estimated from."""
+"""Approximate size of the sample from which the threshold is estimated."""
 
 
 def largest(values: Tensor, count: int, among: Tensor | None = None) -> Tensor:
-    """Mark exactly the `count` largest values; of equal values the first. NaN counts as the smallest.
+    """Return a mask of exactly the `count` largest values; of equal values the first. NaN counts as the smallest.
 
-    A sample brackets the threshold, so that two comparisons decide about nearly all values and only those within the
-    bracket are ranked (after Floyd & Rivest, "Expected time bounds for selection", 1975).
+    A sample gives bounds of the threshold. Only the values between the bounds are ranked (after Floyd & Rivest,
+    "Expected time bounds for selection", 1975).
 
     Args:
         values: Numbers, of any shape.
-        count: How many to mark.
-        among: Boolean, of the shape of `values`: the places to choose from; all by default.
+        count: Number of values to choose.
+        among: Boolean mask of the values to choose from, of the shape of `values`; all by default.
 
     Returns:
         A boolean tensor of the shape of `values`.
@@ -43,7 +43,7 @@ def largest(values: Tensor, count: int, among: Tensor | None = None) -> Tensor:
 
 
 def _bracket(flat: Tensor, part: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Bounds that nearly always enclose the threshold above which this share of the values lies."""
+    """Bounds that nearly always enclose the threshold above which this fraction of the values lies."""
     step = flat.numel() // SAMPLE // 6 * 6 + 1  # coprime to most numbers of channels and kernel sizes
     sample = _ordered(flat[::step][part[::step]])
     rank, margin = share * sample.numel(), 4 * sqrt(share * (1 - share) * sample.numel()) + 1
@@ -54,7 +54,7 @@ def _bracket(flat: Tensor, part: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
 
 def _first_largest(values: Tensor, count: int) -> Tensor:
-    """Mark the `count` largest by a ranking of all values."""
+    """Mask of the `count` largest values, by a ranking of all values."""
     if count == 0:
         return torch.zeros_like(values, dtype=torch.bool)
     values = _ordered(values)
@@ -71,5 +71,5 @@ def _ordered(values: Tensor) -> Tensor:
 
 
 def grow(score: Tensor, kept: Tensor, count: int) -> Tensor:
-    """Return the mask `kept` plus the `count` positions of largest score outside it; there must be as many."""
+    """Return the mask `kept` with `count` more active positions, those of the largest scores."""
     return largest(score, count, among=~kept).logical_or_(kept)

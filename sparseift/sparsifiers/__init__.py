@@ -1,4 +1,4 @@
-"""How masks change during training: one sparsifier a file. Imports torch, `masks`, `sparsity` and `graph`."""
+"""Sparsifiers, which change masks during training, one per file. Imports torch, `masks`, `sparsity` and `graph`."""
 
 from .at_init import FORCE, SNIP, GraSP, SynFlow
 from .base import Sparsifier, Update

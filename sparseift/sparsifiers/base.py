@@ -1,18 +1,15 @@
-"""The interface of a sparsifier: how the masks change during training."""
+"""The interface of a sparsifier."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
-from ..masks.masks import Masks
-from ..sparsity.plan import Plan
-
-if TYPE_CHECKING:
-    from .probe import Probe
+from ..masks import Masks
+from ..sparsity import Plan
+from .probe import Probe
 
 
 @dataclass(frozen=True)
@@ -20,9 +17,9 @@ class Update:
     """The moment of an update.
 
     Args:
-        step: Optimizer step in which the masks are updated (1, 2, ...).
-        total: Optimizer steps of the whole training.
-        seed: Seed of what is drawn at random.
+        step: Optimizer step (1, 2, ...) in which the masks are updated.
+        total: Number of optimizer steps of the whole training.
+        seed: Seed of random numbers.
     """
 
     step: int
@@ -31,14 +28,14 @@ class Update:
 
 
 class Sparsifier:
-    """Chooses the masks. This one keeps those of `Masks.random`.
+    """Chooses the masks. This base class keeps the random initial masks.
 
-    A sparsifier has no state of its own: an update depends on the moment, the weights and the gradients alone.
+    A sparsifier has no state: an update depends on its arguments alone.
 
     Attributes:
-        dense_gradient: Whether `update` reads the gradients of masked weights, which then have to be computed.
-        batches: Number of training batches that `start` computes the masks from.
-        prunes: Whether the first masks are denser than planned and updates prune them.
+        dense_gradient: Whether `update` reads the gradients of masked weights.
+        batches: Number of training batches that `start` needs.
+        prunes: Whether the initial masks are denser than planned, and updates prune them.
     """
 
     dense_gradient: bool = False
@@ -46,24 +43,20 @@ class Sparsifier:
     prunes: bool = False
 
     @property
-    def sets_first_masks(self) -> bool:
-        """Whether `start` replaces the masks of `Masks.random`."""
+    def sets_initial_masks(self) -> bool:
+        """Whether `start` replaces the random initial masks."""
         return type(self).start is not Sparsifier.start
 
     def accept(self, plan: Plan) -> None:
-        """Check that training can end with the plan.
-
-        Raises:
-            UserError: It cannot.
-        """
+        """Raise `UserError` if training with this sparsifier cannot end with the plan."""
 
     def start(self, masks: Masks, plan: Plan, seed: int, probe: Probe | None = None) -> None:
-        """Set the first masks. Called once, before the first step, while no weight is set to zero yet.
+        """Set the initial masks. Called once, before the first step and before masked weights are set to zero.
 
         Args:
-            masks: Masks of `Masks.random`.
-            plan: The plan that they were made from.
-            seed: Seed of what is drawn at random.
+            masks: Random masks with the planned numbers of active weights.
+            plan: The plan of the masks.
+            seed: Seed of random numbers.
             probe: The network with `batches` training batches, if `batches` is not 0.
         """
 
@@ -72,14 +65,16 @@ class Sparsifier:
         return False
 
     def fraction(self, step: int, total: int) -> float:
-        """Return the fraction of active weights that an update in this step drops."""
+        """Return the drop fraction of an update in optimizer step `step`."""
         return 0.0
 
     def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
-        """Update the masks by `Masks.move`. The caller masks the gradients afterwards.
+        """Update the masks with `Masks.move`, before the optimizer step. The caller masks the gradients afterwards.
+
+        Gradients are accumulated, averaged over ranks, and unscaled.
 
         Args:
-            masks: Masks to be updated.
-            optimizers: Optimizers of the network, which have not made this step yet.
-            at: The moment. Gradients are final: accumulated, averaged over ranks, unscaled.
+            masks: Masks to update.
+            optimizers: Optimizers of the network.
+            at: Moment of the update.
         """

@@ -1,4 +1,4 @@
-"""Dense warm-up: train densely for a while, prune once by magnitude, then continue with another sparsifier.
+"""Dense warm-up: dense training, one pruning by magnitude, then another sparsifier.
 
 This is the first phase of AC/DC (Peste et al., NeurIPS 2021), and sparse training from an early-trained network
 (Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020).
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import torch
 
 from ..common.checks import number, require
-from ..masks.masks import Masks
-from ..sparsity.plan import Plan
+from ..masks import Masks
+from ..sparsity import Plan
 from .base import Sparsifier, Update
 from .probe import Probe
 
@@ -21,16 +21,16 @@ class DenseWarmup(Sparsifier):
     """Starts with all weights active.
 
     Args:
-        until: When to prune, as a fraction of all optimizer steps.
-        then: Sparsifier of the steps after that, on its own schedule.
+        until: End of dense training, as a fraction of all optimizer steps.
+        then: Sparsifier of the remaining steps, on its own schedule.
     """
 
     prunes = True
 
     def __init__(self, until: float, then: Sparsifier):
         self.until = number("sparsifier.until", until, 0, 1, open_at="(")
-        expected = "a sparsifier that does not choose the first masks, such as rigl"
-        require(not then.sets_first_masks, "sparsifier.then", type(then).__name__, expected)
+        expected = "a sparsifier that keeps the random initial masks, such as rigl"
+        require(not then.sets_initial_masks, "sparsifier.then", type(then).__name__, expected)
         self.then = then
         self.dense_gradient = then.dense_gradient
 

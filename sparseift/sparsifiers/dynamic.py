@@ -1,4 +1,4 @@
-"""Drop and grow: the update that SET and RigL share."""
+"""Drop and grow, the update of SET and RigL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..common.checks import require
 from ..common.seeds import generator_for
-from ..masks.masks import Masks
+from ..masks import Masks
 from ..masks.topk import largest
 from .base import Sparsifier, Update
 from .schedule import Schedule
@@ -18,10 +18,8 @@ from .schedule import Schedule
 class DropGrow(Sparsifier):
     """Drops the active weights of smallest magnitude and grows as many elsewhere, layer by layer.
 
-    A subclass states the score of growth. A weight that is dropped and grown in one update counts as never dropped: it
-    keeps its value and optimizer state, as in the code of RigL's authors. Other grown weights start at zero.
-
-    An update in a step whose gradients are not finite does nothing.
+    A subclass defines `grow_score`. A weight that one update drops and grows keeps its value and optimizer state, as in
+    the code of RigL's authors. Other grown weights start at zero. Nothing is updated if a gradient is not finite.
 
     Args:
         update_interval: Optimizer steps between updates.
@@ -41,11 +39,11 @@ class DropGrow(Sparsifier):
         return self.schedule.fraction(step, total)
 
     def grow_score(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a score for every position of a layer; the largest outside the mask are grown.
+        """Return the scores of growth of a layer. The dropped and masked weights with the largest scores grow.
 
         Args:
-            weight: Weight of the layer. `weight.grad` is the gradient of all positions if `dense_gradient` is true.
-            generator: Generator seeded by (seed, step, layer), on the device of the weight.
+            weight: Weight of the layer. If `dense_gradient` is true, `weight.grad` holds all gradients.
+            generator: Generator with a seed of its own for each (seed, step, layer), on the device of the weight.
 
         Returns:
             Scores, of the shape of the weight.
@@ -67,18 +65,20 @@ class DropGrow(Sparsifier):
                 require(found == before, f"the number of active weights of {name}", found, expected)
 
     def _updated(self, masks: Masks, name: str, fraction: float, generator: torch.Generator) -> Tensor:
-        """The new mask of a layer. A function of its own, so that its tensors are freed before the next layer."""
+        """The new mask of a layer. As a separate function, it frees its tensors before the next layer."""
         weight, pattern = masks.weights[name], masks.pattern
-        old, shape = pattern.units(masks[name]), tuple(weight.shape)
+        old, shape = pattern.unit_mask(masks[name]), tuple(weight.shape)
         count = int(old.count_nonzero())
         kept = largest(pattern.pool(weight.abs()), count - int(fraction * count), among=old)
-        marks = pattern.refill(pattern.pool(self.grow_score(weight, generator)), kept, old, shape)
-        return pattern.spread(marks, shape)
+        units = pattern.refill(pattern.pool(self.grow_score(weight, generator)), kept, old, shape)
+        return pattern.weight_mask(units, shape)
 
 
 def _finite(optimizers: Iterable[torch.optim.Optimizer]) -> bool:
-    """Whether every gradient is finite, of all layers: a loss scaler skips the step for any that is not."""
+    """Whether the gradients of all parameters are finite. A loss scaler skips the step otherwise."""
     parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None and p.grad.numel()]
-    ends = [torch.stack(torch.aminmax(gradient)) for gradient in gradients]  # NaN is both; isfinite would copy
+    ends = [
+        torch.stack(torch.aminmax(gradient)) for gradient in gradients
+    ]  # NaN propagates; isfinite would need a copy
     return all(bool(end.isfinite().all()) for end in ends)

@@ -1,4 +1,4 @@
-"""Gradual magnitude pruning: from a dense network to the planned density along a cubic.
+"""Gradual magnitude pruning (GMP): from a dense network to the planned density along a cubic schedule.
 
 Zhu & Gupta, "To prune, or not to prune", 2017, equation 1.
 """
@@ -6,65 +6,36 @@ Zhu & Gupta, "To prune, or not to prune", 2017, equation 1.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 
 from ..common.checks import number, require
 from ..masks.masks import Masks, random_scores
-from ..sparsity.plan import Plan
+from ..sparsity import Plan
 from .base import Sparsifier, Update
 from .probe import Probe
 from .schedule import check_span
 
 
-@dataclass(frozen=True)
-class Cubic:
-    """Prunings at regular intervals and one in the last step of the span, so that the plan is met at any interval.
-
-    Args:
-        update_interval: Optimizer steps between prunings.
-        begin: Start of pruning, as a fraction of all optimizer steps.
-        end: End of pruning, as a fraction of all optimizer steps.
-    """
-
-    update_interval: int
-    begin: float
-    end: float
-
-    def due(self, step: int, total: int) -> bool:
-        """Return whether optimizer step `step` (1, 2, ...) of `total` prunes."""
-        first, last = self._span(total)
-        return step == last or (first < step < last and step % self.update_interval == 0)
-
-    def left(self, step: int, total: int) -> float:
-        """Return the fraction of the weights to be pruned that is still active: 1 up to the start, 0 from the end."""
-        first, last = self._span(total)
-        return (1 - min(1.0, max(0.0, (step - first) / (last - first)))) ** 3
-
-    def _span(self, total: int) -> tuple[int, int]:
-        last = max(1, int(self.end * total))
-        return min(int(self.begin * total), last - 1), last
-
-
 class GMP(Sparsifier):
-    """Prunes each layer from its first to its planned number of active weights; pruned weights do not come back.
+    """Prunes each layer gradually to its planned number of active weights. Pruned weights do not grow again.
 
-    Where the pattern allows some numbers only, each pruning takes the nearest one.
+    The last step of pruning is always an update, so that the plan is met. Each pruning takes the nearest number of
+    active weights that the pattern allows.
 
     Args:
         update_interval: Optimizer steps between prunings.
         begin: Start of pruning, as a fraction of all optimizer steps.
         end: End of pruning, as a fraction of all optimizer steps.
-        initial_density: Density of the masked layers together at the start. Below 1, each layer starts with its planned
-            weights and the same fraction of its others.
+        initial_density: Density of all masked layers together at the start. The same fraction of the weights to prune
+            is active in each layer.
     """
 
     prunes = True
 
     def __init__(self, update_interval: int, begin: float, end: float, initial_density: float):
         check_span(update_interval, begin, end)
-        self.schedule = Cubic(update_interval, begin, end)
+        self.update_interval, self.begin, self.end = update_interval, begin, end
         self.initial_density = number("sparsifier.initial_density", initial_density, 0, 1, open_at="(")
 
     def accept(self, plan: Plan) -> None:
@@ -72,17 +43,23 @@ class GMP(Sparsifier):
         require(self.initial_density >= plan.density, "sparsifier.initial_density", self.initial_density, expected)
 
     def due(self, step: int, total: int) -> bool:
-        return self.schedule.due(step, total)
+        first, last = self._span(total)
+        return step == last or (first < step < last and step % self.update_interval == 0)
 
-    def counts(self, masks: Masks, left: float) -> dict[str, int]:
-        """Return the active weights of each layer while the fraction `left` of those to be pruned is still active."""
+    def remaining(self, step: int, total: int) -> float:
+        """Return the fraction of the weights to prune that are still active after optimizer step `step` of `total`."""
+        first, last = self._span(total)
+        return (1 - min(1.0, max(0.0, (step - first) / (last - first)))) ** 3
+
+    def counts(self, masks: Masks, remaining: float) -> dict[str, int]:
+        """Return the number of active weights of each layer, where this fraction of the weights to prune remains."""
         numel = {name: weight.numel() for name, weight in masks.weights.items()}
         end, total = sum(masks.planned.values()), sum(numel.values())
-        more = left * (self.initial_density * total - end) / max(1, total - end)
+        more = remaining * (self.initial_density * total - end) / max(1, total - end)
         return {name: count + round(more * (numel[name] - count)) for name, count in masks.planned.items()}
 
     def start(self, masks: Masks, plan: Plan, seed: int, probe: Probe | None = None) -> None:
-        for name, count in self.counts(masks, left=1).items():
+        for name, count in self.counts(masks, remaining=1).items():
             weight = masks.weights[name]
             fitting = masks.pattern.nearest(tuple(weight.shape), count, masks.planned[name], weight.numel())
             masks[name] = masks.pattern.largest(random_scores(weight, seed, name), fitting)
@@ -90,7 +67,11 @@ class GMP(Sparsifier):
     @torch.no_grad()
     def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
         optimizers = list(optimizers)
-        for name, count in self.counts(masks, self.schedule.left(at.step, at.total)).items():
+        for name, count in self.counts(masks, self.remaining(at.step, at.total)).items():
             weight, pattern = masks.weights[name], masks.pattern
             fitting = pattern.nearest(tuple(weight.shape), count, masks.planned[name], masks.active[name])
             masks.move(name, pattern.largest(weight.abs(), fitting, among=masks[name]), optimizers)
+
+    def _span(self, total: int) -> tuple[int, int]:
+        last = max(1, int(self.end * total))
+        return min(int(self.begin * total), last - 1), last

@@ -1,4 +1,4 @@
-"""GraNet: gradual magnitude pruning that in every update also drops and grows as RigL does.
+"""GraNet: gradual magnitude pruning, with the drop and grow of RigL in every update.
 
 Liu et al., "Sparse Training via Boosting Pruning Plasticity with Neuroregeneration", NeurIPS 2021, algorithm 1.
 """
@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import torch
 
-from ..masks.masks import Masks
-from ..sparsity.plan import Plan
+from ..masks import Masks
+from ..sparsity import Plan
 from .base import Update
 from .gmp import GMP
 from .probe import Probe
@@ -19,8 +19,7 @@ from .schedule import check_span
 
 
 class GraNet(RigL):
-    """Prunes layer by layer to the plan's counts, as the authors' uniform variant. Their single threshold for all
-    layers would not meet a plan.
+    """Prunes each layer to its planned density, since the authors' single threshold for all layers cannot meet a plan.
 
     Args:
         update_interval: Optimizer steps between updates.
@@ -28,7 +27,7 @@ class GraNet(RigL):
         end: End of dropping and growing, as a fraction of all optimizer steps.
         drop_fraction: Fraction of active weights that the first update drops.
         anneal: How the drop fraction decreases: cosine, constant, linear or exponential.
-        initial_density: Density at the start, see `GMP`.
+        initial_density: Density of all masked layers together at the start (see `GMP`).
         prune_end: End of pruning, as a fraction of all optimizer steps.
     """
 

@@ -1,4 +1,4 @@
-"""Gradients of a network before it is trained, computed without side effects on the network."""
+"""Gradients of an untrained network, computed without side effects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Differentiate = Callable[[Tensor, list[Tensor]], Sequence[Tensor]]
 
 
 class Objective(Protocol):
-    """The part of a task that a probe needs (see `sparseift.tasks.Task`)."""
+    """The methods of `sparseift.tasks.Task` that a probe calls."""
 
     def inputs(self, batch: Any) -> tuple[tuple, dict[str, Any]]: ...
 
@@ -30,17 +30,18 @@ class Objective(Protocol):
 class Probe:
     """Evaluates a network with other weights in its masked layers.
 
-    Weights, gradients, running statistics, training mode and random generators are restored after each evaluation. A
-    norm whose gain is zero (a zero-initialized residual branch) would hide the branch, so its gain counts as one.
+    Weights, gradients, running statistics, training mode and random generators stay as they are. Gains of norms that
+    are all zero (as in zero-initialized residual branches) count as one, since they would hide the layers before them.
 
     Args:
-        weights: Of the masked layers, by name; parameters of `net`.
+        net: The network.
+        weights: Weights of the masked layers, by name; parameters of `net`.
         batches: Training batches, on the device of the network.
-        task: Gives the inputs and the loss of a batch.
-        mean: The mean of a tensor over all ranks.
+        task: Provides the inputs and the loss of a batch.
+        mean: Returns the mean of a tensor over all ranks.
 
     Attributes:
-        samples: Samples of this rank that went forward and backward so far.
+        samples: Samples evaluated on this rank so far; one per forward and backward pass.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class Probe:
         """Return the outputs of the network.
 
         Args:
-            weights: Of the masked layers.
+            weights: Weights of the masked layers, by name.
             inputs: Positional and keyword arguments of the network.
-            samples: The number of samples in `inputs`.
-            training: Whether the network is in training mode.
-            others: Maps every other parameter and buffer to its replacement.
+            samples: Number of samples in `inputs`.
+            training: Whether to evaluate in training mode.
+            others: Returns the replacement of each other parameter and buffer.
         """
         tensors = dict([*self.net.named_parameters(), *self.net.named_buffers()]) | self._ones
         tensors = {name: others(tensor.detach()) for name, tensor in tensors.items()}
@@ -86,15 +87,16 @@ class Probe:
             return functional_call(self.net, tensors, *inputs)
 
     def gradient(self, weights: Mapping[str, Tensor], temperature: float = 1.0) -> dict[str, Tensor]:
-        """Return g, the gradient of the loss in training mode: the mean over batches and ranks.
+        """Return the gradient g of the loss in training mode, averaged over batches and ranks.
 
         Args:
-            temperature: Divides the outputs.
+            weights: Weights of the masked layers, by name.
+            temperature: Divisor of the outputs.
         """
         return self._mean_over_batches(weights, temperature, _gradient)
 
     def hessian_gradient(self, weights: Mapping[str, Tensor], temperature: float = 1.0) -> dict[str, Tensor]:
-        """Return H g, where H is the Hessian of the loss and g its gradient."""
+        """Return the product H g of the Hessian of the loss and its gradient, with the arguments of `gradient`."""
         vector = self.gradient(weights, temperature).values()
 
         def product(loss: Tensor, at: list[Tensor]) -> Sequence[Tensor]:
@@ -121,7 +123,7 @@ class Probe:
     def _mode(self, training: bool) -> Iterator[None]:
         modes = {module: module.training for module in self.net.modules()}
         devices = {parameter.device for parameter in self.net.parameters() if parameter.is_cuda}
-        # Only the plain implementation of attention can be differentiated twice.
+        # Other implementations of attention cannot be differentiated twice.
         with torch.random.fork_rng(devices=list(devices)), sdpa_kernel(SDPBackend.MATH):
             self.net.train(training)
             try:
@@ -132,7 +134,7 @@ class Probe:
 
 
 def tensor_output(outputs: Any, method: str) -> Tensor:
-    """Return the outputs. Raises `UserError` unless they are one tensor, which the method needs."""
+    """Return the outputs, or raise `UserError` if they are not a tensor."""
     if not isinstance(outputs, Tensor):
         raise UserError(f"{method} needs a network whose output is a tensor, not {type(outputs).__name__}")
     return outputs

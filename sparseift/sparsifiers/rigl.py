@@ -1,4 +1,4 @@
-"""RigL: drop by magnitude, grow where the dense gradient is largest (Evci et al., ICML 2020)."""
+"""RigL: drop by magnitude, grow by gradient magnitude (Evci et al., ICML 2020)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .dynamic import DropGrow
 
 
 class RigL(DropGrow):
-    """Grows where the magnitude of the gradient is largest. See `DropGrow` for the arguments."""
+    """Grows the weights with the largest gradient magnitudes. See `DropGrow` for the arguments."""
 
     dense_gradient = True
 

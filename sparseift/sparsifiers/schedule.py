@@ -1,4 +1,4 @@
-"""When masks are updated, and the fraction of active weights that is dropped then."""
+"""The schedule of mask updates and drop fractions."""
 
 from __future__ import annotations
 
@@ -14,20 +14,14 @@ ANNEALS: dict[str, Callable[[float], float]] = {
     "linear": lambda progress: 1 - progress,
     "exponential": lambda progress: exp(-progress),
 }
-"""Factor on the initial drop fraction; progress runs from 0 at the first possible update to 1 at the end."""
+"""Factors of the initial drop fraction. The progress is 0 at `begin` and 1 at `end`."""
 
 
 def check_span(update_interval: int, begin: float, end: float, end_name: str = "end") -> None:
-    """Check the options that say when updates happen.
+    """Raise `UserError` if the interval, the begin or the end of updates is not valid.
 
     Args:
-        update_interval: Optimizer steps between updates.
-        begin: Start of the updates, as a fraction of all optimizer steps.
-        end: End of the updates, likewise.
-        end_name: Name of the option that `end` comes from.
-
-    Raises:
-        UserError: One of them is of the wrong type or out of range.
+        end_name: Name of the option that sets `end`.
     """
     integer("sparsifier.update_interval", update_interval, 1)
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (begin, end))
@@ -37,15 +31,7 @@ def check_span(update_interval: int, begin: float, end: float, end_name: str = "
 
 @dataclass(frozen=True)
 class Schedule:
-    """Updates at regular intervals, with a drop fraction that is annealed.
-
-    Args:
-        update_interval: Optimizer steps between updates.
-        begin: Start of the updates, as a fraction of all optimizer steps, excluded.
-        end: End of the updates, as a fraction of all optimizer steps, excluded.
-        drop_fraction: Fraction of active weights that the first update drops.
-        anneal: A key of ANNEALS: how the drop fraction decreases from `begin` to `end`.
-    """
+    """Updates at regular intervals, with a decreasing drop fraction. See `DropGrow` for the arguments."""
 
     update_interval: int
     begin: float
@@ -63,6 +49,6 @@ class Schedule:
         return int(self.begin * total) < step < int(self.end * total) and step % self.update_interval == 0
 
     def fraction(self, step: int, total: int) -> float:
-        """Return the drop fraction in this step."""
+        """Return the drop fraction of an update in optimizer step `step`."""
         begin, end = int(self.begin * total), int(self.end * total)
         return self.drop_fraction * ANNEALS[self.anneal](min(1.0, max(0.0, (step - begin) / max(1, end - begin))))

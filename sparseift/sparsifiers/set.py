@@ -9,7 +9,7 @@ from .dynamic import DropGrow
 
 
 class SET(DropGrow):
-    """Grows at random. See `DropGrow` for the arguments."""
+    """Grows random weights. See `DropGrow` for the arguments."""
 
     def grow_score(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return torch.rand(weight.shape, generator=generator, device=weight.device, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Static sparsity: the random first masks stay for the whole training."""
+"""Static sparsity: random masks that do not change."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from .base import Sparsifier
 
 
 class Static(Sparsifier):
-    """Never updates."""
+    """Keeps the random initial masks."""

@@ -1,4 +1,4 @@
-"""What is learned: inputs, loss and metrics, one task a file. Imports torch, `graph` and `runs`."""
+"""Tasks: inputs, loss and metrics, one task per file. Imports torch, `graph` and `runs`."""
 
 from ..runs.metric import Metric
 from .base import Task

@@ -1,4 +1,4 @@
-"""The interface of a task: what is learned. Nothing outside `tasks`, `data` and conf knows what a batch holds."""
+"""The interface of a task."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..runs.metric import Metric
 
 
 class Task(Protocol):
-    """What a network is called with, what it minimizes, and how it is judged.
+    """Defines the inputs, the loss and the metrics of a network.
 
-    Derive from this class: `training_loss` has a default. A batch is what the data module gives: a tuple, a list or a
-    dict of tensors, whatever the methods below take.
+    A batch is what the data module returns, such as a tuple or a dict of tensors. Only the task and the data module
+    depend on its content.
 
     Attributes:
-        metrics: At least one. The first one selects the best checkpoint.
+        metrics: One or more metrics. The first one selects the best checkpoint.
     """
 
     metrics: tuple[Metric, ...]
 
     @abstractmethod
     def example(self) -> Example:
-        """Return the inputs of a batch of one sample, on the meta device: shapes to trace, profile and export with."""
+        """Return inputs of one sample on the meta device, whose shapes are used to trace, profile and export."""
 
     @abstractmethod
     def inputs(self, batch: Any) -> tuple[tuple, dict[str, Any]]:
@@ -35,7 +35,7 @@ class Task(Protocol):
     def loss(self, outputs: Any, batch: Any) -> Tensor:
         """Return the loss of each sample or token, of shape (N,).
 
-        Evaluation reports its mean as "loss". Sparsifiers that score weights by the loss differentiate its mean.
+        Evaluation reports the mean as "loss". Sparsifiers that score weights with batches differentiate the mean.
         """
 
     def training_loss(self, outputs: Any, batch: Any) -> Tensor:
@@ -44,8 +44,8 @@ class Task(Protocol):
 
     @abstractmethod
     def measure(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
-        """Return the values of each metric by name, of shape (N,). It is called without gradients."""
+        """Return the values of each metric, of shape (N,), by name. Called without gradients."""
 
     @abstractmethod
     def samples(self, batch: Any) -> int:
-        """Return the number of samples in a batch: what the accounting of FLOPs charges."""
+        """Return the number of samples in a batch, for the count of FLOPs."""

@@ -1,4 +1,4 @@
-"""Classification of images, judged by top-1 and top-5 accuracy."""
+"""Image classification, with top-1 and top-5 accuracy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .base import Task
 
 
 class Classification(Task):
-    """Cross-entropy of a network that maps images (N, C, H, W) to logits (N, classes).
+    """Cross-entropy loss of a network that maps images (N, C, H, W) to logits (N, classes).
 
     Args:
-        num_classes: Classes of the data set.
+        num_classes: Number of classes.
         channels: Channels of an image.
         image_size: Height and width of an image, in pixels.
-        label_smoothing: Of the training loss, in [0, 1]. Evaluation and probes use the loss without it.
+        label_smoothing: Label smoothing of the training loss, in [0, 1]; `loss` has none.
     """
 
     metrics = (Metric("acc1", "top-1", PERCENT), Metric("acc5", "top-5", PERCENT))
@@ -41,14 +41,14 @@ class Classification(Task):
         return F.cross_entropy(outputs, batch[1], reduction="none")
 
     def training_loss(self, outputs: Tensor, batch: Sequence[Tensor]) -> Tensor:
-        """Reduced by torch: the mean of smoothed losses rounds differently."""
+        """Return the mean as torch computes it: the mean over smoothed losses of samples rounds differently."""
         return F.cross_entropy(outputs, batch[1], label_smoothing=self.label_smoothing)
 
     def measure(self, outputs: Tensor, batch: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Whether the class is the one of the largest logit, and whether it is one of the five largest."""
+        """Return 1 where the class has the largest logit (acc1) or one of the five largest (acc5), and 0 elsewhere."""
         targets = batch[1]
         best = outputs.topk(min(5, self.num_classes)).indices
-        # argmax takes the first of equal logits, which are common in half precision; topk takes any
+        # Unlike topk, argmax takes the first of equal logits, which are common in half precision.
         return {
             "acc1": (outputs.argmax(1) == targets).float(),
             "acc5": (best == targets[:, None]).any(1).float(),

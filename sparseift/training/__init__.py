@@ -1,1 +1,1 @@
-"""Training with Lightning: the module, callbacks, checkpoints, loggers. Imports the packages of the method below it."""
+"""Training with Lightning: module, callbacks, checkpoints, loggers. Imports the method, `data`, `tasks` and `runs`."""

@@ -1,4 +1,4 @@
-"""Exports of a trained network: its weights as a state dict, the network as a program, and a hash of the weights."""
+"""Exports a trained network: as a state dict, as a program, and as a hash of the weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS = (".pt", ".safetensors")
 
 
 def weights_sha256(net: nn.Module) -> str:
-    """The SHA-256 hash of the network's state dict: names, shapes, types and bits, in order."""
+    """Return the SHA-256 hash of the state dict: names, shapes, types and values, in order."""
     digest = hashlib.sha256()
     for name, tensor in net.state_dict().items():
         tensor = tensor.detach().cpu().contiguous()
@@ -32,16 +32,16 @@ def weights_sha256(net: nn.Module) -> str:
 
 
 def export_program(net: nn.Module, example: Example, path: Path) -> None:
-    """Write the network with its weights as a program that `torch.export.load` reads without this package.
+    """Write the network as a program that `torch.export.load` reads without this package.
 
     Args:
-        example: Inputs of the network; only shapes and types matter. The program takes batches of any size.
-        path: Ends in .pt2.
+        example: Inputs of the network, for their shapes and types. The program accepts any batch size.
+        path: File to write, with suffix .pt2.
     """
     batch = torch.export.Dim("batch")
     args, kwargs = tree_map_only(
         Tensor, lambda tensor: torch.zeros(2, *tensor.shape[1:], dtype=tensor.dtype), inputs_of(example)
-    )  # two samples: torch takes a size of 1 for a constant
+    )  # two samples: torch treats a size of 1 as a constant
     inputs = dict(signature(net.forward).bind(*args, **kwargs).arguments)
     dynamic = tree_map_only(Tensor, lambda _: {0: batch}, inputs)
     with waiting(path.name), torch.no_grad():
@@ -51,15 +51,15 @@ def export_program(net: nn.Module, example: Example, path: Path) -> None:
 
 
 def export_weights(run: Path, best: bool, out: Path | None) -> str:
-    """Write the state dict of the network in a checkpoint; averaged weights, if the run averages them.
+    """Write the state dict of the network in a checkpoint, with averaged weights if the run averages them.
 
     Args:
-        run: A run folder, or a checkpoint.
-        best: Read best.ckpt of the run folder, not last.ckpt.
-        out: The file to write, whose suffix selects the format. By default weights.pt in the run folder.
+        run: A run folder or a checkpoint.
+        best: Whether to read best.ckpt of the run folder in place of last.ckpt.
+        out: File to write, whose suffix selects the format; weights.pt in the run folder by default.
 
     Returns:
-        What was written, in one line.
+        A message that says what was written.
     """
     require(run.is_dir() or not best, "RUN", str(run), "a run folder, which --best requires")
     checkpoint = find_checkpoint(run / "checkpoints" / BEST if best else run)
@@ -67,7 +67,7 @@ def export_weights(run: Path, best: bool, out: Path | None) -> str:
     require(out.suffix in FORMATS, "--out", str(out), f"a file name that ends in {' or '.join(FORMATS)}")
     require(out.parent.is_dir(), "--out", str(out), "a file in a folder that exists")
     with waiting(out.name):
-        # Each tensor gets memory of its own, since safetensors refuses shared memory.
+        # safetensors refuses tensors that share memory.
         state = {name: tensor.clone() for name, tensor in network_state(read_checkpoint(checkpoint)).items()}
         if not state:
             raise UserError(f"{checkpoint} holds no network of sparseift.train")

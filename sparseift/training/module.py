@@ -1,4 +1,4 @@
-"""The LightningModule: trains and evaluates a network by a task. It knows nothing of masks."""
+"""The LightningModule: trains and evaluates a network on a task. It does not depend on masks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from torchmetrics import MeanMetric
 from ..tasks import Task
 from .optimizers import parameter_groups
 
-STAGES = ("val", "test")
-
 
 class TrainingModule(pl.LightningModule):
     """A network, the task that it learns, and its optimizer.
@@ -23,8 +21,10 @@ class TrainingModule(pl.LightningModule):
     Logs train/loss of every step, train/loss_epoch, and the metrics of the task as train/NAME, val/NAME and test/NAME.
 
     Args:
+        net: The network.
+        task: The task.
         optimizer: Called with parameter groups.
-        scheduler: Called with the optimizer.
+        scheduler: Called with the optimizer; None for a constant learning rate.
         scheduler_interval: When the scheduler steps, "epoch" or "step".
         decay_norm_and_bias: Whether weight decay applies to parameters of fewer than two dimensions.
     """
@@ -45,7 +45,7 @@ class TrainingModule(pl.LightningModule):
         self.scheduler_interval = scheduler_interval
         self.decay_norm_and_bias = decay_norm_and_bias
         self.means = {stage: _means("loss", task) for stage in STAGES}
-        # A search for NaN would wait for the device in every step.
+        # Other NaN strategies synchronize with the device in every step.
         self.train_means = _means("loss_epoch", task, nan_strategy="disable")
         # Modules move to the device of the network. A list, since ModuleDict refuses some names.
         self.all_means = nn.ModuleList(
@@ -79,12 +79,12 @@ class TrainingModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = {}
         for name, mean in self.train_means.items():
-            with mean.sync_context():  # of all ranks
+            with mean.sync_context():  # adds up all ranks
                 totals = {key: total for key, total in mean.metric_state.items() if isinstance(total, Tensor)}
                 checkpoint["train_means"][name] = {key: total.clone() for key, total in totals.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.trainer.is_global_zero:  # the totals of all ranks are added up: the other ranks start at zero
+        if self.trainer.is_global_zero:  # the other ranks start at zero: totals are summed over ranks
             for name, state in checkpoint["train_means"].items():
                 for key, total in state.items():
                     setattr(self.train_means[name], key, total.to(self.device))
@@ -112,7 +112,7 @@ class TrainingModule(pl.LightningModule):
 
 
 class _Mean(MeanMetric):
-    """The mean over samples, or a function of it."""
+    """The mean over samples, or a function of the mean."""
 
     def __init__(self, of_mean: Callable[[float], float] | None, **options: Any):
         super().__init__(**options)
@@ -129,5 +129,5 @@ class _Mean(MeanMetric):
 
 
 def _means(loss: str, task: Task, **options: Any) -> dict[str, _Mean]:
-    """Means of the loss, under this name, and of the metrics."""
+    """The means of the loss, under this name, and of the metrics."""
     return {loss: _Mean(None, **options), **{metric.name: _Mean(metric.of_mean, **options) for metric in task.metrics}}

@@ -1,4 +1,4 @@
-"""Optimizers: parameter groups, and torch's fused steps."""
+"""Parameter groups and fused optimizers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def parameter_groups(net: nn.Module, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
-    """Return the trainable parameters of a network as groups of an optimizer.
+    """Return the parameter groups of a network, for its optimizer.
 
     Args:
         decay_norm_and_bias: Whether weight decay applies to parameters of fewer than two dimensions.
@@ -28,21 +28,21 @@ def parameter_groups(net: nn.Module, decay_norm_and_bias: bool) -> list[dict[str
 def with_fused_step(
     optimizer: Callable[..., torch.optim.Optimizer], precision: str, clips: bool
 ) -> Callable[..., torch.optim.Optimizer]:
-    """Return the optimizer with torch's fused step where it has one and can use it: it takes a third of the time.
+    """Return the optimizer with `fused=True` where this is possible: a fused step takes a third of the time.
 
-    A fused step unscales gradients itself. That is too late for masks that move by gradients, and for gradient
-    clipping, which Lightning refuses in mixed precision.
+    In fp16 a fused step unscales the gradients itself, after the mask updates that read them. Lightning refuses fused
+    optimizers with gradient clipping in mixed precision.
 
     Args:
-        optimizer: Called with parameter groups. Where it is a `partial` that chooses an implementation (fused,
-            foreach, differentiable), it is returned as it is.
-        precision: Of the Trainer.
+        optimizer: Called with parameter groups. A `partial` that sets `fused`, `foreach` or `differentiable` is
+            returned unchanged.
+        precision: Precision of the Trainer.
         clips: Whether the Trainer clips gradients.
     """
-    too_late = precision.startswith("16") or (clips and precision.startswith("bf16"))
+    unusable = precision.startswith("16") or (clips and precision.startswith("bf16"))
     chosen = {"fused", "foreach", "differentiable"} & getattr(optimizer, "keywords", {}).keys()
     try:
         offered = "fused" in signature(optimizer).parameters
-    except ValueError:  # its arguments do not fit, which the call reports
+    except ValueError:  # the arguments of a partial do not fit, which its call reports
         offered = False
-    return partial(optimizer, fused=True) if offered and not (chosen or too_late) else optimizer
+    return partial(optimizer, fused=True) if offered and not (chosen or unusable) else optimizer

@@ -1,7 +1,7 @@
-"""Learning rate schedules with an optional linear warm-up. Step them once an epoch.
+"""Learning rate schedules with linear warm-up, which step once per epoch.
 
-The learning rate is a function of the epoch alone: a run that is resumed with more epochs follows the schedule of the
-longer run from there.
+The learning rate depends on the epoch alone: a run that resumes with more epochs follows the schedule of the longer run
+from there.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from ..common import checks
 
 
 class Scheduled(LambdaLR):
-    """A `LambdaLR` that also computes the learning rate of the epoch at which a run resumes."""
+    """A `LambdaLR` that computes the learning rate again when a run resumes."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        for group, full, share in zip(self.optimizer.param_groups, self.base_lrs, self.lr_lambdas, strict=True):
-            group["lr"] = full * share(self.last_epoch)
+        for group, full, factor in zip(self.optimizer.param_groups, self.base_lrs, self.lr_lambdas, strict=True):
+            group["lr"] = full * factor(self.last_epoch)
 
 
 def cosine(optimizer: Optimizer, epochs: int, warmup: int) -> Scheduled:
-    """Return a schedule that follows half a cosine from the full learning rate to zero.
+    """Return a schedule that decreases the learning rate to zero along half a cosine.
 
     Args:
-        epochs: At whose end the learning rate is zero.
-        warmup: Epochs of the linear warm-up, which come first.
+        epochs: Epochs of the run, including those of the warm-up.
+        warmup: Epochs of linear warm-up.
     """
     checks.integer("recipe.warmup_epochs", warmup, 0, epochs - 1)
     return _scheduled(optimizer, warmup, lambda epoch: (1 + cos(pi * (epoch - warmup) / (epochs - warmup))) / 2)
@@ -41,13 +41,13 @@ def multi_step(optimizer: Optimizer, milestones: Sequence[int], gamma: float, wa
     """Return a schedule that multiplies the learning rate by `gamma` at each milestone.
 
     Args:
-        milestones: Epochs of the run, counted from 0. The warm-up counts.
-        warmup: Epochs of the linear warm-up, which come first.
+        milestones: Epochs of the run, counted from 0, including those of the warm-up.
+        warmup: Epochs of linear warm-up.
     """
     checks.integer("recipe.warmup_epochs", warmup, 0, min(milestones))
     return _scheduled(optimizer, warmup, lambda epoch: gamma ** bisect_right(sorted(milestones), epoch))
 
 
-def _scheduled(optimizer: Optimizer, warmup: int, share: Callable[[int], float]) -> Scheduled:
-    """Warm-up by 1/n, 2/n, ..., n/n in the first n epochs (Goyal et al. 2017, section 2.2), then this share."""
-    return Scheduled(optimizer, lambda epoch: (epoch + 1) / warmup if epoch < warmup else share(epoch))
+def _scheduled(optimizer: Optimizer, warmup: int, factor: Callable[[int], float]) -> Scheduled:
+    """Warm up by factors 1/n, 2/n, ..., n/n (Goyal et al. 2017, section 2.2), then follow `factor`."""
+    return Scheduled(optimizer, lambda epoch: (epoch + 1) / warmup if epoch < warmup else factor(epoch))

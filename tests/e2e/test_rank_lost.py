@@ -44,7 +44,7 @@ def test_a_rank_that_is_killed(tmp_path, trained, train, rank, code, reason) -> 
 
     resumed = train(*NET, "dataset.batch_size=128", "resume=auto", "hydra.run.dir=run")
     assert resumed.code == 0, resumed
-    assert "resuming with 1 x 128 samples a batch; the checkpoint is of 2 x 64" in resumed.out
+    assert "resuming with 1 x 128 samples per batch; the checkpoint has 2 x 64" in resumed.out
     one, run = trained(*NET, "dataset.batch_size=128"), tmp_path / "run"
     assert all(torch.equal(saved_masks(run)[name], bits) for name, bits in saved_masks(one).items())
     weights = network_state(one)

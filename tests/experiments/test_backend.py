@@ -23,8 +23,8 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def backend_of(run: TrainingParts):
-    (mover,) = (callback for callback in run.trainer.callbacks if isinstance(callback, MaskCallback))
-    return mover.backend
+    (mask_callback,) = (callback for callback in run.trainer.callbacks if isinstance(callback, MaskCallback))
+    return mask_callback.backend
 
 
 def fit(run: TrainingParts) -> TrainingParts:

@@ -34,11 +34,11 @@ def test_schedule(interval: int, total: int, one: float, other: float) -> None:
     masks = masks_of()
     for step in due:
         progress = (step - first) / (last - first)
-        for name, count in gmp.counts(masks, gmp.schedule.left(step, total)).items():
+        for name, count in gmp.counts(masks, gmp.remaining(step, total)).items():
             final = 1 - ACTIVE[name] / NUMEL[name]
             sparsity = final + (0 - final) * (1 - progress) ** 3  # Zhu & Gupta, equation 1
             assert abs(count - NUMEL[name] * (1 - sparsity)) <= 0.5 + 1e-9
-    assert gmp.counts(masks, gmp.schedule.left(last, total)) == ACTIVE
+    assert gmp.counts(masks, gmp.remaining(last, total)) == ACTIVE
 
 
 def masks_of(seed: int = 0) -> Masks:

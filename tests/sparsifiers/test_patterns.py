@@ -28,6 +28,7 @@ from sparseift.sparsifiers import (
     SynFlow,
     Update,
 )  # fmt: skip
+from sparseift.tasks import Classification
 
 from .helpers import plan_of
 
@@ -101,7 +102,7 @@ def test_masks_follow_the_pattern(
     assert masks.active == masks.planned == planned
     assert_followed(masks)
     samples = torch.randn(8, widths[0], 5, 5), torch.randint(3, (8,))
-    probe = Probe(net, masks.weights, [samples]) if sparsifier.batches else None
+    probe = Probe(net, masks.weights, [samples], Classification(3, widths[0], 5, 0.0)) if sparsifier.batches else None
     sparsifier.start(masks, plan, 0, probe)
     assert_followed(masks)
     masks.apply()
@@ -140,11 +141,10 @@ shapes = st.tuples(st.integers(1, 11), st.integers(1, 11)) | st.tuples(
 def test_prunings_take_the_nearest_count_that_leads_to_the_plan(
     shape: tuple[int, ...], pattern: Structured, data: st.DataObject
 ) -> None:
-    levels = pattern.levels(shape)
-    low = data.draw(st.integers(1, levels))
-    least, active = pattern.count(shape, low), prod(shape)
+    least, active = pattern.count(shape, data.draw(st.integers(1, pattern.levels(shape)))), prod(shape)
+    low, high = (pattern.level(shape, count) for count in (least, active))  # other levels may have the same counts
     scores: Tensor = torch.rand(shape, generator=torch.Generator().manual_seed(low))
-    mask, high = torch.ones(shape, dtype=torch.bool), levels
+    mask = torch.ones(shape, dtype=torch.bool)
     for wanted in sorted(data.draw(st.lists(st.integers(least, active), max_size=4)), reverse=True):
         count = pattern.nearest(shape, min(wanted, active), least, active)
         bounds = [pattern.parts(shape, level) for level in (low, high)]

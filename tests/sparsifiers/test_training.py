@@ -141,7 +141,7 @@ def test_every_choice_trains_and_ends_on_its_budget(sparsifier: str, finished) -
 @pytest.mark.parametrize("sparsifier", EVERY)
 def test_training_flops_are_those_of_the_masks_of_every_step(sparsifier: str, finished) -> None:
     run, watch = finished(sparsifier)
-    stored, sparsify = run.planned.forward_stored, run.accounting.mover.sparsifier
+    stored, sparsify = run.planned.forward_stored, run.accounting.mask_callback.sparsifier
     expected = sum(3 * flops for flops in watch.flops)
     for step, flops in enumerate(watch.flops, 1):
         if sparsify.dense_gradient and sparsify.due(step, STEPS):
@@ -173,7 +173,7 @@ def test_masks_come_from_the_first_batches_of_training(tmp_path: Path, finished)
     run, watch = finished("snip")
     fresh = run_of(tmp_path, "snip")
     probe = Probe(fresh.net, fresh.masks.weights, [(watch.batches[0], labels_of(fresh))], fresh.module.task)
-    fresh.accounting.mover.sparsifier.start(fresh.masks, fresh.planned, 0, probe)
+    fresh.accounting.mask_callback.sparsifier.start(fresh.masks, fresh.planned, 0, probe)
     assert fresh.masks.sha256() == run.masks.sha256()
 
 

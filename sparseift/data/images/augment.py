@@ -1,7 +1,6 @@
-"""Augmentation of whole batches on their device, with random numbers of its own for each image.
+"""Augmentation of whole batches on their device.
 
-The numbers are a hash of (seed, epoch, index of the image), so they depend neither on the batch nor on the device, the
-ranks or a resume.
+The random numbers of an image are a hash of (seed, epoch, index of the image).
 """
 
 from collections.abc import Sequence
@@ -11,17 +10,17 @@ from torch import Tensor
 
 from ...common.seeds import stable_seed
 
-GAMMA = 0x9E3779B97F4A7C15 - 2**64  # signed, as torch's integers are
-DRAWS = 8  # random numbers reserved for each image
+GAMMA = 0x9E3779B97F4A7C15 - 2**64  # torch's integers are signed
+DRAWS = 8  # maximum number of random numbers per image
 
 
 def keys_of(indices: Tensor, seed: int, epoch: int) -> Tensor:
-    """Return, for each index, where its random numbers begin among those of (seed, epoch): (N,) int64."""
+    """Return the keys of images, (N,) int64, for `draw`."""
     return indices * DRAWS * GAMMA + stable_seed(seed, "augment", epoch)
 
 
 def draw(keys: Tensor, *sizes: int) -> list[Tensor]:
-    """Return for each size n random integers, (N,) int64, uniform in [0, n), by splitmix64.
+    """Return uniform random integers in [0, size), (N,) int64, for each size, by splitmix64.
 
     Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """
@@ -38,7 +37,7 @@ def _shift(state: Tensor, bits: int) -> Tensor:
 
 
 class Normalize:
-    """Maps uint8 (B, C, H, W) to float32: scaled to [0, 1], minus `mean`, divided by `std`."""
+    """Maps uint8 images (B, C, H, W) to (images / 255 - mean) / std in float32."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         centre, width = (torch.tensor(list(values), dtype=torch.float64).view(-1, 1, 1) for values in (mean, std))
@@ -53,14 +52,14 @@ class Normalize:
 class Augment:
     """Random flip, random crop of the zero-padded image, normalization, and cutout.
 
-    Maps uint8 (B, C, S, S) and keys (B,) to float32 (B, C, S, S).
+    Maps uint8 images (B, C, S, S) and their keys (B,) to float32 images (B, C, S, S).
 
     Args:
         normalize: Maps uint8 images to float32.
-        padding: Zeros on each side before an image of the original size is cropped.
-        flip: Mirror an image with probability 1/2.
-        cutout: Side of a square that is set to zero, the mean; 0 for none. Its center is any pixel, so a part of it may
-            lie outside the image (DeVries and Taylor, https://arxiv.org/abs/1708.04552).
+        padding: Width of the zero padding before a random crop of the original size.
+        flip: Whether to mirror an image with probability 1/2.
+        cutout: Side of a square that is set to the mean; 0 for none. Its center is a random pixel, so the square may
+            exceed the image (DeVries and Taylor, https://arxiv.org/abs/1708.04552).
     """
 
     def __init__(self, normalize: Normalize, padding: int, flip: bool, cutout: int) -> None:
@@ -84,9 +83,9 @@ class Augment:
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
-    """Mirror the uint8 images for which `mirrored` is 1; it is 0 for the others.
+    """Mirror the uint8 images for which `mirrored` is 1, and keep those for which it is 0.
 
-    Bitwise operations are several times as fast as `torch.where` with one condition for all pixels of an image.
+    Bitwise operations are several times as fast as `torch.where` here.
     """
     all_or_none = -mirrored.to(torch.uint8).view(-1, 1, 1, 1)
     return images.flip(-1).bitwise_xor_(images).bitwise_and_(all_or_none).bitwise_xor_(images)
@@ -103,8 +102,8 @@ def pad(images: Tensor, width: int) -> Tensor:
 def crop(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
     """Return the windows (B, C, size, size) of images (B, C, W, W) with upper left corners (top, left).
 
-    One stretch of memory from the first to the last pixel of a window is copied for each image, with the pixels between
-    the rows. This is several times as fast as an index of pixels or rows. The result is a view of these copies.
+    Copies the memory from the first to the last pixel of each window, and returns a view of the copies. This is several
+    times as fast as indexing pixels or rows.
     """
     count, channels, width, _ = images.shape
     stretch = (channels - 1) * width**2 + (size - 1) * width + size
@@ -114,7 +113,7 @@ def crop(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
 
 
 def cut_out(images: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
-    """Set the square of this side around (row, column) of each image (B, C, S, S) to zero, in place."""
+    """Set a square around (row, column) of each image (B, C, S, S) to zero, in place."""
     place = torch.arange(images.shape[-1], device=images.device)
     rows, columns = ((place >= (at := centre[:, None] - side // 2)) & (place < at + side) for centre in (row, column))
     return images.masked_fill_(rows[:, None, :, None] & columns[:, None, None, :], 0.0)

@@ -1,4 +1,4 @@
-"""The data module of labelled images."""
+"""The base of data modules of labelled images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,19 +14,18 @@ from .views import LabelledImages
 
 
 class ImageData(DataModule):
-    """Labelled images: a training set, a validation set held out of it class by class, and a test set.
+    """Labelled images. Every class has the same fraction of images in the validation set.
 
-    Loaders give uint8 images (B, C, H, W) and int64 classes (B,). `on_after_batch_transfer`, which the Trainer calls,
-    makes normalized float32 images of them, on the device that trains. What `load` returns has `targets`, the class of
-    every image, and all `classes`.
+    `load` returns `LabelledImages`. Loaders return uint8 images (B, C, H, W) and int64 classes (B,). On the device, the
+    Trainer calls `on_after_batch_transfer`, which returns normalized float32 images.
 
     Args:
-        num_classes: Classes of the data set, checked against the data.
+        num_classes: Number of classes, which must match the data.
         channels: Channels of the images in a batch.
         image_size: Height and width of the images in a batch.
-        mean: Per channel, of images in [0, 1].
-        std: Per channel, of images in [0, 1].
-        common: Arguments of `DataModule`. `seed` is also that of the augmentation.
+        mean: Mean of each channel, of images in [0, 1].
+        std: Standard deviation of each channel, of images in [0, 1].
+        common: Arguments of `DataModule`. `seed` also seeds the augmentation.
     """
 
     def __init__(
@@ -56,15 +55,15 @@ class ImageData(DataModule):
         return stratified_split(torch.as_tensor(images.targets), self.val_size, self.split_seed)
 
     def finish(self, images: Tensor) -> Tensor:
-        """Map the images of a batch to float32 (B, C, H, W), on the device of the batch."""
+        """Return the images of a batch as normalized float32 (B, C, H, W), augmented if they are training images."""
         return self.normalize(images)
 
     def on_after_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int = 0) -> tuple[Tensor, Tensor]:
-        """Map a batch of any loader to (images as the network takes them, classes)."""
+        """Return the images, as inputs of the network, and the classes of a batch of any loader."""
         images, targets, *more = batch
         images = self.finish(images, *more)
         return self.trainer.precision_plugin.convert_input(images) if self.trainer else images, targets
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Checkpoints of version 0.1 call samples images."""
+        """Load the position. Checkpoints of version 0.1 name samples images."""
         super().load_state_dict({"samples" if key == "images" else key: value for key, value in state_dict.items()})

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, in the python or the binary format of https://www.cs.toronto.edu/~kriz/cifar.html."""
+"""CIFAR-10 and CIFAR-100, in the Python or the binary format of https://www.cs.toronto.edu/~kriz/cifar.html."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class BinaryFiles:
-    """Files of records: label bytes, of which the last one is the class, and the pixels channel by channel.
+    """Files of records: label bytes, the last of which is the class, and pixels, channel by channel.
 
     Args:
-        folder: Where the archive unpacks to.
-        label_bytes: Of a record.
-        train: MD5 sums of the training files by name, in order.
-        test: MD5 sums of the test files by name, in order.
+        folder: Folder in the archive.
+        label_bytes: Number of label bytes in a record.
+        train: MD5 sums of the training files, by name.
+        test: MD5 sums of the test files, by name.
     """
 
     folder: str
@@ -34,11 +34,8 @@ class BinaryFiles:
     train: Mapping[str, str]
     test: Mapping[str, str]
 
-    def found_in(self, root: Path) -> bool:
-        return (root / self.folder).is_dir()
-
     def read(self, root: Path, train: bool) -> tuple[Tensor, Tensor]:
-        """Return images, uint8 (N, 3, 32, 32), and classes, int64 (N,).
+        """Return the images, uint8 (N, 3, 32, 32), and the classes, int64 (N,).
 
         Raises:
             UserError: A file is missing or damaged.
@@ -57,8 +54,8 @@ class Cifar10(TensorImageData):
     """50,000 + 10,000 color images of 32 x 32 pixels in 10 classes.
 
     Args:
-        root: Folder that holds, or will hold, torchvision's folder of the data set, or the folder of its binary format.
-        download: Download the data set if it is missing.
+        root: Folder of the unpacked archive, in the Python format of torchvision or in the binary format.
+        download: Whether to download the data set if it is missing.
         common: Arguments of `TensorImageData`.
     """
 
@@ -83,7 +80,7 @@ class Cifar10(TensorImageData):
 
     @property
     def _is_binary(self) -> bool:
-        return self.binary.found_in(self.root) and not (self.root / self.source.base_folder).is_dir()
+        return (self.root / self.binary.folder).is_dir() and not (self.root / self.source.base_folder).is_dir()
 
     def _by_hand(self) -> str:
         return f"unpack {self.source.filename} from https://www.cs.toronto.edu/~kriz/cifar.html there"
@@ -95,7 +92,7 @@ class Cifar10(TensorImageData):
         )
 
     def prepare_data(self) -> None:
-        """Download the data set if it is missing and `download` is set. Raises `UserError` if it stays missing."""
+        """Download the data set if `download` is true. Raise `UserError` if it is missing afterwards."""
         if self._is_binary:
             return
         if self.download:

@@ -1,4 +1,4 @@
-"""The digits of scikit-learn, which are part of its installation."""
+"""The digits of scikit-learn, which its package includes."""
 
 import torch
 from torch import Tensor
@@ -6,9 +6,9 @@ from torch import Tensor
 from .split import stratified_split
 from .tensors import TensorImageData
 
-LEVELS = 16  # pixels are from 0 to 16
+LEVELS = 16  # maximum pixel value
 TEST_IMAGES = 359  # 20 % of 1,797
-TEST_SEED = 0  # scikit-learn defines no test set: this seed is part of the definition here
+TEST_SEED = 0  # defines the test set, since scikit-learn has none
 
 
 class Digits(TensorImageData):

@@ -1,4 +1,4 @@
-"""Downloads by one process at a time, with errors in one line."""
+"""Downloads of data sets."""
 
 import tarfile
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from ...errors import UserError
 
 
 def download_into(root: Path, what: str, fetch: Callable[[], object], instead: str) -> None:
-    """Run `fetch` while no other process does: ranks and jobs of a sweep ask for the same files at once.
+    """Run `fetch`, in one process at a time.
 
     Args:
-        root: The folder that `fetch` downloads into.
-        what: The name of the data set.
+        root: Folder into which `fetch` downloads.
+        what: Name of the data set.
         instead: What the user can do if the download fails.
 
     Raises:
-        UserError: The download failed. Folders that were made for it are removed if they are empty.
+        UserError: The download has failed.
     """
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
@@ -28,7 +28,7 @@ def download_into(root: Path, what: str, fetch: Callable[[], object], instead: s
         with locked(root / ".download.lock"):
             fetch()
     except (OSError, EOFError, RuntimeError, HTTPException, tarfile.TarError) as error:
-        with suppress(OSError):  # the next attempt uses the files that did arrive
+        with suppress(OSError):  # keep folders with files, which the next attempt uses
             for folder in made:
                 folder.rmdir()
         raise UserError(f"{what} is not in {root} and cannot be downloaded ({one_line(error)}); {instead}") from error

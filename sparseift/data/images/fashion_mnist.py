@@ -1,4 +1,4 @@
-"""Fashion-MNIST (https://github.com/zalandoresearch/fashion-mnist), from its four idx files."""
+"""Fashion-MNIST (https://github.com/zalandoresearch/fashion-mnist), read from its four idx files."""
 
 import gzip
 import math
@@ -21,9 +21,8 @@ class FashionMnist(TensorImageData):
     """60,000 + 10,000 grey images of 28 x 28 pixels in 10 classes of clothing.
 
     Args:
-        root: Folder of the idx files, gzipped or not. They may also be in FashionMNIST/raw there, as torchvision has
-            them.
-        download: Download the files if they are missing.
+        root: Folder of the idx files, gzipped or not, or the folder that contains FashionMNIST/raw of torchvision.
+        download: Whether to download the files if they are missing.
         common: Arguments of `TensorImageData`.
     """
 
@@ -33,7 +32,7 @@ class FashionMnist(TensorImageData):
         self.download = download
 
     def prepare_data(self) -> None:
-        """Download the files if they are missing and `download` is set. Raises `UserError` if they stay missing."""
+        """Download missing files if `download` is true. Raise `UserError` if a file is missing afterwards."""
         names = (*_names(train=True), *_names(train=False))
         if self.download and not all(map(self._find, names)):
             fetch = partial(FashionMNIST, str(self.root), download=True)
@@ -72,7 +71,7 @@ def _names(train: bool) -> tuple[str, str]:
 
 
 def read_idx(path: Path) -> Tensor:
-    """Return the uint8 tensor of an idx file of MNIST (http://yann.lecun.com/exdb/mnist), gzipped if it ends in .gz.
+    """Return the uint8 tensor in an idx file (http://yann.lecun.com/exdb/mnist), which is gzipped if it ends in .gz.
 
     Layout: two zero bytes, the type (8 for unsigned bytes), the number of dimensions, each dimension as a big-endian
     32-bit integer, and the values with the last dimension fastest.

@@ -1,4 +1,4 @@
-"""ImageNet, or any data set with the same layout of folders."""
+"""ImageNet, or any data set with the same folders."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from ...common import checks
 from ...common.messages import one_line
 from ...errors import UserError
 from .base import ImageData
-from .views import EvalView, TrainView, Transform
+from .views import EvalImages, TrainImages, Transform
 
 END_OF_JPEG = b"\xff\xd9"
 
 
 class DamagedImage(UserError):
-    """An image file that can't be decoded."""
+    """An image file that cannot be decoded."""
 
     def __init__(self, message: str) -> None:
-        # A DataLoader worker passes its whole traceback as the message; its last line is the original message.
+        # A DataLoader worker passes a traceback as the message; the last line has the original message.
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 class ImageNet(ImageData):
-    """Folders root/train/CLASS and root/val/CLASS of image files. root/val is the test set.
+    """Image files in folders root/train/CLASS and root/val/CLASS.
 
-    Validation images are held out of root/train: root/val, which papers report on, is read for testing only. Training
-    images are randomly resized, cropped and mirrored. Others are resized to a shorter side of 256 for `image_size` 224,
-    in proportion for other sizes, and cropped at the center. Transforms work on uint8 tensors.
+    root/val, on which papers report, is the test set. Validation images are held out of root/train. Training images are
+    resized, cropped and mirrored at random. Other images are resized to a shorter side of image_size * 256 / 224 and
+    cropped at the center.
 
     Args:
-        root: The folder that holds train and val.
-        skip_damaged: Leave out damaged images with a warning. Otherwise the first damaged image ends the run. This
-            opens every file when the data is loaded.
+        root: Folder that contains train and val.
+        skip_damaged: Whether to open every file at the start and leave out damaged images with a warning. Otherwise,
+            the first damaged image ends the run.
         common: Arguments of `ImageData`.
     """
 
@@ -82,31 +82,31 @@ class ImageNet(ImageData):
             raise UserError(f"no folder {folder}: dataset.root must hold train and val, each with one folder per class")
         return folder
 
-    def train_view(self, images: ImageFolder, indices: Tensor) -> TrainView:
-        return TrainView(images, indices, self.train_transform(), self.seed)
+    def train_view(self, images: ImageFolder, indices: Tensor) -> TrainImages:
+        return TrainImages(images, indices, self.train_transform(), self.seed)
 
-    def eval_view(self, images: ImageFolder, indices: Tensor) -> EvalView:
-        return EvalView(images, indices, self.eval_transform())
+    def eval_view(self, images: ImageFolder, indices: Tensor) -> EvalImages:
+        return EvalImages(images, indices, self.eval_transform())
 
     def train_transform(self) -> Transform:
-        """Return the random transform from an image of `load` to uint8 (C, H, W)."""
+        """Return the random transform of a training image, uint8 (C, H, W)."""
         return v2.Compose([v2.RandomResizedCrop(self.image_size), v2.RandomHorizontalFlip()])
 
     def eval_transform(self) -> Transform:
-        """Return the deterministic transform from an image of `load` to uint8 (C, H, W)."""
+        """Return the deterministic transform of other images, uint8 (C, H, W)."""
         return v2.Compose([v2.Resize(self.image_size * 256 // 224), v2.CenterCrop(self.image_size)])
 
 
 def decode(path: str) -> Tensor:
-    """Return an image file of 8 bits a channel, grey or CMYK too, as uint8 (3, H, W). Raises `DamagedImage`."""
+    """Return the RGB image in a file, uint8 (3, H, W), or raise `DamagedImage`."""
     try:
         return _decode_jpeg(path)
-    except (RuntimeError, ImportError):  # another format, or damaged: Pillow decodes it, or says why not
+    except (RuntimeError, ImportError):  # another format, or damaged
         return _decode_with_pillow(path)
 
 
 def _decode_jpeg(path: str) -> Tensor:
-    """The pixels of Pillow in two thirds of its time. Deprecated in torchvision 0.29, so it may be missing."""
+    """Decode the same pixels as Pillow in two thirds of the time. Later versions of torchvision may lack this."""
     from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
     return decode_jpeg(read_file(path), ImageReadMode.RGB)
@@ -116,7 +116,7 @@ def _decode_with_pillow(path: str) -> Tensor:
     try:
         with Image.open(path) as file:
             return v2.functional.pil_to_tensor(file.convert("RGB"))
-    except Exception as error:  # Pillow raises errors of many kinds on broken files
+    except Exception as error:  # Pillow raises errors of many types for damaged files
         raise DamagedImage(
             f"{path} can't be decoded ({one_line(error)}); replace it, or leave such images out with "
             "dataset.skip_damaged=true"
@@ -124,7 +124,7 @@ def _decode_with_pillow(path: str) -> Tensor:
 
 
 def is_whole(path: str) -> bool:
-    """Whether an image file can be decoded. A JPEG with its end marker is assumed to be complete."""
+    """Return whether an image file can be decoded. A JPEG file with an end marker is assumed to be intact."""
     try:
         with open(path, "rb") as file:
             file.seek(-len(END_OF_JPEG), 2)

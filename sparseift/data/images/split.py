@@ -1,22 +1,21 @@
-"""A split of a labelled data set, class by class."""
+"""Stratified splits of labelled data sets."""
 
 import torch
 from torch import Tensor
 
 
 def stratified_split(targets: Tensor, size: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Hold out `size` images, the same share of every class.
+    """Hold out the same fraction of images of every class.
 
-    Shares are rounded by largest remainder (of equal remainders, the lower class comes first), so each is within one
-    image of the exact share.
+    The numbers are rounded by largest remainder; of equal remainders, the lower class comes first.
 
     Args:
-        targets: Classes from 0, (N,) int64.
-        size: From 0 to N.
-        seed: Of the draw within each class.
+        targets: Classes, numbered from 0, (N,) int64.
+        size: Number of images to hold out, from 0 to N.
+        seed: Seed of the choice within each class.
 
     Returns:
-        The indices that are kept and the indices that are held out, both ascending.
+        The indices of the remaining and of the held-out images, in ascending order.
     """
     counts = torch.bincount(targets)
     shares = counts * size // len(targets)

@@ -1,4 +1,4 @@
-"""Synthetic images whose class can be learned, for tests and benchmarks."""
+"""Synthetic images with learnable classes, for tests and benchmarks."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from torch import Tensor, nn
 from ...common.seeds import stable_seed
 from .tensors import TensorImageData
 
-COARSE = 4  # side of a pattern in pixels, before it is enlarged
+COARSE = 4  # side of a pattern in pixels before enlargement
 
 
 class Synthetic(TensorImageData):
-    """Every class is a coarse random pattern, and every image the pattern of its class with noise.
+    """Every class is a coarse random pattern, and every image is the pattern of its class with noise.
 
     Args:
-        train_images: Their number, validation images included.
-        test_images: Their number.
+        train_images: Number of training images, validation images included.
+        test_images: Number of test images.
         common: Arguments of `TensorImageData`. `split_seed` also seeds the images.
     """
 

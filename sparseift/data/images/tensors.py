@@ -1,13 +1,13 @@
-"""Small data sets: one uint8 tensor in memory, from which whole batches are taken and augmented."""
+"""Data sets in memory, whose images are read and augmented in whole batches."""
 
 from abc import abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ...common import checks
+from ..base import EvalView
 from .augment import Augment, keys_of
 from .base import ImageData
 
@@ -23,59 +23,47 @@ class TensorImages:
     def __len__(self) -> int:
         return len(self.images)
 
-
-class _Batches(Dataset):
-    """Batches of the images at `indices`: images, uint8 (B, C, H, W), and classes (B,)."""
-
-    def __init__(self, images: TensorImages, indices: Tensor) -> None:
-        self.images = images
-        self.indices = indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def _batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return self.images.images.index_select(0, indices), self.images.targets[indices]
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images, (B, C, H, W), and the classes, (B,), at `indices`."""
+        return self.images.index_select(0, indices), self.targets[indices]
 
 
-class EvalBatches(_Batches):
-    """Batches by positions."""
+class EvalBatches(EvalView):
+    """Batches of images, uint8 (B, C, H, W), and classes (B,), by positions in `indices`."""
 
     def __getitems__(self, positions: list[int]) -> tuple[Tensor, ...]:
-        return self._batch(self.indices[torch.tensor(positions)])
+        return self.samples.batch(self.indices[torch.tensor(positions)])
 
 
-class TrainBatches(_Batches):
-    """Batches by (epoch, positions), with a key of each image (B,) for its augmentation.
-
-    A key depends on (seed, epoch, index of the image) alone.
-    """
+class TrainBatches(EvalView):
+    """Batches of images, classes and keys of the augmentation (B,), by (epoch, positions in `indices`)."""
 
     def __init__(self, images: TensorImages, indices: Tensor, seed: int) -> None:
         super().__init__(images, indices)
         self.seed = seed
 
-    def __getitems__(self, places: tuple[int, Tensor]) -> tuple[Tensor, ...]:
-        epoch, positions = places
+    def __getitems__(self, batch: tuple[int, Tensor]) -> tuple[Tensor, ...]:
+        epoch, positions = batch
         indices = self.indices[positions]
-        return *self._batch(indices), keys_of(indices, self.seed, epoch)
+        return *self.samples.batch(indices), keys_of(indices, self.seed, epoch)
 
 
-def as_it_is(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def collated(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the batch, which the view has collated."""
     return batch
 
 
 class TensorImageData(ImageData):
-    """Data module of a data set that fits in memory. A data set defines its `tensors`.
+    """The base of data sets that fit in memory. A subclass defines `tensors`.
 
     Args:
-        crop_padding: Zeros on each side of a training image before an image of the original size is cropped at random.
-        flip: Mirror a training image with probability 1/2.
-        cutout: Side of a square of every training image that is set to the mean; 0 for none.
-        common: Arguments of `ImageData`. `channels=3` repeats a grey image three times.
+        crop_padding: Width of the zero padding of a training image before a random crop of the original size.
+        flip: Whether to mirror a training image with probability 1/2.
+        cutout: Side of a square in each training image that is set to the mean; 0 for none.
+        common: Arguments of `ImageData`. `channels=3` repeats the channel of a grey image.
     """
 
-    collate = staticmethod(as_it_is)
+    collate = staticmethod(collated)
 
     def __init__(self, *, crop_padding: int, flip: bool, cutout: int, **common: Any) -> None:
         super().__init__(**common)
@@ -86,7 +74,7 @@ class TensorImageData(ImageData):
 
     @abstractmethod
     def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Return the images, uint8 (N, C, H, W), and classes, int64 (N,), of the training or the test set."""
+        """Return the images, uint8 (N, C, H, W), and the classes, int64 (N,), of the training or the test set."""
 
     def load(self, train: bool) -> TensorImages:
         images, targets = self.tensors(train)

@@ -1,4 +1,4 @@
-"""Which weights are active or masked together: one pattern a file. Imports torch, `sparsity` and `masks.topk`."""
+"""Patterns that masks follow, one per file. Imports torch, `sparsity` and `masks.topk`."""
 
 from .base import Pattern, Structured
 from .block import Block

@@ -12,22 +12,22 @@ from torch import Tensor
 
 from ...common.checks import number
 from ...errors import UserError
-from ...sparsity.plan import LayerPlan, Plan, prices
-from .fit import nearest_sum
+from ...sparsity import LayerPlan, Plan, prices
+from .nearest_sum import nearest_sum
 
 Shape = tuple[int, ...]
 
 
 class Pattern(ABC):
-    """States which weights of a layer are active or masked together.
+    """Defines which masks a layer may have.
 
-    Sparsifiers work on units: single weights here, blocks of weights in `Block`. `pool` turns scores of weights into
-    scores of units, `units` and `spread` convert between masks of weights and masks of units.
+    Sparsifiers drop and grow units: single weights by default, blocks of weights in `Block`. `pool` turns scores of
+    weights into scores of units. `unit_mask` and `weight_mask` convert masks.
     """
 
     @abstractmethod
     def plan(self, plan: Plan) -> Plan:
-        """Return the plan with the nearest counts that the pattern allows.
+        """Return the plan with the nearest numbers of active weights that the pattern allows.
 
         Raises:
             UserError: The masked layers would cost more than planned.
@@ -35,63 +35,63 @@ class Pattern(ABC):
 
     @abstractmethod
     def rounded(self, plan: Plan) -> Plan:
-        """Return the plan with the nearest counts that the pattern allows, whatever they cost."""
+        """Return the same as `plan`, without a limit on the cost."""
 
     @abstractmethod
     def nearest(self, shape: Shape, count: int, least: int, most: int) -> int:
-        """Return the count nearest to `count` to which a mask can be pruned on its way to `least`.
+        """Return the number of active weights nearest to `count` that a step of gradual pruning can reach.
 
         Args:
             shape: Shape of the weight.
             count: Desired number of active weights.
-            least: Count that later prunings end with.
-            most: Count of the mask that is pruned.
+            least: Number of active weights at the end of pruning.
+            most: Number of active weights before this step.
         """
 
     @abstractmethod
     def largest(self, scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
-        """Return the mask of the units with the largest scores.
+        """Return the mask of weights that consists of the units with the largest scores.
 
         Args:
             scores: One score per weight, of the shape of the weight.
-            count: Number of active weights, one that the pattern allows.
-            among: Mask that follows the pattern; the result lies inside it.
+            count: Number of active weights. The pattern must allow it.
+            among: Mask that contains the result, and follows the pattern; all weights by default.
         """
 
     @abstractmethod
     def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: Shape) -> Tensor:
-        """Return `kept` plus the units of largest score in place of those that `old` had besides.
+        """Return the mask of units after growth: `kept`, and as many grown units as were dropped from `old`.
 
         Args:
-            score: One score per unit.
-            kept: Units that stay active, a subset of `old`.
-            old: Units that were active.
+            score: One score per unit. Units with the largest scores grow.
+            kept: Mask of the units that stay active, a subset of `old`.
+            old: Mask of the units before the update.
             shape: Shape of the weight.
         """
 
     def pool(self, values: Tensor) -> Tensor:
-        """Return the mean of `values`, one per weight, over each unit."""
+        """Return the mean over each unit of `values`, which has one number per weight."""
         return values
 
-    def units(self, mask: Tensor) -> Tensor:
-        """Return the units of a mask of weights; the inverse of `spread`."""
+    def unit_mask(self, mask: Tensor) -> Tensor:
+        """Return the mask of units, given a mask of weights; the inverse of `weight_mask`."""
         return mask
 
-    def spread(self, marks: Tensor, shape: Shape) -> Tensor:
-        """Return the mask of a weight of this shape whose units are given."""
-        return marks
+    def weight_mask(self, units: Tensor, shape: Shape) -> Tensor:
+        """Return the mask of a weight of this shape, given its mask of units."""
+        return units
 
 
 @dataclass(frozen=True, kw_only=True)
 class Structured(Pattern):
-    """A pattern that a layer can follow at some densities only: its levels 1, 2, ..., `levels(shape)`, in about equal
-    steps up to dense.
+    """Base of patterns that allow some densities only.
 
-    Each layer takes the level just above or just below its planned density. Together the layers come as near to the
-    planned cost as possible.
+    The densities are numbered by levels 1, 2, ..., `levels(shape)`, in about equal steps; the last level is dense.
+    `plan` rounds each layer to the level just above or just below its planned density, so that the total cost is as
+    near to the planned one as possible.
 
     Args:
-        tolerance: Fraction by which the masked layers may cost more than planned.
+        tolerance: Maximum cost of the masked layers above the plan, as a fraction.
     """
 
     tolerance: float
@@ -105,12 +105,12 @@ class Structured(Pattern):
 
     @abstractmethod
     def count(self, shape: Shape, level: int) -> int:
-        """Return the number of active weights at a level. It grows with the level."""
+        """Return the number of active weights at a level. It does not decrease with the level."""
 
     def parts(self, shape: Shape, level: int) -> Sequence[int]:
-        """Return the number of active units at a level in each part of the weight that keeps its number of units.
+        """Return the number of active units at a level, for each part of the weight with a number of its own.
 
-        A mask contains one of a lower level only if no part of it has fewer active units.
+        A mask can contain a mask of a lower level only if none of its parts has fewer active units.
         """
         return (level,)
 
@@ -122,7 +122,9 @@ class Structured(Pattern):
         """
         level = self._first_level(shape, count)
         if self.count(shape, level) != count:
-            raise UserError(f"{count} active weights of {prod(shape)} do not fit {self}; its `plan` has counts that do")
+            raise UserError(
+                f"{count} active weights of {prod(shape)} do not fit {self}; `Pattern.plan` returns numbers that do"
+            )
         return level
 
     def plan(self, plan: Plan) -> Plan:
@@ -161,7 +163,7 @@ class Structured(Pattern):
         return 1 + bisect_left(range(1, self.levels(shape)), count, key=lambda level: self.count(shape, level))
 
     def _near(self, layer: LayerPlan) -> tuple[int, int]:
-        """Counts of the levels just below and above the planned density."""
+        """The numbers of active weights at the levels just below and above the planned density."""
         level = layer.density * self.levels(layer.shape)
-        below, above = (self.count(layer.shape, max(1, rounded(level))) for rounded in (floor, ceil))
+        below, above = (self.count(layer.shape, max(1, near(level))) for near in (floor, ceil))
         return below, above

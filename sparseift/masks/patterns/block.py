@@ -23,10 +23,10 @@ Region = tuple[slice, slice]
 
 @dataclass(frozen=True, kw_only=True)
 class Block(Structured):
-    """Blocks of `size` x `size` channels, with all places of the kernel; a block's score is the mean over its weights.
+    """Blocks of `size` x `size` channels and all kernel positions. The score of a block is the mean over its weights.
 
-    Blocks at the end of a layer are smaller where the number of channels is no multiple of `size`. To keep the number
-    of active weights, a block is replaced by a block of the same height and width only.
+    The last blocks are smaller if the number of channels is not a multiple of `size`. An update grows blocks of the
+    same height and width as the dropped ones, which keeps the number of active weights.
 
     Args:
         size: Number of input channels and of output channels of a block.
@@ -54,20 +54,20 @@ class Block(Structured):
         shape = tuple(scores.shape)
         pooled = self.pool(scores)
         if among is not None:
-            pooled = pooled.masked_fill(~self.units(among), -torch.inf)
-        marks = torch.zeros_like(pooled, dtype=torch.bool)
+            pooled = pooled.masked_fill(~self.unit_mask(among), -torch.inf)
+        units = torch.zeros_like(pooled, dtype=torch.bool)
         for region, blocks, _ in self._regions(shape, self.level(shape, count)):
-            marks[region] = largest(pooled[region].flatten(), blocks).view(pooled[region].shape)
-        return self.spread(marks, shape)
+            units[region] = largest(pooled[region].flatten(), blocks).view(pooled[region].shape)
+        return self.weight_mask(units, shape)
 
     def pool(self, values: Tensor) -> Tensor:
         return self._block_sums(values) / self._block_sums(torch.ones_like(values))
 
-    def units(self, mask: Tensor) -> Tensor:
+    def unit_mask(self, mask: Tensor) -> Tensor:
         return self.pool(mask.float()) > 0
 
-    def spread(self, marks: Tensor, shape: Shape) -> Tensor:
-        wide = marks.repeat_interleave(self.size, 0)[: shape[0]].repeat_interleave(self.size, 1)[:, : shape[1]]
+    def weight_mask(self, units: Tensor, shape: Shape) -> Tensor:
+        wide = units.repeat_interleave(self.size, 0)[: shape[0]].repeat_interleave(self.size, 1)[:, : shape[1]]
         return wide.view(*wide.shape, *(1 for _ in shape[2:])).expand(shape)
 
     def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: Shape) -> Tensor:
@@ -84,9 +84,9 @@ class Block(Structured):
         return blocks.sum((1, 3))
 
     def _regions(self, shape: Shape, level: int) -> Iterator[tuple[Region, int, int]]:
-        """For the blocks of each size: their place, how many are active at a level, and the weights of one.
+        """For each size of block: the region of these blocks, the number of active ones at a level, and their weights.
 
-        The largest blocks come first, so that `count` grows with the level.
+        The largest blocks come first, so that `count` increases with the level.
         """
         sides = [self._sides(width) for width in shape[:2]]
         regions = [((a, b), m * n, p * q * prod(shape[2:])) for (a, m, p), (b, n, q) in product(*sides)]
@@ -98,7 +98,7 @@ class Block(Structured):
             active = share
 
     def _sides(self, width: int) -> list[tuple[slice, int, int]]:
-        """For whole blocks along a side and for the smaller one at its end: place, number, width."""
+        """Range, number and width of the whole blocks along a side, and of the smaller block at its end."""
         whole, rest = divmod(width, self.size)
         sides = [(slice(0, whole), whole, self.size), (slice(whole, whole + 1), 1, rest)]
         return [side for side in sides if side[1] and side[2]]

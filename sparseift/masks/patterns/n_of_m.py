@@ -18,13 +18,13 @@ from .base import Shape, Structured
 
 @dataclass(frozen=True, kw_only=True)
 class NofM(Structured):
-    """n of every m consecutive input channels at one place of the kernel; n is chosen for each layer to meet the plan.
+    """n of every m consecutive input channels, at each kernel position. `plan` chooses n for each layer.
 
     A last group of fewer than m channels counts as padded with zeros. An update drops the smallest weights of the whole
     layer; each group then grows as many weights as it lost.
 
     Args:
-        m: Number of input channels of a group.
+        m: Number of input channels in a group.
     """
 
     m: int
@@ -54,11 +54,11 @@ class NofM(Structured):
         return self._largest_of_each(score.masked_fill(kept, torch.inf), n)
 
     def _largest_of_each(self, scores: Tensor, n: int) -> Tensor:
-        """The n largest of every group; of equal ones the first."""
+        """Mask of the n largest scores of every group; of equal scores the first."""
         groups = self._groups(scores, -torch.inf)
         order = groups.argsort(dim=-1, descending=True, stable=True)
-        marks = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., :n], True)
-        return marks.flatten(-2)[..., : scores.shape[1]].movedim(-1, 1)
+        chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., :n], True)
+        return chosen.flatten(-2)[..., : scores.shape[1]].movedim(-1, 1)
 
     def _groups(self, values: Tensor, padding: float) -> Tensor:
         """Shape (out, *kernel, groups, m)."""

@@ -1,16 +1,16 @@
-"""No pattern: every weight is active or masked by itself."""
+"""No pattern: each weight is active or masked on its own."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from ...sparsity.plan import Plan
+from ...sparsity import Plan
 from ..topk import grow, largest
 from .base import Pattern, Shape
 
 
 class Unstructured(Pattern):
-    """Allows every mask and every count."""
+    """Allows every mask and every number of active weights."""
 
     def __str__(self) -> str:
         return "no pattern"

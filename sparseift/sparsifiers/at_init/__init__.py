@@ -1,9 +1,9 @@
-"""Pruning at initialization: one score a file. Imports what `sparsifiers` imports."""
+"""Pruning at initialization, one score per file. Imports what `sparsifiers` imports."""
 
-from .base import PrunedAtStart
+from .base import PruningAtInit
 from .force import FORCE
 from .grasp import GraSP
 from .snip import SNIP
 from .synflow import SynFlow
 
-__all__ = ["FORCE", "SNIP", "GraSP", "PrunedAtStart", "SynFlow"]
+__all__ = ["FORCE", "SNIP", "GraSP", "PruningAtInit", "SynFlow"]

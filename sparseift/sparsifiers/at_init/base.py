@@ -1,12 +1,11 @@
-"""Pruning at initialization: the masks come from scores of the untrained network and do not change afterwards.
+"""Pruning at initialization: masks are computed from scores of the untrained network, and do not change.
 
-As in the papers, the weights of largest score in the whole network stay, whatever layer they are in. Their number
-follows from the plan: they fit its budget of FLOPs where the plan meets that of a dense network, and its number of
-active weights where it states a sparsity (see `prices`). The numbers per layer, and the number of active parameters of
-a FLOP-matched network, therefore differ from the plan's.
+As in the papers, the weights with the largest scores in the whole network stay active. Together they cost as much as
+the active weights of the plan: in FLOPs if the plan meets a budget of FLOPs, in weights if it meets a sparsity (see
+`prices`). The densities of the layers therefore differ from the planned ones.
 
-Under a pattern, the global choice gives the number of active weights of each layer. That is rounded to numbers that the
-pattern allows, and the units of largest mean score stay.
+With a pattern, this choice gives the density of each layer, which `Pattern.plan` rounds. Within a layer, the units with
+the largest mean scores stay active.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from torch import Tensor
 
 from ...common.checks import integer
 from ...errors import UserError
-from ...masks.masks import Masks
-from ...sparsity.plan import Plan, prices
+from ...masks import Masks
+from ...sparsity import Plan, prices
 from ..base import Sparsifier
 from ..probe import Probe
 
 
-class PrunedAtStart(Sparsifier):
-    """Base of the methods; each states its `scores`.
+class PruningAtInit(Sparsifier):
+    """Base of the methods. A subclass defines `scores`.
 
     Args:
-        batches: Number of training batches that the scores are computed from.
-        iterations: Rounds of scoring and pruning. The cost of the active weights shrinks by the same factor in each
+        batches: Number of training batches for the scores.
+        iterations: Rounds of scoring and pruning. Each round reduces the cost of the active weights by the same factor
             (FORCE, section 4; SynFlow, algorithm 1).
     """
 
@@ -38,18 +37,18 @@ class PrunedAtStart(Sparsifier):
         self.iterations = integer("sparsifier.iterations", iterations, 1)
 
     def scores(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], probe: Probe) -> dict[str, Tensor]:
-        """Return the score of every weight, by layer.
+        """Return the scores of all weights, by layer.
 
         Args:
-            weights: Untrained weights of the masked layers, none of them zeroed.
-            masks: Weights that are still active.
+            weights: Untrained weights of the masked layers, without masks.
+            masks: Masks of the previous round; all ones in the first round.
             probe: The network with training batches.
         """
         raise NotImplementedError
 
     def start(self, masks: Masks, plan: Plan, seed: int, probe: Probe | None = None) -> None:
         if probe is None:
-            raise UserError(f"{type(self).__name__} computes its masks from training batches: give `start` a probe")
+            raise UserError(f"{type(self).__name__} computes its masks from training batches: `start` needs a probe")
         price, pattern = prices(plan), masks.pattern
         full = sum(price[name] * layer.numel for name, layer in plan.masked.items())
         end = sum(price[name] * layer.active for name, layer in plan.masked.items())
@@ -68,12 +67,12 @@ class PrunedAtStart(Sparsifier):
 
 
 def best_within(scores: Mapping[str, Tensor], price: Mapping[str, int], budget: int) -> dict[str, Tensor]:
-    """Return masks of the weights of largest score in the whole network that fit a budget; of equal scores the first.
+    """Return masks of the weights with the largest scores in the network within a budget; of equal scores the first.
 
     Args:
-        scores: Scores by layer, of the shape of its weight.
-        price: Price of a weight, by layer.
-        budget: Price of all chosen weights at most. The rest is less than the price of the next weight.
+        scores: Scores of the weights, by layer.
+        price: Price of one weight, by layer.
+        budget: Maximum price of all chosen weights.
 
     Raises:
         UserError: A score is not finite, or all are zero.
@@ -83,7 +82,7 @@ def best_within(scores: Mapping[str, Tensor], price: Mapping[str, int], budget: 
         raise UserError("the scores of the weights are not finite: the network cannot be pruned before training")
     if not bool(ranked.any()):
         raise UserError(
-            "the scores of all weights are zero: a layer, perhaps the last one, is initialized to zero and hides them"
+            "the scores of all weights are zero: perhaps a layer, such as the last one, is initialized to zero"
         )
     order = ranked.argsort(descending=True, stable=True)
     paid = torch.cat([torch.full((score.numel(),), price[name], device=score.device) for name, score in scores.items()])

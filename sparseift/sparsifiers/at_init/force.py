@@ -1,4 +1,4 @@
-"""FORCE: SNIP of the pruned network in small steps, in which pruned weights may come back.
+"""FORCE: SNIP scores of the pruned network, in small steps. Later steps can restore pruned weights.
 
 de Jorge et al., "Progressive Skeletonization", ICLR 2021, section 4.
 """
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..probe import Probe
-from .base import PrunedAtStart
+from .base import PruningAtInit
 
 
-class FORCE(PrunedAtStart):
-    """Every iteration uses the same batches; the authors draw new ones."""
+class FORCE(PruningAtInit):
+    """All iterations use the same batches, unlike the authors' code. See `PruningAtInit` for the arguments."""
 
     def scores(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], probe: Probe) -> dict[str, Tensor]:
         gradient = probe.gradient({name: weight * masks[name] for name, weight in weights.items()})

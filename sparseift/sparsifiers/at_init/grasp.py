@@ -1,6 +1,6 @@
-"""GraSP: remove the weights whose removal reduces the gradient flow least (Wang et al., ICLR 2020, algorithm 1).
+"""GraSP: prune the weights whose removal reduces the gradient flow least (Wang et al., ICLR 2020, algorithm 1).
 
-The paper scores the removal of a weight by -w (H g) and removes the largest; here w (H g) scores the weights that stay.
+The paper prunes the largest -w (H g); here the weights with the largest w (H g) stay active.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..probe import Probe
-from .base import PrunedAtStart
+from .base import PruningAtInit
 
 
-class GraSP(PrunedAtStart):
-    """
+class GraSP(PruningAtInit):
+    """Scores weights by w (H g).
+
     Args:
-        batches: Number of training batches that the scores are computed from.
+        batches: Number of training batches for the scores.
         temperature: Divisor of the network's outputs (the authors' code).
     """
 

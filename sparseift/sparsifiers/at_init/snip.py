@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..probe import Probe
-from .base import PrunedAtStart
+from .base import PruningAtInit
 
 
-class SNIP(PrunedAtStart):
-    """
+class SNIP(PruningAtInit):
+    """Scores weights by |g w|.
+
     Args:
-        batches: Number of training batches that the scores are computed from.
+        batches: Number of training batches for the scores.
     """
 
     def __init__(self, batches: int):

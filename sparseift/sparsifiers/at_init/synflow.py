@@ -1,8 +1,7 @@
-"""SynFlow: keep the weights that carry the most synaptic flow, without data (Tanaka et al., NeurIPS 2020, algorithm 1).
+"""SynFlow: keep the weights with the most synaptic flow, without data (Tanaka et al., NeurIPS 2020, algorithm 1).
 
-The flow R is the sum of the outputs for an input of ones, with all parameters replaced by their magnitudes. In a
-network of rectifiers, it is the sum over all paths of the product of the weights on them. The score of a weight is its
-part of the flow, |w dR/d|w||. The batch only gives the shape of the input.
+The flow R is the sum of the outputs for an input of ones, with all parameters replaced by their magnitudes. The score
+of a weight is |w dR/d|w||. A training batch gives only the shape of the input.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from ...errors import UserError
 from ...graph.layers import NORMS
 from ...graph.pytree import tree_map_only
 from ..probe import Probe, tensor_output
-from .base import PrunedAtStart
+from .base import PruningAtInit
 
 
-class SynFlow(PrunedAtStart):
-    """Computes in double precision, since the flow of a deep network overflows single precision.
+class SynFlow(PruningAtInit):
+    """Computes the flow in double precision, since it overflows single precision in deep networks.
 
-    Norms are bypassed: in evaluation mode an untrained batch norm is the identity up to a constant, and other norms
-    would undo the flow.
+    Norms are bypassed. In evaluation mode, an untrained batch norm is the identity up to a constant; other norms would
+    normalize the flow.
 
     Args:
         iterations: Rounds of scoring and pruning.
@@ -43,7 +42,7 @@ class SynFlow(PrunedAtStart):
 
 
 def _ones(inputs: Tensor) -> Tensor:
-    """One sample of ones. Raises `UserError` for inputs that have no value in between, such as tokens."""
+    """One sample of ones. Raises `UserError` for integer inputs, such as tokens."""
     if not inputs.is_floating_point():
         raise UserError(f"SynFlow needs a network with floating-point inputs, not {inputs.dtype}")
     return torch.ones_like(inputs[:1], dtype=torch.float64)

@@ -1,6 +1,4 @@
-"""Callbacks of a run: masks, checkpoints, accounting, and what is recorded. Imports Lightning, `masks`
-and `sparsifiers`.
-"""
+"""Callbacks: masks, checkpoints, accounting, and measurements. Imports Lightning, `masks` and `sparsifiers`."""
 
 from .accounting import Accounting
 from .channels_last import ChannelsLast

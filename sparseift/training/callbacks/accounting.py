@@ -1,4 +1,4 @@
-"""The cost of a run: samples, training FLOPs and seconds, over all ranks and across resumes."""
+"""Samples, training FLOPs and seconds of a run, over all ranks and across resumes."""
 
 from __future__ import annotations
 
@@ -7,33 +7,32 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from ...sparsity import Plan
-from ...sparsity.plan import training_flops
+from ...sparsity import Plan, training_flops
 from ...tasks import Task
 from .masks import MaskCallback
 from .monitor import log
 
 
 class Accounting(pl.Callback):
-    """Counts the samples of every step, and charges each the FLOPs of the network with the masks of that step.
+    """Counts samples, and the training FLOPs of each with the masks of its step (see `training_flops`).
 
-    A sample costs more in a step whose update reads dense gradients (see `training_flops`). A sample from which the
-    first masks are computed costs the FLOPs of the network without masks.
+    A sample from which the initial masks are computed costs the FLOPs of the network without masks.
 
     Args:
+        plan: The plan of the network.
         task: Counts the samples of a batch.
-        mover: The callback that updates the masks, if there are any.
+        mask_callback: The callback that updates the masks; None if nothing is masked.
     """
 
-    def __init__(self, plan: Plan, task: Task, mover: MaskCallback | None):
+    def __init__(self, plan: Plan, task: Task, mask_callback: MaskCallback | None):
         self.plan = plan
         self.task = task
-        self.mover = mover
+        self.mask_callback = mask_callback
         self.spent: dict[str, Any] = {"samples": 0, "flops": 0, "dense_gradients": 0, "seconds": 0.0}
         self._since = 0.0
         self._logged_at = 0
-        self._counts: dict[str, int] = {}
-        self._now = plan
+        self._active: dict[str, int] = {}
+        self._masked_plan = plan
 
     @property
     def train_flops(self) -> int:
@@ -41,7 +40,7 @@ class Accounting(pl.Callback):
 
     @property
     def dense_gradient_flops(self) -> int:
-        """The part of `train_flops` that the gradients of masked weights cost."""
+        """The part of `train_flops` that is spent on gradients of masked weights."""
         return self.spent["dense_gradients"]
 
     @property
@@ -51,19 +50,19 @@ class Accounting(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.monotonic()
         self._logged_at = trainer.global_step
-        if self.mover:
+        if self.mask_callback:
             stored = self.plan.forward_stored
-            self.spent["flops"] += training_flops(stored, stored, self.mover.probed)
+            self.spent["flops"] += training_flops(stored, stored, self.mask_callback.probed)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         samples = self.task.samples(batch) * trainer.world_size  # all ranks have batches of the same size
-        if self.mover and self.mover.masks.active != self._counts:  # most steps leave the counts as they are
-            self._counts = dict(self.mover.masks.active)
-            self._now = self.mover.masks.counted(self.plan)
-        forward, stored = self._now.forward, self._now.forward_stored
-        with_dense_gradients = samples if self.mover and self.mover.reads_dense_gradients else 0
+        if self.mask_callback and (active := self.mask_callback.masks.active) != self._active:
+            self._active = dict(active)
+            self._masked_plan = self.plan.with_active(active)
+        forward, stored = self._masked_plan.forward, self._masked_plan.forward_stored
+        with_dense_gradients = samples if self.mask_callback and self.mask_callback.reads_dense_gradients else 0
         self.spent["samples"] += samples
         self.spent["flops"] += training_flops(forward, stored, samples, with_dense_gradients)
         self.spent["dense_gradients"] += training_flops(forward, stored, 0, with_dense_gradients)

@@ -11,15 +11,14 @@ from torch import nn
 from ...masks.inplace import laid_out_as
 
 VECTOR = 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
-"""Number of channels that oneDNN processes at a time: the floats of a register."""
+"""Number of channels that oneDNN processes at a time: the floats in a vector register."""
 
 
 class ChannelsLast(pl.Callback):
-    """Trains the network in the channels_last format: the same values in another order in memory, so results differ by
-    rounding only.
+    """Trains the network in the channels_last format. Results differ by rounding only.
 
-    On the CPU, 1 x 1 convolutions with a stride and fewer input channels than VECTOR keep the contiguous format: in the
-    other one, oneDNN writes their weight gradient past the end of its memory (oneDNN, issue 6035).
+    On the CPU, strided 1 x 1 convolutions with fewer input channels than VECTOR keep the contiguous format: in
+    channels_last, oneDNN writes their weight gradient past the end of its memory (oneDNN, issue 6035).
     """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -35,8 +34,7 @@ class ChannelsLast(pl.Callback):
             hook.remove()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give the optimizer state the format of the weights: checkpoints do not keep it, and fused optimizer steps
-        assume that both agree."""
+        """Convert the optimizer state to the format of the weights, which checkpoints lose and fused steps require."""
         for optimizer in trainer.optimizers:
             for parameter, state in optimizer.state.items():
                 fitting = {name: value for name, value in state.items() if _fits(value, parameter)}

@@ -1,4 +1,4 @@
-"""When a run saves checkpoints: last.ckpt, the one before it, and best.ckpt."""
+"""Saves last.ckpt and best.ckpt during training."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from .masks import MaskCallback
 
 
 class Checkpoint(pl.Callback):
-    """Saves last.ckpt every n optimizer steps and at the end of every epoch, and best.ckpt when the metric of the
-    validation set improves.
+    """Saves last.ckpt every n optimizer steps and after every epoch, and best.ckpt when the validation metric improves.
 
-    best.ckpt is not written without a validation set, nor while the masks are denser than planned. In a SLURM task
+    best.ckpt needs a validation set, and is not saved while the masks are denser than planned. In a SLURM task,
     last.ckpt is also saved before the last step of an epoch, so that a job killed during validation loses one step.
 
     Args:
-        folder: Where the checkpoints are written.
-        every_n_steps: Optimizer steps between checkpoints within an epoch; None for none.
-        settings: Kept in every checkpoint. A run that resumes from it compares them with its own.
-        metric: Selects best.ckpt.
-        mover: The callback that updates the masks, if there are any.
+        folder: Folder of the checkpoints.
+        every_n_steps: Optimizer steps between checkpoints within an epoch; None for one checkpoint per epoch.
+        settings: Settings of the run, saved in every checkpoint.
+        metric: Metric that selects best.ckpt.
+        mask_callback: The callback that updates the masks; None if nothing is masked.
     """
 
     def __init__(
@@ -36,13 +35,13 @@ class Checkpoint(pl.Callback):
         every_n_steps: int | None,
         settings: dict[str, Any],
         metric: Metric,
-        mover: MaskCallback | None,
+        mask_callback: MaskCallback | None,
     ):
         self.folder = folder
         self.every_n_steps = every_n_steps
         self.settings = settings
         self.metric = metric
-        self.mover = mover
+        self.mask_callback = mask_callback
         self.best = -inf if metric.higher_is_better else inf
         self._step = 0
         self._saved = -1
@@ -53,8 +52,8 @@ class Checkpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Not between the micro-batches of a step: a checkpoint has no gradients. Not at the last batch: Lightning's
-        # counters are inconsistent until validation is over, and the end of the epoch saves anyway.
+        # Do not save between the micro-batches of a step, since a checkpoint has no gradients, nor after the last
+        # batch: Lightning's counters are inconsistent until validation is over, and `on_train_epoch_end` saves.
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         due = self.every_n_steps and self._step % self.every_n_steps == 0
         # SLURM kills a job that does not exit soon after a signal, and a validation may take longer.
@@ -64,7 +63,7 @@ class Checkpoint(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         value = trainer.callback_metrics.get(f"val/{self.metric.name}")
-        as_sparse_as_planned = self.mover is None or self.mover.as_sparse_as_planned
+        as_sparse_as_planned = self.mask_callback is None or self.mask_callback.as_sparse_as_planned
         if value is not None and self.metric.is_better(float(value), self.best) and as_sparse_as_planned:
             self.best = float(value)
             self._save(trainer, BEST)
@@ -89,7 +88,7 @@ class Checkpoint(pl.Callback):
                 logger.continue_from(checkpoint["global_step"])
 
     def save_last(self, trainer: pl.Trainer) -> None:
-        """Save last.ckpt, at most once a step. Call it between two optimizer steps, or at the end of an epoch."""
+        """Save last.ckpt, at most once per step. Call this between two optimizer steps or at the end of an epoch."""
         if self._saved != trainer.global_step:
             self._saved = trainer.global_step
             self._save(trainer, LAST)

@@ -1,4 +1,4 @@
-"""The end of a run that has diverged."""
+"""Ends a run that has diverged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...errors import UserError
 
 
 class Divergence(pl.Callback):
-    """Raises `UserError` at the end of an epoch after which a weight is NaN. Earlier checkpoints stay."""
+    """Raises `UserError` at the end of an epoch if a weight is NaN, before the epoch is saved."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         lost = [weight.isnan().any() for weight in pl_module.parameters()]

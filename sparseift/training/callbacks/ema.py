@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights, which replaces them in validation, checkpoints and results."""
+"""Exponential moving average of the weights."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
 from ...common.checks import number
-from ...masks.inplace import silence
+from ...masks.inplace import mask_in_place
 from .masks import ObservesMasks
 
 MODULE = "module."
-"""Prefix of the averaged tensors in the state of an `AveragedModel`."""
+"""Prefix of the averaged tensors in the state dict of an `AveragedModel`."""
 
 
 class EMA(ObservesMasks):
-    """average <- decay * average + (1 - decay) * weights after every optimizer step; buffers likewise.
+    """Computes average = decay * average + (1 - decay) * weight after every optimizer step, of buffers as well.
 
-    Validation uses the average, and at the end of the fit the network takes it over. The average of a dropped weight is
-    set to zero at once, so that the average has the masks and the FLOPs of the network. Training is the same as
-    without: masks are updated by the weights and gradients of the network.
+    Validation uses the average, and the network takes it over at the end of the fit. The averages of masked weights
+    are zero. The average does not affect training or mask updates.
 
-    A checkpoint holds the average as its `state_dict`, and the weights as `current_model_state`, as Lightning's
-    `WeightAveraging` stores them.
+    A checkpoint holds the average as `state_dict` and the weights as `current_model_state`, as Lightning's
+    `WeightAveraging` does.
 
     Args:
-        decay: Weight of the former average, in [0, 1).
+        decay: Factor of the previous average, in [0, 1).
     """
 
     def __init__(self, decay: float):
@@ -42,8 +41,7 @@ class EMA(ObservesMasks):
             self.average = AveragedModel(pl_module, device=pl_module.device, avg_fn=average, use_buffers=True)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Move the average to the device of the network. The count of averaged steps stays on the host, where torch
-        reads it in every step."""
+        """Move the average to the device of the network, but not its step count, which torch reads in every step."""
         self._averaged.module.to(pl_module.device)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
@@ -51,10 +49,10 @@ class EMA(ObservesMasks):
             return
         self._averaged_at = trainer.global_step
         self._averaged.update_parameters(pl_module)
-        if self.mover:
-            masks = self.mover.masks
+        if self.mask_callback:
+            masks = self.mask_callback.masks
             for name in masks:
-                silence(self._averaged.module.get_parameter(f"net.{name}.weight"), masks[name])
+                mask_in_place(self._averaged.module.get_parameter(f"net.{name}.weight"), masks[name])
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._swap(pl_module)
@@ -63,8 +61,7 @@ class EMA(ObservesMasks):
         self._swap(pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give the network the average, also after resuming a finished fit. Checkpoints load as they are from here
-        on."""
+        """Copy the average to the network, even if the fit had no steps. From now on, checkpoints load unchanged."""
         for current, average in zip(_tensors(pl_module), _tensors(self._averaged.module), strict=True):
             current.copy_(average)
         self.average = None
@@ -94,7 +91,9 @@ class EMA(ObservesMasks):
             return
         state = {MODULE + name: value for name, value in checkpoint["state_dict"].items()}
         self.average.load_state_dict(state | checkpoint["averaging_state"])
-        pl_module.load_state_dict(checkpoint["current_model_state"])  # Lightning has loaded the average
+        pl_module.load_state_dict(
+            checkpoint["current_model_state"]
+        )  # Lightning has loaded the average into the network
 
     @property
     def _averaged(self) -> AveragedModel:

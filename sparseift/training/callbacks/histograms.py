@@ -1,4 +1,4 @@
-"""Histograms of weights and gradients, on request."""
+"""Histograms of weights and gradients."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 
 from ...common.checks import integer
 from ...common.globs import matching
-from ...masks.masks import Masks
+from ...masks import Masks
 from .masks import ObservesMasks
 from .monitor import tensorboard_of, warn_if_never
 
 
 class Histograms(ObservesMasks):
-    """Writes weights/LAYER and gradients/LAYER to TensorBoard, right before an optimizer step.
+    """Writes histograms of active weights and their gradients to TensorBoard: weights/LAYER and gradients/LAYER.
 
-    Gradients are those of the whole batch, over all ranks. Masked weights are left out.
+    Gradients are those before the optimizer step, averaged over ranks and micro-batches.
 
     Args:
-        layers: Globs of the names of layers that have a weight of two dimensions or more.
+        layers: Globs of layer names, of layers that have a weight of two or more dimensions.
         every_n_steps: Optimizer steps between histograms.
     """
 
@@ -47,7 +47,7 @@ class Histograms(ObservesMasks):
         if step % self.every_n_steps or not trainer.is_global_zero:
             return
         board = tensorboard_of(trainer, "callbacks=histograms")
-        masks: Masks | dict[str, Tensor] = self.mover.masks if self.mover else {}
+        masks: Masks | dict[str, Tensor] = self.mask_callback.masks if self.mask_callback else {}
         for name, weight in self._weights.items():
             chosen = masks[name] if name in masks else slice(None)
             board.add_histogram(f"weights/{name}", weight.detach()[chosen].float(), step - 1)

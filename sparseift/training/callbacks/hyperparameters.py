@@ -1,4 +1,4 @@
-"""Hyperparameters for the loggers."""
+"""Logs the hyperparameters of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..loggers import TensorBoard
 
 
 class Hyperparameters(pl.Callback):
-    """Gives every logger the hyperparameters, and TensorBoard the metric that it compares runs by."""
+    """Logs the hyperparameters to every logger, and to TensorBoard the name of the metric to compare runs by."""
 
     def __init__(self, params: dict[str, Any], metric: Metric):
         self.params = params

@@ -1,4 +1,4 @@
-"""Pictures of masks, on request."""
+"""Pictures of masks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .monitor import tensorboard_of
 
 
 class MaskPictures(ObservesMasks):
-    """Writes masks/LAYER as a picture to TensorBoard, at the start and after every n-th epoch.
+    """Writes a picture of each mask to TensorBoard as masks/LAYER, at the start and after every n-th epoch.
 
-    A row of pixels is an output, a column an input and position of the kernel; active weights are white.
+    Rows of pixels are outputs. Columns are pairs of input and kernel position. Active weights are white.
 
     Args:
-        layers: Globs of the names of masked layers.
+        layers: Globs of names of masked layers.
         every_n_epochs: Epochs between pictures.
-        side: Pixels per side at most. In a picture of a larger mask, a pixel shows the density of several weights.
+        side: Maximum width and height in pixels. A pixel of a downscaled mask shows the density of several weights.
     """
 
     def __init__(self, layers: list[str], every_n_epochs: int, side: int) -> None:
@@ -38,9 +38,9 @@ class MaskPictures(ObservesMasks):
 
     def _write(self, trainer: pl.Trainer) -> None:
         board = tensorboard_of(trainer, "callbacks=mask_pictures")
-        if not self.mover:  # a dense run among sparse ones
+        if not self.mask_callback:  # a dense run among sparse ones
             return
-        masks = self.mover.masks
+        masks = self.mask_callback.masks
         names = matching("callbacks.mask_pictures.layers", self.layers, masks)
         if not trainer.is_global_zero:
             return
@@ -50,12 +50,7 @@ class MaskPictures(ObservesMasks):
 
 
 def picture_of(mask: Tensor, side: int) -> Tensor:
-    """Return grey levels from 0 to 1, of shape (min(out, side), min(inputs, side)).
-
-    Args:
-        mask: Boolean, of shape (out, ...).
-        side: Pixels per side at most.
-    """
+    """Return the mask, of shape (out, ...), as grey levels in [0, 1], of shape (min(out, side), min(inputs, side))."""
     levels = mask.flatten(1).float()
     rows, columns = (min(length, side) for length in levels.shape)
     return torch.nn.functional.adaptive_avg_pool2d(levels[None], (rows, columns))[0]

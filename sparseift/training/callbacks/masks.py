@@ -1,4 +1,4 @@
-"""The masks of a run, updated and applied by Lightning's hooks."""
+"""Updates and applies the masks during training."""
 
 from __future__ import annotations
 
@@ -12,44 +12,43 @@ import torch
 from ...backends import Backend
 from ...common.console import waiting
 from ...errors import UserError
-from ...masks.masks import Masks
-from ...sparsifiers.base import Sparsifier, Update
+from ...masks import Masks
+from ...sparsifiers import Sparsifier, Update
 from ...sparsifiers.probe import Objective, Probe
-from ...sparsity.plan import Plan
+from ...sparsity import Plan
 
 
 class ObservesMasks(pl.Callback):
     """Base of callbacks that read the masks of a run.
 
     Attributes:
-        mover: The mask callback of the run, from `setup` on; None if nothing is masked.
+        mask_callback: The mask callback of the run, set by its `setup`; None if nothing is masked.
     """
 
-    mover: MaskCallback | None = None
+    mask_callback: MaskCallback | None = None
 
 
 class MaskCallback(pl.Callback):
-    """Lets the sparsifier choose the first masks and update them, and is the only one that calls the backend.
+    """Calls the sparsifier and the backend during training.
 
-    It acts where the gradients are final: summed over micro-batches, averaged over ranks, unscaled, not yet clipped.
-    So every rank sees the same growth scores and updates its masks alike, which is verified.
+    Masks are updated before an optimizer step, when gradients are accumulated, averaged over ranks and unscaled, but
+    not clipped. All ranks therefore update their masks alike, which this callback verifies.
 
-    Must come before all callbacks that read the masks; it sets the `mover` of every `ObservesMasks`.
+    Place it before all callbacks that read the masks. It sets the `mask_callback` of every `ObservesMasks`.
 
     Args:
         masks: Masks of the network.
-        plan: The plan that they were made from.
-        sparsifier: Chooses the first masks and updates them.
+        plan: The plan of the masks.
+        sparsifier: Chooses the initial masks and updates them.
         backend: Computes the masked layers.
-        task: Gives inputs and loss to sparsifiers that score weights by a batch.
-        seed: Seed of what the sparsifier draws at random.
+        task: Provides inputs and loss for sparsifiers that score weights with training batches.
+        seed: Seed of the sparsifier's random numbers.
 
     Attributes:
-        probed: Samples of all ranks, each counted once per forward and backward pass, that the first masks were
-            computed from.
-        update_due: Whether the optimizer step that the present batch belongs to updates the masks.
-        updated_at: Optimizer step (1, 2, ...) of the last update in this process, 0 before the first.
-        drop_fraction: Drop fraction of that update.
+        probed: Samples from which the initial masks were computed, on all ranks; one per forward and backward pass.
+        update_due: Whether the current optimizer step updates the masks.
+        updated_at: Optimizer step (1, 2, ...) of the last update in this process; 0 before the first update.
+        drop_fraction: Drop fraction of the last update.
 
     Raises:
         UserError: The backend cannot compute a masked layer.
@@ -75,24 +74,24 @@ class MaskCallback(pl.Callback):
 
     @property
     def reads_dense_gradients(self) -> bool:
-        """Whether the present optimizer step reads the gradients of masked weights."""
+        """Whether the current optimizer step reads the gradients of masked weights."""
         return self.update_due and self.sparsifier.dense_gradient
 
     @property
     def as_sparse_as_planned(self) -> bool:
-        """Whether the masks have their final density; not while the sparsifier still prunes."""
+        """Whether the sparsifier has finished pruning, or never prunes."""
         return not self.sparsifier.prunes or self.masks.active == self.masks.planned
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connector sets it
             if isinstance(callback, ObservesMasks):
-                callback.mover = self
+                callback.mask_callback = self
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.masks.to_weights()
         self._total = int(trainer.estimated_stepping_batches)
         if not self._resumed:
-            with waiting("first masks"):
+            with waiting("initial masks"):
                 probe = self._probe(trainer, pl_module) if self.sparsifier.batches else None
                 self.sparsifier.start(self.masks, self.plan, self.seed, probe)
             self.probed = probe.samples * trainer.world_size if probe else 0
@@ -147,7 +146,9 @@ class MaskCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if self.state_key not in checkpoint.get("callbacks", {}):
-            raise UserError("the checkpoint has no masks: a sparse run cannot resume from that of a dense run")
+            raise UserError(
+                "the checkpoint has no masks: a sparse run cannot resume from the checkpoint of a dense run"
+            )
 
     def _detach(self, pl_module: pl.LightningModule) -> None:
         if self._attached:
@@ -155,7 +156,7 @@ class MaskCallback(pl.Callback):
             self.backend.detach(pl_module.get_submodule("net"))
 
     def _verify(self, trainer: pl.Trainer) -> None:
-        """End the run if ranks have different masks: they would train a network that no rank has."""
+        """Raise an error if the masks of the ranks differ."""
         if trainer.world_size == 1:
             return
         own = self.masks.checksums()
@@ -167,10 +168,7 @@ class MaskCallback(pl.Callback):
             )
 
     def _probe(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Probe:
-        """The network with the first training batches of this rank.
-
-        They come from a separate loader, so that training begins with the same batches.
-        """
+        """The network with the first training batches of this rank, from a loader of its own."""
         strategy = trainer.strategy
         with torch.random.fork_rng(devices=[]):  # making an iterator may draw a seed
             loader = trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]  # its connector sets it

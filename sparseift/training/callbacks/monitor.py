@@ -1,4 +1,4 @@
-"""Functions that the recording callbacks share."""
+"""Functions shared by the callbacks that log measurements."""
 
 from __future__ import annotations
 
@@ -16,28 +16,26 @@ def log(trainer: pl.Trainer, metrics: Mapping[str, float], steps: int) -> None:
     """Log values to all loggers of a run.
 
     Args:
-        trainer: The trainer.
         metrics: Values by name.
-        steps: Number of optimizer steps after which the values hold. Loggers count steps from 0; values of the time
-            before the first step are logged with it.
+        steps: Number of optimizer steps before the measurement. Loggers count steps from 0; values before the first
+            step are logged with it.
     """
     for logger in trainer.loggers:
         logger.log_metrics(dict(metrics), step=max(0, steps - 1))
 
 
 def warn_if_never(trainer: pl.Trainer, every_n_steps: int, key: str) -> None:
-    """Warn on rank 0 if a run has fewer steps than `every_n_steps`, the value of the option `key`."""
+    """Warn on rank 0 if `every_n_steps`, the value of the option `key`, exceeds the number of steps of the run."""
     steps = trainer.estimated_stepping_batches
     if every_n_steps > steps and trainer.is_global_zero:
         warnings.warn(f"{key} is {every_n_steps}, but this run has only {steps} steps", stacklevel=2)
 
 
 def tensorboard_of(trainer: pl.Trainer, needed_by: str) -> SummaryWriter:
-    """Return the writer of a run's TensorBoard; on ranks other than 0 it does nothing.
+    """Return the TensorBoard writer of a run. On ranks other than 0, it does nothing.
 
     Args:
-        trainer: The trainer.
-        needed_by: The choice that needs it, for the message.
+        needed_by: Config choice that needs TensorBoard, for the error message.
 
     Raises:
         UserError: TensorBoard is not among the loggers.

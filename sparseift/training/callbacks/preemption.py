@@ -1,4 +1,4 @@
-"""The end of a run on a signal: after the current step, with a checkpoint, and back in SLURM's queue."""
+"""Stops a run after a signal: saves a checkpoint, and requeues the job in SLURM."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ SAME_SIGNAL = 1.0
 
 
 class Preemption(pl.Callback):
-    """Saves a checkpoint and raises `Stopped` at the next step boundary after Ctrl-C or a signal of
-    `common.signals.LEAVE`, on all ranks after the same step.
+    """Saves a checkpoint and raises `Stopped` after Ctrl-C or a signal of `common.signals.LEAVE`.
 
-    In a task of SLURM, the job first goes back into the queue. Where submitit started the job, submitit does that,
-    because it counts the time-outs. A second Ctrl-C does not wait for the step.
+    All ranks stop after the same optimizer step. A second Ctrl-C stops at once. In a SLURM task, the job is requeued.
+    If submitit started the job, submitit requeues it, because it counts the time-outs.
 
     Args:
-        checkpoint: Saves the run.
-        how_to_resume: Is printed after the run has stopped.
+        checkpoint: Callback that saves last.ckpt.
+        how_to_resume: Text to print after the run has stopped.
     """
 
     def __init__(self, checkpoint: Checkpoint, how_to_resume: str):
@@ -43,7 +42,7 @@ class Preemption(pl.Callback):
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replaces the handlers of Lightning, which would end the run without a checkpoint."""
+        """Replace Lightning's signal handlers, which end the run without a checkpoint."""
         self._step = trainer.global_step
         self._previous = handle(self._note)
 
@@ -54,7 +53,7 @@ class Preemption(pl.Callback):
             self._leave(trainer, number)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops after an epoch, which is saved and logged by now."""
+        """Stop after the previous epoch, which has been saved and logged by now."""
         if number := self._signal(trainer):
             self._leave(trainer, number)
 
@@ -84,7 +83,7 @@ class Preemption(pl.Callback):
         raise Stopped(0 if trainer.local_rank else 128 + number)
 
     def _signal(self, trainer: pl.Trainer) -> int:
-        """The signal that any rank has received, or 0: the same on all ranks."""
+        """The signal that any rank has received, or 0. The result is the same on all ranks."""
         if trainer.world_size == 1:
             return self.received
         received = torch.tensor(self.received, device=trainer.strategy.root_device)

@@ -1,4 +1,4 @@
-"""The progress of a run: a bar on a terminal, or one line an epoch in a log file."""
+"""The progress of a run: a progress bar on a terminal, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.utilities import rank_zero_only
 
-from ...masks.masks import Masks
+from ...masks import Masks
 from ...runs.metric import Metric
 from ...sparsity import Plan
 
 SECONDS = 0.5
-"""Between two updates of the metrics on the bar: reading them waits for the device."""
+"""Seconds between updates of the metrics on the bar. Reading metrics synchronizes with the device."""
 
 
 class Bar(RichProgressBar):
-    """Shows the loss, the metrics of the validation set, and the current density of the masked layers."""
+    """Shows the loss, the validation metrics, and the density of the masked layers."""
 
     def __init__(self, masked: Masks | Plan):
         super().__init__()
@@ -40,7 +40,7 @@ class Bar(RichProgressBar):
 
 
 class Lines(pl.Callback):
-    """Prints one line an epoch, for output that goes to a file."""
+    """Prints one line per epoch, for output to a file."""
 
     def __init__(self, masked: Masks | Plan, metric: Metric):
         self.masked = masked
@@ -56,21 +56,16 @@ class Lines(pl.Callback):
 
 
 def progress(masked: Masks | Plan, metric: Metric) -> pl.Callback:
-    """Return the callback that shows the progress on standard output.
-
-    Args:
-        masked: Has the density to show.
-        metric: The one to show besides the losses.
-    """
+    """Return a callback that shows losses, a metric and the density of `masked` on standard output."""
     return Bar(masked) if sys.stdout.isatty() else Lines(masked, metric)
 
 
 def quiet() -> None:
-    """Silence messages of Lightning about what a user can't change."""
+    """Suppress messages and warnings of Lightning that do not apply."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # faster without for data in memory
-    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # printed on every log-in node
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # data in memory loads faster without workers
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # on every log-in node
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # epochs are logged anyway
     warnings.filterwarnings("ignore", ".*across ranks is zero.*")  # val_size is 0
-    warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # about Lightning's own code
+    warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # Lightning uses it itself

@@ -1,4 +1,4 @@
-"""The end of a run on several devices when one of its processes is killed."""
+"""Ends a run on several devices when one of its processes ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...common.signals import name_of
 from ...errors import Stopped, UserError
 
 GRACE = 10.0
-"""Seconds to wait for a collective to fail after a rank has ended. NCCL may wait much longer."""
+"""Seconds to wait for a collective to fail after a rank has ended. NCCL itself may wait much longer."""
 
 LOST = re.compile(r"gloo|NCCL|connection (closed|reset|refused)", re.IGNORECASE)
 
@@ -27,7 +27,7 @@ class RankWatch(pl.Callback):
     Rank 0 watches the ranks that it started, and they watch rank 0. SLURM and torchrun end the other ranks themselves.
 
     Args:
-        tell: Is called with the reason where no exception can carry it.
+        tell: Function to call with the reason when the watching thread ends the process.
     """
 
     def __init__(self, tell: Callable[[str], None]):
@@ -49,7 +49,7 @@ class RankWatch(pl.Callback):
         threading.Thread(target=self._watch, daemon=True).start()
 
     def explained(self, error: Exception) -> BaseException:
-        """Return the exception to raise for an error of the training: the error itself, unless a rank was lost."""
+        """Return the exception to raise: one that names the lost rank, or `error` itself if no rank is lost."""
         if not LOST.search(str(error)):
             return error
         deadline = time.monotonic() + GRACE / 2

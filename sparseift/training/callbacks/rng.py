@@ -1,4 +1,4 @@
-"""The states of random number generators in checkpoints, so that dropout and the like resume bit-identically."""
+"""Random generators in checkpoints, so that dropout and other random operations resume bit-identically."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ NumpyState = tuple[str, np.ndarray, int, int, float]
 
 
 class RngState(pl.Callback):
-    """Saves the states of all generators as plain tensors and numbers, which load with weights_only=True.
+    """Saves the states of all random generators as tensors and numbers, which load with `weights_only=True`.
 
-    They are restored just before the first batch: after a resume, the set-up of loaders draws numbers that the
-    uninterrupted run did not draw. All ranks have the same seed and draw the same numbers, so the state of rank 0 in
-    the checkpoint holds for all.
+    It restores them before the first batch, because the setup of loaders draws numbers. The checkpoint holds the states
+    of rank 0, which are the same on all ranks.
     """
 
     def __init__(self) -> None:

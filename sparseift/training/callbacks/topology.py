@@ -1,4 +1,4 @@
-"""How the masks of a run change: logged at every update, and layer by layer at the end of epochs."""
+"""Logs how the masks change during training."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from .monitor import log
 
 
 class Topology(ObservesMasks):
-    """Logs `history.HISTORY_MEASURES` and the drop fraction.
+    """Logs `history.HISTORY_MEASURES` and the drop fraction, on rank 0.
 
-    masks/MEASURE, of the whole network, is logged at the start and at every update; layers/LAYER/MEASURE at the end of
-    every epoch with an update. It reads the masks at these steps only, and on rank 0 only, which writes the
-    checkpoints: all ranks have the same masks.
+    masks/MEASURE, of all layers together, is logged at the start and at every update. layers/LAYER/MEASURE is logged at
+    the end of every epoch with an update.
     """
 
     def __init__(self) -> None:
@@ -25,18 +24,18 @@ class Topology(ObservesMasks):
         self._observed_at = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.mover and trainer.is_global_zero and not self.history.first:
-            total = self._observe(self.mover)
+        if self.mask_callback and trainer.is_global_zero and not self.history.first:
+            total = self._observe(self.mask_callback)
             del total["replaced"]
             log(trainer, {f"masks/{name}": value for name, value in total.items()}, steps=0)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        mover = self.mover
-        if not mover or not trainer.is_global_zero or not self._observed_at < mover.updated_at == trainer.global_step:
+        mask_callback, step = self.mask_callback, trainer.global_step
+        if not mask_callback or not trainer.is_global_zero or not self._observed_at < mask_callback.updated_at == step:
             return
-        self._observed_at = mover.updated_at
-        total = {"drop_fraction": mover.drop_fraction, **self._observe(mover)}
-        log(trainer, {f"masks/{name}": value for name, value in total.items()}, trainer.global_step)
+        self._observed_at = step
+        total = {"drop_fraction": mask_callback.drop_fraction, **self._observe(mask_callback)}
+        log(trainer, {f"masks/{name}": value for name, value in total.items()}, step)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         layers, self._layers = self._layers, {}
@@ -51,6 +50,6 @@ class Topology(ObservesMasks):
         self.history.load_state_dict(state["history"])
         self._layers = state["layers"]
 
-    def _observe(self, mover: MaskCallback) -> dict[str, float]:
-        total, self._layers = self.history.observe(mover.masks)
+    def _observe(self, mask_callback: MaskCallback) -> dict[str, float]:
+        total, self._layers = self.history.observe(mask_callback.masks)
         return total

@@ -1,4 +1,4 @@
-"""Checkpoints: how they are encoded, written and found. Imports torch, Lightning and `masks`."""
+"""Checkpoints: encoding, atomic writes, and search. Imports torch, Lightning and `masks`."""
 
 from .codec import mask_state, network_state, read_checkpoint
 from .files import BEST, LAST, PREVIOUS, find_checkpoint, has_checkpoint, settings_in

@@ -1,6 +1,6 @@
-"""The encoding of checkpoints: masked tensors are stored without the zeros outside their masks, bit-identically.
+"""Lossless encoding of checkpoints: masked tensors are stored without the zeros outside their masks.
 
-The bytes of masks are Huffman-coded: their bits are random but for their density, so nothing repeats.
+Masks are Huffman-coded, since nothing in random bits repeats.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from torch import Tensor
 from ...masks.bits import pack, unpack
 
 NET = "net."
-"""The prefix of the network's tensors in the state dict of a checkpoint."""
+"""Prefix of the network's tensors in the state dict of a checkpoint."""
 
 MASKED_BY, VALUES, SHAPE, NEGATIVE_ZEROS = "masked_by", "values", "shape", "negative_zeros"
-"""Keys of a packed tensor: the layer whose mask it is zero outside of, the values inside the mask, the shape, and, if
-there are any, bits that mark the negative zeros outside the mask."""
+"""Keys of a packed tensor: the layer of its mask, the values inside the mask, the shape, and, if there are any, the
+packed mask of the negative zeros outside the mask."""
 
 CODED = "coded"
-"""The key of the zlib-coded bytes of a mask."""
+"""Key of the zlib-coded bytes of a mask."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint, unpacked."""
+    """Load a checkpoint and unpack it."""
     return unpacked(torch.load(path, map_location="cpu", weights_only=True))
 
 
@@ -40,15 +40,14 @@ def network_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def mask_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return what `MaskCallback` saved: `masks`, packed, and `active`, their counts. Empty if the run has no masks."""
+    """Return the state of `MaskCallback`, or an empty dict if the run has no masks."""
     return next((state for state in checkpoint.get("callbacks", {}).values() if "masks" in state), {})
 
 
 def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Pack every tensor of a checkpoint that is zero outside one of its masks.
+    """Pack every tensor of a checkpoint that is zero outside a mask: weights, their averages and optimizer states.
 
-    These are weights, their averages and the state that optimizers keep of them. The values decide, so nothing is ever
-    lost. Equal masks, such as those of a history that have not changed, are stored once.
+    Equal masks are stored once.
     """
     candidates = _masks_by_shape(checkpoint)
     written: dict[bytes, Any] = {}
@@ -67,7 +66,7 @@ def packed(checkpoint: dict[str, Any]) -> dict[str, Any]:
         masks = candidates.get(leaf.shape, deque())
         for place, (name, mask) in enumerate(masks):
             if found := _pack(leaf, name, mask):
-                masks.rotate(-place - 1)  # the next tensor of this shape probably belongs to the next layer
+                masks.rotate(-place - 1)  # the next tensor of this shape is probably of the next layer
                 return found
         return leaf
 
@@ -86,7 +85,7 @@ def unpacked(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def _masks_by_shape(checkpoint: dict[str, Any]) -> dict[torch.Size, deque[tuple[str, Tensor]]]:
-    """Layer names and boolean masks in the order of layers, without masks of density 1."""
+    """Names and masks of the layers, without masks of density 1, by shape."""
     found: dict[torch.Size, deque[tuple[str, Tensor]]] = {}
     state = mask_state(checkpoint)
     for name, bits in state.get("masks", {}).items():
@@ -97,7 +96,7 @@ def _masks_by_shape(checkpoint: dict[str, Any]) -> dict[torch.Size, deque[tuple[
 
 
 def _code(bits: Tensor, content: bytes) -> Any:
-    """Huffman-code the bytes, if that makes them fewer."""
+    """Huffman-code the bytes if this makes them fewer."""
     coder = zlib.compressobj(level=1, strategy=zlib.Z_HUFFMAN_ONLY)
     coded = bytearray(coder.compress(content) + coder.flush())
     return {CODED: torch.frombuffer(coded, dtype=torch.uint8)} if len(coded) < len(content) else bits
@@ -111,7 +110,7 @@ def _decode(leaf: Any) -> Any:
 
 def _pack(tensor: Tensor, name: str, mask: Tensor) -> dict[str, Any] | None:
     """The packed tensor, or None if the tensor is not zero outside the mask."""
-    values = tensor.detach().flatten()[mask.flatten()]  # indices of one dimension take the least memory
+    values = tensor.detach().flatten()[mask.flatten()]  # one-dimensional indices take the least memory
     if tensor.count_nonzero() != values.count_nonzero():
         return None
     content = {MASKED_BY: name, VALUES: values, SHAPE: list(tensor.shape)}

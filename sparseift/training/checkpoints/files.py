@@ -1,4 +1,4 @@
-"""The checkpoint files of a run folder: finds them and checks that they are intact."""
+"""Finds the checkpoints of a run folder and checks that they are intact."""
 
 from __future__ import annotations
 
@@ -23,29 +23,26 @@ def find_checkpoint(path: Path) -> Path:
     Raises:
         UserError: There is no intact checkpoint.
     """
-    folder = next((f for f in (path / "checkpoints", path) if _saved_in(f)), None)
-    if path.is_file() and _whole(path):
-        return path
-    candidates = [path, path.with_name(PREVIOUS)] if path.is_file() else []
-    if folder:
-        candidates = [folder / LAST, folder / PREVIOUS]
-    if not candidates:
+    folder = next((folder for folder in (path / "checkpoints", path) if _saved_in(folder)), None)
+    last = path if path.is_file() else folder / LAST if folder else None
+    if last is None:
         raise UserError(f"no checkpoint at {path}; expected a .ckpt file or a run folder that holds checkpoints/{LAST}")
-    for candidate in candidates:
-        if candidate.exists() and _whole(candidate):
-            if candidate != candidates[0]:
-                warnings.warn(f"{candidates[0]} is damaged; using {candidate}", stacklevel=2)
-            return candidate
-    raise UserError(f"{candidates[0]} is damaged, and there is no intact checkpoint beside it")
+    if _intact(last):
+        return last
+    previous = last.with_name(PREVIOUS)
+    if not _intact(previous):
+        raise UserError(f"{last} is damaged, and there is no intact checkpoint beside it")
+    warnings.warn(f"{last} is damaged; using {previous}", stacklevel=2)
+    return previous
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a run folder holds a checkpoint to resume from. best.ckpt is not one."""
+    """Whether a run folder holds last.ckpt or previous.ckpt."""
     return _saved_in(folder / "checkpoints")
 
 
 def settings_in(path: Path) -> dict[str, Any]:
-    """Return the settings that the callback `Checkpoint` saved in a checkpoint."""
+    """Return the settings that the callback `Checkpoint` has saved."""
     return _load_shapes(path).get(SETTINGS, {})
 
 
@@ -57,9 +54,9 @@ def _load_shapes(path: Path) -> dict[str, Any]:
     return torch.load(path, map_location="meta", weights_only=True, mmap=True)
 
 
-def _whole(path: Path) -> bool:
+def _intact(path: Path) -> bool:
     try:
         _load_shapes(path)
-    except Exception:
+    except Exception:  # torch raises errors of many types for damaged files
         return False
     return True

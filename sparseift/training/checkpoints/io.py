@@ -16,15 +16,12 @@ from ...errors import UserError
 from .codec import packed, unpacked
 from .files import LAST, PREVIOUS
 
-ALMOST_NOTHING = 2**20
-"""Free bytes below which a failed torch.save, whose error states no reason, is reported as a full disk."""
+FULL_DISK = 2**20
+"""Free bytes below which an error of torch.save, which has no reason, is reported as a full disk."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint to a temporary file and renames it, so a kill or a full disk leaves the old file intact.
-
-    The checkpoint before the last one stays as previous.ckpt. Masked tensors are packed in the file (see `codec`).
-    """
+    """Packs checkpoints (see `codec`), replaces files atomically, and keeps the former last.ckpt as previous.ckpt."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
@@ -36,7 +33,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     file.flush()
                     os.fsync(file.fileno())
             except (OSError, RuntimeError) as error:  # torch raises a RuntimeError on a full disk
-                full = shutil.disk_usage(target.parent).free < ALMOST_NOTHING
+                full = shutil.disk_usage(target.parent).free < FULL_DISK
                 reason = "no space is left on the disk" if full else one_line(error, whole=False)
                 raise UserError(f"{target} can't be written: {reason}; the previous checkpoint is intact") from error
             if target.name == LAST and target.exists():

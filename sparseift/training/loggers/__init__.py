@@ -1,4 +1,4 @@
-"""Loggers: metrics.csv, TensorBoard, and services. Imports Lightning and `common`."""
+"""Loggers: metrics.csv, TensorBoard, Weights & Biases and MLflow. Imports Lightning and `common`."""
 
 from .metrics_csv import MetricsCsv
 from .remote import mlflow, wandb

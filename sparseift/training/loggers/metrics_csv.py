@@ -1,4 +1,4 @@
-"""metrics.csv of a run: one row for each call of a log method. A resumed run continues the file."""
+"""metrics.csv: one row for each call of a log method. A resumed run continues the file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ ROWS_PER_SAVE = 100
 
 
 class MetricsCsv(Logger):
-    """Keeps all rows and replaces the file atomically.
-
-    Lightning's own CSV logger deletes the file of the process before it.
-    """
+    """Keeps all rows and replaces the file atomically. Lightning's own CSV logger deletes the file on a resume."""
 
     def __init__(self, folder: Path):
         super().__init__()
@@ -41,7 +38,7 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: .hydra/config.yaml has them."""
+        """Do nothing: .hydra/config.yaml has the hyperparameters."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -52,7 +49,7 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def continue_from(self, step: int) -> None:
-        """Keep the rows that an earlier process logged in its first `step` optimizer steps. Rows count from 0."""
+        """Keep the rows of the first `step` optimizer steps that an earlier process has written."""
         if self.path.exists():
             with self.path.open(newline="") as file:
                 earlier = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]

@@ -1,4 +1,4 @@
-"""Loggers of services: Weights & Biases and MLflow. Each is made for the folder of a run."""
+"""Loggers of Weights & Biases and MLflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...errors import UserError
 
 
 def wandb(folder: Path, project: str, entity: str | None, offline: bool) -> Logger:
-    """Return the logger of a Weights & Biases run, named after its folder. A run resumed in its folder continues it."""
+    """Return the logger of a Weights & Biases run, named after the run folder. A resumed run continues it."""
     identity = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     return _made(
         lambda: WandbLogger(
@@ -23,7 +23,7 @@ def wandb(folder: Path, project: str, entity: str | None, offline: bool) -> Logg
 
 
 def mlflow(folder: Path, experiment: str, tracking_uri: str) -> Logger:
-    """Return the logger of an MLflow run, named after its folder."""
+    """Return the logger of an MLflow run, named after the run folder."""
     return _made(lambda: MLFlowLogger(experiment, folder.name, tracking_uri=tracking_uri), "mlflow")
 
 

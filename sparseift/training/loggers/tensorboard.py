@@ -13,10 +13,10 @@ from torch.utils.tensorboard.summary import hparams
 
 
 class TensorBoard(TensorBoardLogger):
-    """Writes every metric against optimizer steps, which is the only horizontal axis that TensorBoard has.
+    """Writes every metric against optimizer steps.
 
-    Losses and metrics are written twice more: as by_mflops/NAME against the training FLOPs in millions, and as
-    by_epoch/NAME against epochs. The training loss of single steps has no by_epoch/NAME.
+    train/NAME and val/NAME are also written against the training FLOPs in millions, as by_mflops/NAME, and against
+    epochs, as by_epoch/NAME. train/loss, which is logged for single steps, has no by_epoch/NAME.
     """
 
     def __init__(self, folder: Path):
@@ -31,7 +31,7 @@ class TensorBoard(TensorBoardLogger):
         for name, value in metrics.items():
             if not name.startswith(("train/", "val/")) or name == "train/flops":
                 continue
-            if self._written.get(name, 0.0) != self._flops:  # not again for a validation after training
+            if self._written.get(name, 0.0) != self._flops:  # a validation after training has been written before
                 self._written[name] = self._flops
                 self.experiment.add_scalar(f"by_mflops/{name}", value, round(self._flops / 1e6))
                 if name != "train/loss" and "epoch" in metrics:
@@ -41,10 +41,7 @@ class TensorBoard(TensorBoardLogger):
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
     ) -> None:
-        """Write what TensorBoard compares runs by: hyperparameters, and the names of metrics.
-
-        TensorBoard shows the last values of these metrics. Lightning's own method would log a first value of each.
-        """
+        """Write the hyperparameters and the names of `metrics`, but not their values, as Lightning's method does."""
         params = vars(params) if isinstance(params, Namespace) else params
         known = {name: value for name, value in params.items() if value is not None}
         known = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in known.items()}

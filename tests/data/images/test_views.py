@@ -7,15 +7,15 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from sparseift.data.images.views import EvalView, TrainView
+from sparseift.data.images.views import EvalImages, TrainImages
 
 PIXELS = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 IMAGES = [(image, i % 3) for i, image in enumerate(PIXELS)]
 TRANSFORM = v2.Compose([v2.RandomCrop(8, padding=3), v2.RandomHorizontalFlip()])
 
 
-def view(seed: int = 0, indices: tuple[int, ...] = tuple(range(12))) -> TrainView:
-    return TrainView(IMAGES, torch.tensor(indices), TRANSFORM, seed)
+def view(seed: int = 0, indices: tuple[int, ...] = tuple(range(12))) -> TrainImages:
+    return TrainImages(IMAGES, torch.tensor(indices), TRANSFORM, seed)
 
 
 def test_an_image_looks_the_same_whenever_it_is_asked_for() -> None:
@@ -36,7 +36,7 @@ def test_looks_differ_between_epochs_seeds_and_images() -> None:
     assert len(looks) > 15
 
     marked = [(torch.arange(64, dtype=torch.uint8).view(1, 8, 8), 0)] * 12
-    same = TrainView(marked, torch.arange(12), TRANSFORM, 0)
+    same = TrainImages(marked, torch.arange(12), TRANSFORM, 0)
     assert len({same[0, i][0].numpy().tobytes() for i in range(12)}) > 6
 
 
@@ -67,6 +67,6 @@ def test_transforms_draw_from_torch_alone(transform: v2.Transform) -> None:
 
 
 def test_evaluation_shows_images_as_they_are() -> None:
-    image, target = EvalView(IMAGES, torch.tensor([3, 5]), torch.nn.Identity())[1]
+    image, target = EvalImages(IMAGES, torch.tensor([3, 5]), torch.nn.Identity())[1]
     assert torch.equal(image, PIXELS[5])
     assert target == 2

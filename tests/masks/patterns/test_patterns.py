@@ -144,7 +144,7 @@ def test_blocks_give_way_to_blocks_of_their_size(shape: Place, size: int, data: 
                 expected[place] = True
     pool = pattern.pool
     units = pattern.refill(pool(score), pool(kept.float()).bool(), pool(old.float()).bool(), shape)
-    assert torch.equal(pattern.spread(units, shape), expected)
+    assert torch.equal(pattern.weight_mask(units, shape), expected)
 
 
 # The plan

@@ -31,8 +31,8 @@ def accounting(sparsifier: Sparsifier) -> Accounting:
     net = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 8), nn.Linear(8, 3))
     net, plan = sparsify(net, "dense", 0.5, torch.empty(1, 2))
     task = Classification(3, 1, 2, label_smoothing=0.0)
-    mover = MaskCallback(Masks.random(net, plan, seed=0), plan, sparsifier, Masked(), task, seed=0)
-    return Accounting(plan, task, mover)
+    mask_callback = MaskCallback(Masks.random(net, plan, seed=0), plan, sparsifier, Masked(), task, seed=0)
+    return Accounting(plan, task, mask_callback)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def accounting(sparsifier: Sparsifier) -> Accounting:
 )
 def test_dense_gradients_cost_more(fit, sparsifier: Sparsifier, dense: int) -> None:
     counter = accounting(sparsifier)
-    fit(counter.mover, counter)
+    fit(counter.mask_callback, counter)
     assert counter.dense_gradient_flops == (STORED - FORWARD) * dense
     assert counter.train_flops == 3 * FORWARD * 24 + counter.dense_gradient_flops
     assert 0 < counter.seconds < 60
@@ -66,10 +66,10 @@ def test_the_first_micro_batch_after_a_resume_is_not_logged_as_the_step_before()
 
 def test_expenses_go_on_after_a_resume(fit) -> None:
     first = accounting(ByDenseGradient())
-    fit(first.mover, first)
+    fit(first.mask_callback, first)
     second = accounting(ByDenseGradient())
     second.load_state_dict({**first.state_dict(), "seconds": 1000.0})
-    fit(second.mover, second)
+    fit(second.mask_callback, second)
     assert second.train_flops == 2 * first.train_flops
     assert second.dense_gradient_flops == 2 * first.dense_gradient_flops > 0
     assert 1000 < second.seconds < 1060

@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparseift.masks.patterns.fit import nearest_sum
+from sparseift.masks.patterns.nearest_sum import nearest_sum
 
 quick = settings(deadline=None, max_examples=150)
 

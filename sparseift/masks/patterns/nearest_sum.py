@@ -1,4 +1,4 @@
-"""Choose one of two values for each layer so that the sum meets a target."""
+"""Choose one value for each layer so that the sum is as near to a target as possible."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ PARTS = 1_000_000
 
 
 def nearest_sum(options: Sequence[Sequence[int]], target: int) -> list[int]:
-    """Return the index of one option of each layer, so that their sum is as near to `target` as possible.
-
-    Of two sums at the same distance, the smaller is taken.
+    """Return the index of one option for each layer. Of two equally near sums, the smaller is taken.
 
     Args:
         options: Values that each layer can have. They are rounded to a millionth of the target.
