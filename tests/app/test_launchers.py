@@ -26,7 +26,7 @@ def environment(monkeypatch):
     [
         (["hydra/launcher=slurm"], False, "add -m, also for a single job"),
         (["hydra/launcher=parallel"], False, "add -m"),
-        (["hydra/launcher=mine"], False, "hydra/launcher=mine launches sweeps: add -m"),
+        (["hydra/launcher=mine"], False, "hydra/launcher=mine needs the option -m"),
         (["hydra/launcher=slurm", "trainer.devices=1,2"], True, "start one sweep for each trainer.devices"),
         (["hydra/launcher=slurm", "trainer=auto,ddp"], True, "start one sweep for each trainer"),
     ],
