@@ -1,6 +1,6 @@
 """Divides the GPUs of a machine among parallel jobs.
 
-joblib divides the cores: unless OMP_NUM_THREADS is set, each job gets the number of cores divided by the number of jobs.
+joblib divides the cores: unless OMP_NUM_THREADS is set, a job gets the number of cores divided by the number of jobs.
 """
 
 from __future__ import annotations

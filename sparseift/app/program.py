@@ -122,6 +122,8 @@ def _check_options(options: list[str]) -> None:
     """Check the options in advance, because Hydra would print its whole usage."""
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    _, unknown = parser.parse_known_args(options)
+    known, unknown = parser.parse_known_args(options)
     if unknown:
         refuse(f"there is no option {unknown[0]}; values are set without dashes, as in sparsity=0.9")
+    if known.overrides:
+        refuse(f"there is no option {known.overrides[0]}; expected NAME=VALUE, as in sparsity=0.9")

@@ -1,4 +1,4 @@
-"""Checks of values that a user sets. A check returns the value, or raises `UserError`: `NAME is VALUE; expected WHAT`."""
+"""Checks of values that a user sets. Each returns the value, or raises `UserError`: `NAME is VALUE; expected WHAT`."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def _read(folder: Path) -> Run:
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested dictionaries into one with dotted keys. Classes in `_target_` lose their module."""
+    """Flatten nested dictionaries into one with dotted keys. A `_target_` loses its module."""
     if not isinstance(tree, dict) or (prefix and not tree):
         return {prefix: _without_modules(tree, prefix)} if prefix else {}
     pairs = (flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in tree.items())
@@ -135,7 +135,7 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _without_modules(value: Any, key: str) -> Any:
-    """Reduce targets to class names, so that configs stay comparable when a class moves to another module."""
+    """Reduce targets to their names, so that configs stay comparable when the target moves to another module."""
     if isinstance(value, list):
         return [_without_modules(item, "") for item in value]
     if isinstance(value, dict):
