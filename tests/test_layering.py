@@ -33,14 +33,13 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
     "app": f"{METHOD} data tasks training runs api",
     "train": "app",
     "profile": "app",
-    "compare": "runs",
+    "compare": "report",
     "export": "training",
 }
 TORCH = {"torch"}
 LIGHTNING = {"pytorch_lightning", "torchmetrics", "numpy"}
 LIBRARIES = {  # what each package may import of others; those of METHOD and api only torch
-    **{room: set() for room in ("__init__", "errors", "train", "profile", "export")},
-    "compare": {"rich"},
+    **{room: set() for room in ("__init__", "errors", "train", "profile", "compare", "export")},
     **{room: TORCH for room in (*METHOD.split(), "api", "tasks")},
     "models": TORCH | {"torchvision", "timm"},
     "common": TORCH | {"rich", "filelock"},

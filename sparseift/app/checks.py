@@ -48,8 +48,8 @@ def check_run(config: DictConfig) -> None:
     if config.checkpoint.every_n_steps is not None:
         integer("checkpoint.every_n_steps", config.checkpoint.every_n_steps, 1)
     one_of("checkpoint.test", config.checkpoint.test, ("last", "best"))
-    needs_validation, val_size = config.checkpoint.test == "best", config.dataset.val_size
-    require(val_size > 0 or not needs_validation, "dataset.val_size", val_size, "> 0 with checkpoint.test=best")
+    val_size, needed = config.dataset.get("val_size"), config.checkpoint.test == "best"
+    require(val_size != 0 or not needed, "dataset.val_size", val_size, "an integer >= 1 with checkpoint.test=best")
     outputs, least = OmegaConf.select(config, "model.num_classes"), config.dataset.get("num_classes")
     if isinstance(outputs, int) and least is not None:
         require(outputs >= least, "model.num_classes", outputs, f"an integer >= dataset.num_classes, which is {least}")

@@ -33,8 +33,9 @@ COMMON = ("recipe.epochs=2", "sparsity=0.75", "sparsity.exclude=[layer1.0.conv1]
 SETTINGS = (*COMMON, "sparsifier.update_interval=4", "export=true")
 STEPS, UPDATES = 20, (4, 8, 12)  # 0 < step < 15 = 0.75 * 20
 KEYS = [
+    "version",
     *("model", "member", "sparsity", "distribution", "sparsifier", "pattern", "backend", "task", "dataset", "seed"),
-    *("test", "val", "flops", "params"),
+    *("metrics", "test", "val", "flops", "params"),
     *("epochs", "steps", "seconds", "masks_sha256", "weights_sha256", "versions", "layers"),
 ]
 
@@ -65,10 +66,11 @@ def test_files(folder) -> None:
 def test_results_as_the_schema_says(folder) -> None:
     run = results(folder)
     assert list(run) == KEYS
-    assert [run[key] for key in KEYS[:7]] == [
+    assert [run[key] for key in KEYS[1:8]] == [
         *("resnet18_cifar", "sparse_wide", 0.75, "uniform", "rigl", "unstructured", "masked")
     ]
-    assert [run[key] for key in KEYS[7:10]] == ["classification", "digits", 0]
+    assert [run[key] for key in KEYS[8:11]] == ["classification", "digits", 0]
+    assert run["version"] == 2 and [metric["name"] for metric in run["metrics"]] == ["acc1", "acc5"]
     for part in (run["test"], run["val"]):
         assert set(part) == {"acc1", "acc5", "loss"}
         assert 0 <= part["acc1"] <= part["acc5"] <= 1 and part["loss"] > 0

@@ -56,13 +56,16 @@ def test_the_lowest_error_selects_the_best_checkpoint(start, tmp_path: Path) -> 
     assert set(best["train_means"]) == {"loss_epoch", "mae"}
 
 
-def test_reports_have_its_label_and_direction(whole: Path, program, tmp_path: Path) -> None:
+def test_reports_have_its_label_and_direction(whole: Path, start, program, tmp_path: Path) -> None:
     report = program("sparseift.report", ["whole", "--out", "report"], tmp_path)
     assert report.code == 0, report
     page = (tmp_path / "report/report.md").read_text()
-    assert "mean absolute error" in page and "mm" in page and "lower is better" in page and "top-1" not in page
-    compared = program("sparseift.compare", ["whole", "whole"], tmp_path)
-    assert compared.code == 0 and "mean absolute error" in compared.out and "top-1" not in compared.out, compared
+    assert "mean absolute error" in page and "mm" in page and "Lower is better" in page and "top-1" not in page
+    assert start("other", "seed=1", *RIGL, "export=false").code == 0
+    compared = program("sparseift.compare", ["whole", "other"], tmp_path)
+    assert compared.code == 0 and "top-1" not in compared.out, compared
+    verdict = compared.out.splitlines()[-1]
+    assert verdict.startswith("test mean absolute error, B - A: ") and "mm (lower is better)" in verdict
 
 
 def test_export_takes_its_inputs(whole: Path) -> None:
@@ -88,7 +91,7 @@ def test_sparsifiers_that_score_by_the_loss(start) -> None:
 
 
 def test_a_data_module_that_is_all_the_users(start) -> None:
-    outcome = start("run", "dataset._target_=toy_task.Plain", *QUICK)
+    outcome = start("run", "dataset._target_=toy_task.Plain", "~dataset.val_size", "checkpoint.test=best", *QUICK)
     assert outcome.code == 0, outcome
 
 

@@ -7,6 +7,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from ...common.locks import locked
+from ...common.messages import one_line
 from ...errors import UserError
 
 
@@ -32,5 +33,4 @@ def download_into(root: Path, what: str, fetch: Callable[[], object], instead: s
                 lock.unlink()
             for folder in made:
                 folder.rmdir()
-        reason = " ".join(str(error).split())
-        raise UserError(f"{what} is not in {root} and cannot be downloaded ({reason}); {instead}") from error
+        raise UserError(f"{what} is not in {root} and cannot be downloaded ({one_line(error)}); {instead}") from error

@@ -13,6 +13,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes
 from torchvision.transforms import v2
 
 from ...common import checks
+from ...common.messages import one_line
 from ...errors import UserError
 from .base import ImageData
 from .views import EvalView, TrainView, Transform
@@ -68,8 +69,7 @@ class ImageNet(ImageData):
         try:
             images = ImageFolder(folder, loader=decode, is_valid_file=wanted)
         except FileNotFoundError as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{folder} must hold one folder of images per class: {reason}") from error
+            raise UserError(f"{folder} must hold one folder of images per class: {one_line(error)}") from error
         if damaged:
             warnings.warn(f"left out damaged images of {folder}: {', '.join(damaged)}", stacklevel=2)
         if not train and images.classes != find_classes(self._folder("train"))[0]:
@@ -118,7 +118,7 @@ def _decode_with_pillow(path: str) -> Tensor:
             return v2.functional.pil_to_tensor(file.convert("RGB"))
     except Exception as error:  # Pillow raises errors of many kinds on broken files
         raise DamagedImage(
-            f"{path} can't be decoded ({' '.join(str(error).split())}); replace it, or leave such images out with "
+            f"{path} can't be decoded ({one_line(error)}); replace it, or leave such images out with "
             "dataset.skip_damaged=true"
         ) from error
 

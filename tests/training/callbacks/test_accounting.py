@@ -44,7 +44,7 @@ def accounting(sparsifier: Sparsifier) -> Accounting:
 )
 def test_dense_gradients_cost_more(fit, sparsifier: Sparsifier, dense: int) -> None:
     counter = accounting(sparsifier)
-    fit(counter.masks, counter)
+    fit(counter.mover, counter)
     assert counter.dense_gradient_flops == (STORED - FORWARD) * dense
     assert counter.train_flops == 3 * FORWARD * 24 + counter.dense_gradient_flops
     assert 0 < counter.seconds < 60
@@ -66,10 +66,10 @@ def test_the_first_micro_batch_after_a_resume_is_not_logged_as_the_step_before()
 
 def test_expenses_go_on_after_a_resume(fit) -> None:
     first = accounting(ByDenseGradient())
-    fit(first.masks, first)
+    fit(first.mover, first)
     second = accounting(ByDenseGradient())
     second.load_state_dict({**first.state_dict(), "seconds": 1000.0})
-    fit(second.masks, second)
+    fit(second.mover, second)
     assert second.train_flops == 2 * first.train_flops
     assert second.dense_gradient_flops == 2 * first.dense_gradient_flops > 0
     assert 1000 < second.seconds < 1060
