@@ -27,7 +27,7 @@ def environment(monkeypatch):
         (
             ["hydra/launcher=slurm"],
             False,
-            "hydra/launcher=slurm needs the option -m (--multirun), also for a single job",
+            "hydra/launcher=slurm needs the option -m .*, also for a single job",
         ),
         (["hydra/launcher=parallel"], False, "hydra/launcher=parallel needs the option -m"),
         (["hydra/launcher=mine"], False, "hydra/launcher=mine needs the option -m"),
