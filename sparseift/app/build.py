@@ -1,7 +1,8 @@
-"""From a composed config to the objects of a run. No other file knows both."""
+"""Builds the objects of a run from its config."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class TrainingParts:
     """Everything that a run trains with.
 
     Args:
-        planned: The plan at which the run ends.
+        planned: The plan, with the densities at the end of the run.
     """
 
     net: nn.Module
@@ -62,7 +63,7 @@ class TrainingParts:
     ranks: RankWatch
 
     def load(self, checkpoint: Path) -> None:
-        """Load the network and the masks of a checkpoint of this run, and nothing else of it."""
+        """Load only the network and the masks from a checkpoint of this run."""
         saved = read_checkpoint(checkpoint)
         self.module.load_state_dict(saved["state_dict"])
         if self.masks:
@@ -76,18 +77,26 @@ class TrainingParts:
 
 
 def make(config: DictConfig, **extra: Any) -> Any:
-    """Instantiate a config node. Arguments are plain values and containers.
+    """Instantiate a node of the config, with lists and dictionaries instead of config nodes as arguments.
 
     Raises:
-        UserError: The constructor has raised it, or the node cannot be instantiated.
+        UserError: The node cannot be instantiated.
     """
     try:
         return instantiate(config, _convert_="all", **extra)
     except InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__
-        raise cause or UserError(one_line(error)) from error
+        raise _user_error(error) from error
+
+
+def _user_error(error: InstantiationException) -> UserError:
+    """The UserError of a constructor, or one that names the node of the config."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__
+    node = re.search(r"full_key: (\S+)", str(error))
+    if cause is None and node and isinstance(error.__cause__, Exception):
+        return UserError(f"{node[1]} cannot be made: {one_line(error.__cause__)}")
+    return cause or UserError(one_line(error))
 
 
 def make_choice(config: DictConfig, group: str, kind: type[Kind], by: Callable[[DictConfig], Any] = make) -> Kind:
@@ -109,7 +118,7 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
     """Build the transformed network and its plan.
 
     Args:
-        on_meta: Build shapes alone, without memory or values, where the network allows it.
+        on_meta: Build on the meta device if the network allows it: shapes only, without memory or values.
     """
     sparsifier = make_sparsifier(config)
     dense = make_choice(config, "model", nn.Module, _dense_on_meta if on_meta else make)
@@ -139,7 +148,7 @@ def _dense_on_meta(model: DictConfig) -> nn.Module:
 
 
 def make_sparsifier(config: DictConfig) -> Sparsifier:
-    """Make the sparsifier; without masks, one that does nothing."""
+    """Make the sparsifier. A run without masks gets one that does nothing."""
     return make_choice(config, "sparsifier", Sparsifier) if config.sparsifier._target_ else Sparsifier()
 
 
@@ -152,13 +161,13 @@ def make_task(config: DictConfig) -> Task:
 
 
 def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
-    """Return the optimizer of the recipe, still without parameters."""
+    """Return a function that makes the optimizer of the recipe from parameters."""
     trainer = config.trainer
     return with_fused_step(make(config.recipe.optimizer), str(trainer.precision), bool(trainer.gradient_clip_val))
 
 
 def hyperparameters(config: DictConfig, settings: dict[str, Any]) -> dict[str, Any]:
-    """What loggers compare runs by: the settings, and how the run is trained."""
+    """Return the settings that loggers compare runs by, including the batch size and the recipe."""
     recipe = flat({"recipe": OmegaConf.to_container(config.recipe, resolve=True)})
     return {**settings, "batch_size": config.dataset.get("batch_size"), **recipe}
 
@@ -173,9 +182,9 @@ def build_run(
     """Build all parts of a run that writes into `folder`.
 
     Args:
-        settings: Are saved in checkpoints.
-        how_to_resume: Is printed if the run is stopped.
-        tell: Is called with the reason where the run has to end without an exception.
+        settings: Settings to save in checkpoints.
+        how_to_resume: Text to print if the run is stopped.
+        tell: Function to call with the reason if the run must end without an exception.
     """
     import pytorch_lightning as pl
 
@@ -232,7 +241,7 @@ def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModul
         decay_norm_and_bias=recipe.decay_norm_and_bias,
     )
     try:
-        module.configure_optimizers()  # the Trainer would report mistakes only after all the rest
+        module.configure_optimizers()  # reports mistakes before the Trainer is built
     except (TypeError, ValueError) as error:
         reason = one_line(error, whole=False)
         raise UserError(f"recipe.optimizer and recipe.scheduler cannot be made: {reason}") from error

@@ -44,7 +44,7 @@ class TrainingModule(pl.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.scheduler_interval = scheduler_interval
         self.decay_norm_and_bias = decay_norm_and_bias
-        self.means = {stage: _means("loss", task) for stage in STAGES}
+        self.means = {stage: _means("loss", task) for stage in ("val", "test")}
         # Other NaN strategies synchronize with the device in every step.
         self.train_means = _means("loss_epoch", task, nan_strategy="disable")
         # Modules move to the device of the network. A list, since ModuleDict refuses some names.

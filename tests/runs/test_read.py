@@ -129,7 +129,7 @@ def no_config(folder: Path) -> None:
     ("damage", "told"),
     [
         (damage_results, "results.json is damaged"),
-        (foreign_results, "results.json cannot be reported on: dataset is missing"),
+        (foreign_results, "results.json is not valid: dataset is missing"),
         (other_types, "test.acc1 is 'high'; expected a finite number"),
         (a_list, "the content is [1, 2]; expected an object"),
         (not_text, "results.json is damaged"),
@@ -170,7 +170,7 @@ LAYER = {"name": "a", "stored": 10, "active": 5, "flops": 10}
 )
 def test_results_that_nothing_can_be_computed_with(tmp_path: Path, change, told) -> None:
     run = read_run(write_run(tmp_path / "a", change=change))
-    assert (run.state, run.detail) == (UNREADABLE, f"results.json cannot be reported on: {told}")
+    assert (run.state, run.detail) == (UNREADABLE, f"results.json is not valid: {told}")
 
 
 def test_runs_behind_links_and_in_folders_of_any_name(tmp_path: Path) -> None:
