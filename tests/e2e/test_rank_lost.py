@@ -61,7 +61,7 @@ def test_ranks_leave_after_the_same_step(tmp_path, program, two_ranks, train) ->
     assert not {"run/error.txt", "run/results.json"} & files(tmp_path)
 
     refused = train(*NET, "dataset.batch_size=64", "resume=auto", "hydra.run.dir=run")
-    assert "in batches of 128 over all devices, this run has 1238 in batches of 64" in refused.err
+    assert "in batches of 128 over all devices, but this run has 1238 in batches of 64" in refused.err
     resumed = program("sparseift.train", quick(*NET, *DEVICES, "resume=auto", "hydra.run.dir=run"), tmp_path, ranks=2)
     assert resumed.code == 0, resumed
     assert results(tmp_path / "run")["weights_sha256"] == results(two_ranks / "run")["weights_sha256"]

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 import sparseift.app.program  # noqa: F401  (registers the resolvers of the configs)
 from sparseift.app.build import build_network, make
 from sparseift.app.help import sets
-from sparseift.profile import as_dict
+from sparseift.app.profile import as_dict
 from sparseift.sparsity import Plan
 
 CONF = Path(__file__).parents[2] / "conf"
