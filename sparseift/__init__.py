@@ -1,7 +1,7 @@
-"""Sparse Iso-FLOP Transformations: wider, parallel, factorized or doped layers that are sparse enough to cost the FLOPs
-of the dense network.
+"""Sparse Iso-FLOP Transformations: wider, parallel, factorized or doped layers, so sparse that they cost the FLOPs of
+the dense network.
 
-As a library, on any torch module:
+Use as a library, on any torch module:
 
     net, plan = sparseift.sparsify(dense, "sparse_wide", sparsity=0.75, example=x)
     masks = sparseift.Masks.random(net, plan, seed=0)
@@ -33,7 +33,7 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name of the library when it is first used, so that programs without torch do not wait for it."""
+    """Import a public name at its first use, so that programs without torch start quickly."""
     if name not in HOMES:
         raise AttributeError(f"module 'sparseift' has no attribute '{name}'")
     return getattr(import_module(f".{HOMES[name]}", __name__), name)

@@ -1,4 +1,4 @@
-"""From a dense network to its Sparse-IFT replacement, and to the plan with which it costs the same FLOPs."""
+"""Transform a dense network, and plan the masks with which the result costs the same FLOPs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import nn
 from .common.checks import one_of, require
 from .errors import BudgetError, UserError
 from .graph.attention import with_linear_attention
-from .graph.copies import duplicate, follow, meta_copy, names_in
+from .graph.copies import duplicate, meta_copy, updated_references
 from .graph.examples import Example
-from .graph.flops import layer_costs
+from .graph.flops import layer_costs, total_flops
 from .graph.recorder import trace
 from .graph.trace import Trace
 from .members import Dense, Member, SparseDoped, SparseFactorized, SparseParallel, SparseWide, exact
@@ -35,30 +35,24 @@ def transform(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> nn.Module:
-    """Return a network with its layers replaced by a member of the family: wider, parallel, factorized or doped.
+    """Return a network with wider, parallel, factorized or doped layers, without zeros.
 
-    The result has no zeros yet; `sparsify` also plans which of its weights to mask. torch's own attention is returned
-    as linear layers (see `graph.attention`).
+    nn.MultiheadAttention is replaced by linear layers (see `graph.attention`).
 
     Args:
-        net: Any module; it is left unchanged.
-        member: 'sparse_wide', 'sparse_parallel', 'sparse_factorized', 'sparse_doped', or an instance of a class of
-            `sparseift.members` with options of its own.
+        net: Any module, which is left unchanged.
+        member: 'dense', 'sparse_wide', 'sparse_parallel', 'sparse_factorized', 'sparse_doped', or an instance of a
+            class of `sparseift.members`.
         sparsity: Nominal sparsity s in (0, 1).
-        example: A batch of one or more samples that the network takes, as a tensor, a tuple of arguments or a dict of
-            keywords; only its shapes matter.
-        include: Globs of names of layers that take part although they would not (see `eligible_layers`).
-        exclude: Globs of names of layers that do not take part.
+        example: A batch of one or more samples, as a tensor, a tuple of arguments or a dict of keywords. Only its
+            shapes matter.
+        include: Globs of names of layers to transform besides the eligible ones (see `eligible_layers`).
+        exclude: Globs of names of layers not to transform.
 
     Raises:
-        UserError: The network can't be transformed; the message names the module and the reason.
+        UserError: The network can't be transformed.
     """
-    choices = _Choices(_as_member(member), sparsity, Uniform(), include, exclude)
-    record = _trace(net, example)
-    try:
-        return _transformed(record, choices).net
-    except BudgetError as error:
-        raise _explained(error, record, choices) from None
+    return sparsify(net, member, sparsity, example, include=include, exclude=exclude, masked=False)[0]
 
 
 def sparsify(
@@ -73,51 +67,40 @@ def sparsify(
 ) -> tuple[nn.Module, Plan]:
     """Transform a network, and plan the masks with which it costs the forward FLOPs of the dense one.
 
-    The dense member is planned at the given sparsity of its eligible weights instead, at a fraction of the FLOPs.
+    The plan of the dense member instead has the given sparsity of the eligible layers.
 
     Args:
         net, member, sparsity, example, include, exclude: See `transform`.
-        distribution: How density is spread over layers; uniform by default.
-        masked: Plan masks. If False, the plan masks nothing.
+        distribution: Distribution of density over layers. Default: uniform.
+        masked: If False, the plan masks nothing.
 
     Returns:
         The network, and its plan.
 
     Raises:
-        BudgetError: No density meets the budget; the message has the nearest sparsity that does.
+        BudgetError: No density meets the budget. The message has the nearest sparsity that works.
         UserError: The network can't be transformed.
     """
     choices = _Choices(_as_member(member), sparsity, distribution or Uniform(), include, exclude)
-    record = _trace(net, example)
+    record = trace(with_linear_attention(net), example)
     try:
-        result = _transformed(record, choices)
-        return result.net, _plan(result, record, choices) if masked else _unmasked_plan(result, record)
+        new, names = _transformed(record, choices)
+        if masked:
+            return new.net, _plan(new, names, record, choices)
+        return new.net, dense_plan(new.net, layer_costs(new), total_flops(record))
     except BudgetError as error:
         raise _explained(error, record, choices) from None
 
 
 @dataclass(frozen=True)
 class _Choices:
-    """What the user chooses of a transformation and its plan."""
+    """The user's choices for a transformation and its plan."""
 
     member: Member
     sparsity: float
     distribution: Distribution
     include: Sequence[str]
     exclude: Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Result:
-    """A transformed network, the names of the layers to mask, and its trace."""
-
-    net: nn.Module
-    masked: list[str]
-    record: Trace
-
-
-def _trace(net: nn.Module, example: Example) -> Trace:
-    return trace(with_linear_attention(net), example)
 
 
 def _as_member(member: str | Member) -> Member:
@@ -130,51 +113,39 @@ def _as_member(member: str | Member) -> Member:
     return member
 
 
-def _transformed(record: Trace, choices: _Choices) -> _Result:
+def _transformed(record: Trace, choices: _Choices) -> tuple[Trace, list[str]]:
+    """The trace of the transformed network, and the names of its layers to mask."""
     eligible = eligible_layers(record, choices.include, choices.exclude)
     new = duplicate(record.net)
-    before = names_in(new)
-    names = choices.member(new, record, eligible, exact(choices.sparsity))
-    follow(new, before)
-    result = _Result(new, names, trace(new, record.example))
-    _check_used(result, eligible)
-    if result.record.output_shapes != record.output_shapes:
+    with updated_references(new):
+        names = choices.member(new, record, eligible, exact(choices.sparsity))
+    present = dict(new.named_modules())
+    fits = isinstance(names, list | tuple) and all(name in present for name in names)
+    require(fits, f"what {type(choices.member).__name__} returns", names, "the names of the layers to mask")
+    result = trace(new, record.example)
+    if unused := [name for name in (*eligible, *names) if name in present and not result.ran[name]]:
         raise UserError(
-            f"the transformed network gives outputs of shape {_shapes(result.record)} instead of {_shapes(record)}; "
+            f"{unused[0]} does not run in the transformed network: the code holds the dense layer in an object of its "
+            "own; expected an attribute, a list or a dict of a module"
+        )
+    if result.output_shapes != record.output_shapes:
+        raise UserError(
+            f"the transformed network gives outputs of shape {_shapes(result)} instead of {_shapes(record)}; "
             "layers whose width the outputs depend on can't be widened"
         )
-    return result
+    return result, names
 
 
-def _check_used(result: _Result, eligible: Sequence[str]) -> None:
-    """Raise a `UserError` unless the transformed network runs the layers that were replaced and those to mask."""
-    present = dict(result.net.named_modules())
-    unused = [name for name in (*eligible, *result.masked) if name in present and not result.record.ran[name]]
-    if unused:
-        raise UserError(
-            f"{unused[0]} does not run in the transformed network: its code holds the dense layer where no replacement "
-            "can be put; an attribute, a list or a dict of its module would do"
-        )
-
-
-def _plan(result: _Result, record: Trace, choices: _Choices) -> Plan:
-    """The plan of a transformed network. record: the trace of the dense one."""
-    costs, budget = layer_costs(result.record), _budget(record)
+def _plan(new: Trace, masked: list[str], record: Trace, choices: _Choices) -> Plan:
+    """The plan of the transformed network `new`; `record` is the trace of the dense one."""
+    costs, budget = layer_costs(new), total_flops(record)
     if choices.member.iso_flop:
-        return plan_for_budget(result.net, costs, result.masked, choices.distribution, budget)
-    return plan_for_sparsity(result.net, costs, result.masked, choices.distribution, choices.sparsity, budget)
-
-
-def _unmasked_plan(result: _Result, record: Trace) -> Plan:
-    return dense_plan(result.net, layer_costs(result.record), _budget(record))
-
-
-def _budget(record: Trace) -> int:
-    return sum(cost.flops for cost in layer_costs(record).values())
+        return plan_for_budget(new.net, costs, masked, choices.distribution, budget)
+    return plan_for_sparsity(new.net, costs, masked, choices.distribution, choices.sparsity, budget)
 
 
 def _explained(error: BudgetError, record: Trace, choices: _Choices) -> BudgetError:
-    """The error with what would help: another sparsity, or layers whose weights can be masked."""
+    """The error with its remedy: the nearest sparsity that works, or why no layer can be masked."""
     layers = record.layers.values()
     if computed := [layer.name for layer in layers if layer.derived]:
         return BudgetError(
@@ -196,7 +167,7 @@ def _nearest_feasible(record: Trace, choices: _Choices) -> float | None:
     def works(percent: int) -> bool:
         other = replace(choices, sparsity=percent / 100)
         try:
-            _plan(_transformed(dense, other), dense, other)
+            _plan(*_transformed(dense, other), dense, other)
             return True
         except UserError:
             return False

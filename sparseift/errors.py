@@ -4,18 +4,18 @@ from __future__ import annotations
 
 
 class UserError(ValueError):
-    """A mistake in the input, in one line: what was wrong and what was expected.
+    """A mistake in the input, with a one-line message.
 
-    The command line prints the message alone and exits with code 2. A user of the library sees a ValueError.
+    The programs print only the message and exit with code 2.
     """
 
 
 class Noted(UserError):
-    """The failure of a child process, which has written the reason to error.txt in its run folder."""
+    """The failure of a child process that has already written error.txt."""
 
 
 class Stopped(SystemExit):
-    """The end of a process after a signal. The exit code is 128 plus the number of the signal, as in a shell."""
+    """The end of a process by a signal. The exit code is 128 plus the number of the signal, as in a shell."""
 
 
 class BudgetError(UserError):

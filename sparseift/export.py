@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .common.messages import Arguments, one_line_errors
 
-DESCRIPTION = "Write the weights of a run as a plain state dict with the network's own names; masked weights are zero"
+DESCRIPTION = "Write the weights of a run as a plain state dict, in which masked weights are zero"
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help=".pt or .safetensors (default: weights.pt in RUN)")
     with one_line_errors():
         arguments = parser.parse_args()
-        from .training.export import export_weights  # with torch, which takes seconds to import
+        from .training.export import export_weights  # imports torch, which takes seconds
 
         print(export_weights(arguments.run, arguments.best, arguments.out))
 

@@ -1,4 +1,4 @@
-"""python -m sparseift.profile: what a run would cost. Trains nothing, reads no data, writes no file."""
+"""python -m sparseift.profile: the cost of a run, without training, data or files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .app.profile import profile
 from .app.program import run
 
 DESCRIPTION = (
-    "python -m sparseift.profile [OVERRIDES]: FLOPs and parameters of a run, layer by layer; format=json for JSON"
+    "python -m sparseift.profile [OVERRIDES]: print FLOPs and parameters of a run by layer (format=table|json)"
 )
 
 
 def main() -> None:
-    with TemporaryDirectory() as folder:  # Hydra writes a description of a sweep
+    with TemporaryDirectory() as folder:  # in which Hydra describes a sweep
         if {"-m", "--multirun"} & set(sys.argv):
             sys.argv.append(f"hydra.sweep.dir={folder}")
         run(profile, "profile", DESCRIPTION)

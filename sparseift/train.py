@@ -1,11 +1,11 @@
-"""python -m sparseift.train: one run, or with -m a sweep of runs."""
+"""python -m sparseift.train: a run, or a sweep of runs with -m."""
 
 from __future__ import annotations
 
 from .app.program import run
 from .app.train import train
 
-DESCRIPTION = "python -m sparseift.train [OVERRIDES]: train a network at the FLOPs of its dense original"
+DESCRIPTION = "python -m sparseift.train [OVERRIDES]: train a sparse network that costs the FLOPs of a dense one"
 
 
 def main() -> None:

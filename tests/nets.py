@@ -1,4 +1,4 @@
-"""What networks of the tests are made of."""
+"""Small networks, their parts and their inputs for the tests."""
 
 import torch
 import torch.nn.functional as F
@@ -65,4 +65,4 @@ LAYERS = {
     "linear": nn.Linear(8, 12),
     "linear without bias": nn.Linear(8, 12, bias=False),
 }
-"""A layer of every kind, from 8 channels to 12."""
+"""Layers of every kind, from 8 channels to 12."""

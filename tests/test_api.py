@@ -1,4 +1,4 @@
-"""`transform` and `sparsify` from outside: any network, left untouched, or one clear line why it can't be done."""
+"""`transform` and `sparsify`: they leave the dense network unchanged, and refuse it in one line if they can't do it."""
 
 import hashlib
 import warnings
@@ -42,7 +42,7 @@ def test_the_dense_network_is_left_untouched(member: str, training: bool) -> Non
 
 
 @pytest.mark.parametrize("member", ["dense", *MEMBERS])
-def test_a_refusal_leaves_it_untouched_too(member: str) -> None:
+def test_a_refusal_leaves_the_dense_network_untouched(member: str) -> None:
     net = plain()
     before = fingerprint(net)
     with pytest.raises(UserError):
@@ -51,8 +51,8 @@ def test_a_refusal_leaves_it_untouched_too(member: str) -> None:
 
 
 @pytest.mark.parametrize("member", ["dense", *MEMBERS])
-def test_the_result_gives_what_the_dense_network_gives(member: str) -> None:
-    """The same shapes, a state dict that loads into another result, and a network that can be copied."""
+def test_the_result_has_the_output_shapes_of_the_dense_network(member: str) -> None:
+    """Its state dict loads into another result."""
     net = plain()
     new = transform(net, member, 0.75, X)
     other = transform(net, member, 0.75, X)
@@ -67,7 +67,7 @@ def test_the_dense_member_is_the_network_itself() -> None:
 
 
 @pytest.mark.parametrize("member", MEMBERS)
-def test_an_example_s_batch_and_place_do_not_matter(member: str) -> None:
+def test_the_batch_size_and_device_of_the_example_do_not_matter(member: str) -> None:
     net = plain()
     plans = [sparsify(net, member, 0.75, example)[1] for example in (X, X[:1], X.to("meta"), torch.empty(7, 3, 8, 8))]
     assert all(plan == plans[0] for plan in plans)
@@ -85,7 +85,7 @@ def test_a_sparsity_outside_0_and_1_is_refused(member: str, sparsity: float) -> 
 @pytest.mark.parametrize("member", ["dense", *MEMBERS])
 def test_a_sparsity_next_to_0_or_1_works_or_is_refused(member: str, sparsity: float) -> None:
     if member == "sparse_parallel" and sparsity > 0.5:
-        pytest.skip("millions of branches: what was asked for, but more than a test can build")
+        pytest.skip("millions of branches are more than a test can build")
     try:
         plan = sparsify(plain().to("meta"), member, sparsity, X)[1]
     except UserError as refusal:
@@ -95,7 +95,7 @@ def test_a_sparsity_next_to_0_or_1_works_or_is_refused(member: str, sparsity: fl
 
 
 @pytest.mark.parametrize("name", ["sparse_wid", "wide", "SparseWide", "member", "exact", "", "_", "dense "])
-def test_an_unknown_member_is_refused_with_those_there_are(name: str) -> None:
+def test_an_unknown_member_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(UserError, match=r"member.*dense, sparse_wide, .*sparse_doped"):
         transform(plain(), name, 0.75, X)
 
@@ -108,7 +108,7 @@ def test_members_can_be_instances_with_options() -> None:
 
 
 def heavy_ends() -> nn.Sequential:
-    """Its first layer costs more than the rest together, so that no network four times as wide meets the budget."""
+    """A network whose first layer costs more than all others: none that is four times as wide meets the budget."""
     return nn.Sequential(conv(3, 64, 3), nn.ReLU(), conv(64, 64, 1), nn.ReLU(), conv(64, 4, 1)).to("meta")
 
 
@@ -131,7 +131,7 @@ def test_an_impossible_budget_is_refused_with_the_nearest_that_works(member: str
                 sparsify(net, member, percent / 100, X)
 
 
-def test_the_nearest_is_found_for_the_distribution_and_the_layers_asked_for() -> None:
+def test_the_nearest_sparsity_depends_on_distribution_and_layers() -> None:
     net, options = (
         heavy_ends(),
         {"distribution": ERK(), "include": ["0"]},
@@ -143,8 +143,8 @@ def test_the_nearest_is_found_for_the_distribution_and_the_layers_asked_for() ->
         sparsify(net, "sparse_wide", 0.99, X, ERK())
 
 
-def test_where_no_sparsity_meets_the_budget_it_says_so() -> None:
-    """One more column of the two layers that stay dense costs more than the masked one has to give."""
+def test_the_refusal_says_if_no_sparsity_meets_the_budget() -> None:
+    """One more column of the two dense layers costs more than all weights of the masked one."""
     sizes = (64, 64, 64, 64, 1, 64)
     net = nn.Sequential(*(nn.Linear(*pair) for pair in pairwise(sizes))).to("meta")
     with pytest.raises(BudgetError, match="the layers that stay dense cost") as refusal:
@@ -154,7 +154,7 @@ def test_where_no_sparsity_meets_the_budget_it_says_so() -> None:
 
 @pytest.mark.parametrize("sparsity", ["0.5", None, torch.tensor(0.5), [0.5], 0.5j])
 @pytest.mark.parametrize("member", ["dense", "sparse_wide"])
-def test_a_sparsity_that_is_no_number_is_refused(member: str, sparsity) -> None:
+def test_a_sparsity_that_is_not_a_number_is_refused(member: str, sparsity) -> None:
     with pytest.raises(UserError, match=r"^sparsity is .*; expected a number in \(0, 1\)$"):
         sparsify(plain(), member, sparsity, X)
 
@@ -165,7 +165,7 @@ def test_every_kind_of_number_is_a_sparsity(sparsity) -> None:
 
 
 @pytest.mark.parametrize("member", [None, 3, object(), lambda *_: [], SparseFactorized, nn.ReLU()])
-def test_what_is_no_member_is_refused(member) -> None:
+def test_a_value_that_is_not_a_member_is_refused(member) -> None:
     with pytest.raises(UserError, match=r"^member is .*; expected a name such as 'sparse_wide' .*instance"):
         transform(plain(), member, 0.75, X)
 
@@ -204,7 +204,7 @@ def test_a_lazy_layer_is_refused_until_it_has_shapes(member: str) -> None:
     assert sparsify(net, member, 0.75, X)[1].masked
 
 
-def test_without_a_layer_to_mask_it_says_so() -> None:
+def test_a_network_without_a_layer_to_mask_is_refused() -> None:
     net = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 64)).to("meta")
     with pytest.raises(UserError, match="no layer is eligible"):
         sparsify(net, "sparse_wide", 0.75, torch.empty(2, 64), exclude="1")

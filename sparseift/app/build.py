@@ -1,12 +1,13 @@
-"""From a composed config to the objects of a run. No other file knows both."""
+"""Builds the objects of a run from its config."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from hydra.errors import InstantiationException
@@ -15,16 +16,20 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ..api import sparsify
+from ..backends import Backend
 from ..common import slurm
+from ..common.checks import require
 from ..common.console import waiting
 from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.meta_kernels import Shapes
 from ..masks.masks import Masks
+from ..masks.patterns import Pattern
 from ..runs.read import flat
 from ..sparsifiers import Sparsifier
 from ..sparsity import Plan
 from ..tasks import Task
+from ..tasks.checked import Checked
 from ..training.checkpoints.codec import mask_state, read_checkpoint
 from ..training.optimizers import with_fused_step
 
@@ -33,13 +38,18 @@ if TYPE_CHECKING:
 
     from ..training.callbacks import Accounting, RankWatch
 
+Kind = TypeVar("Kind")
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+"""Methods of a data module. Without validation, `val_dataloader` returns an empty list."""
+
 
 @dataclass
 class TrainingParts:
     """Everything that a run trains with.
 
     Args:
-        planned: The plan at which the run ends.
+        planned: The plan, with the densities at the end of the run.
     """
 
     net: nn.Module
@@ -53,7 +63,7 @@ class TrainingParts:
     ranks: RankWatch
 
     def load(self, checkpoint: Path) -> None:
-        """Load the network and the masks of a checkpoint of this run, and nothing else of it."""
+        """Load only the network and the masks from a checkpoint of this run."""
         saved = read_checkpoint(checkpoint)
         self.module.load_state_dict(saved["state_dict"])
         if self.masks:
@@ -67,41 +77,64 @@ class TrainingParts:
 
 
 def make(config: DictConfig, **extra: Any) -> Any:
-    """Instantiate a config node. Arguments are plain values and containers.
+    """Instantiate a node of the config, with lists and dictionaries instead of config nodes as arguments.
 
     Raises:
-        UserError: The constructor has raised it, or the node cannot be instantiated.
+        UserError: The node cannot be instantiated.
     """
     try:
         return instantiate(config, _convert_="all", **extra)
     except InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__
-        raise cause or UserError(one_line(error)) from error
+        raise _user_error(error) from error
+
+
+def _user_error(error: InstantiationException) -> UserError:
+    """The UserError of a constructor, or one that names the node of the config."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__
+    node = re.search(r"full_key: (\S+)", str(error))
+    if cause is None and node and isinstance(error.__cause__, Exception):
+        return UserError(f"{node[1]} cannot be made: {one_line(error.__cause__)}")
+    return cause or UserError(one_line(error))
+
+
+def make_choice(config: DictConfig, group: str, kind: type[Kind], by: Callable[[DictConfig], Any] = make) -> Kind:
+    """Make what a group of the config chooses.
+
+    Args:
+        kind: Class that it must be an instance of.
+        by: Makes it from its config.
+
+    Raises:
+        UserError: See `make`, or it is not of this kind.
+    """
+    made = by(config[group])
+    require(isinstance(made, kind), f"{group}._target_", config[group]._target_, f"what makes a {kind.__name__}")
+    return made
 
 
 def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
     """Build the transformed network and its plan.
 
     Args:
-        on_meta: Build shapes alone, without memory or values, where the network allows it.
+        on_meta: Build on the meta device if the network allows it: shapes only, without memory or values.
     """
     sparsifier = make_sparsifier(config)
-    dense = _dense_on_meta(config.model) if on_meta else make(config.model)
+    dense = make_choice(config, "model", nn.Module, _dense_on_meta if on_meta else make)
     sparsity = OmegaConf.to_container(config.sparsity, resolve=True)
     assert isinstance(sparsity, dict)
     net, plan = sparsify(
         dense,
         make(config.member),
         sparsity["level"],
-        make(config.task).example(),
+        make_task(config).example(),
         distribution=make(config.sparsity.distribution),
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
     )
-    plan = make(config.pattern).plan(plan)
+    plan = make_pattern(config).plan(plan)
     sparsifier.accept(plan)
     return net, plan
 
@@ -115,18 +148,26 @@ def _dense_on_meta(model: DictConfig) -> nn.Module:
 
 
 def make_sparsifier(config: DictConfig) -> Sparsifier:
-    """Make the sparsifier; without masks, one that does nothing."""
-    return make(config.sparsifier) if config.sparsifier._target_ else Sparsifier()
+    """Make the sparsifier. A run without masks gets one that does nothing."""
+    return make_choice(config, "sparsifier", Sparsifier) if config.sparsifier._target_ else Sparsifier()
+
+
+def make_pattern(config: DictConfig) -> Pattern:
+    return make_choice(config, "pattern", Pattern)  # type: ignore[type-abstract]
+
+
+def make_task(config: DictConfig) -> Task:
+    return Checked(make(config.task))
 
 
 def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
-    """Return the optimizer of the recipe, still without parameters."""
+    """Return a function that makes the optimizer of the recipe from parameters."""
     trainer = config.trainer
     return with_fused_step(make(config.recipe.optimizer), str(trainer.precision), bool(trainer.gradient_clip_val))
 
 
 def hyperparameters(config: DictConfig, settings: dict[str, Any]) -> dict[str, Any]:
-    """What loggers compare runs by: the settings, and how the run is trained."""
+    """Return the settings that loggers compare runs by, including the batch size and the recipe."""
     recipe = flat({"recipe": OmegaConf.to_container(config.recipe, resolve=True)})
     return {**settings, "batch_size": config.dataset.get("batch_size"), **recipe}
 
@@ -141,9 +182,9 @@ def build_run(
     """Build all parts of a run that writes into `folder`.
 
     Args:
-        settings: Are saved in checkpoints.
-        how_to_resume: Is printed if the run is stopped.
-        tell: Is called with the reason where the run has to end without an exception.
+        settings: Settings to save in checkpoints.
+        how_to_resume: Text to print if the run is stopped.
+        tell: Function to call with the reason if the run must end without an exception.
     """
     import pytorch_lightning as pl
 
@@ -161,14 +202,17 @@ def build_run(
     )
 
     quiet()
-    sparsifier, task = make_sparsifier(config), make(config.task)
-    data = make(config.dataset)
+    sparsifier, task = make_sparsifier(config), make_task(config)
+    data = make_choice(config, "dataset", pl.LightningDataModule)
+    missing = [name for name in LOADERS if getattr(type(data), name) is getattr(pl.LightningDataModule, name)]
+    require(not missing, "dataset._target_", config.dataset._target_, f"a data module with {', '.join(missing)}")
     data.prepare_data()  # before a network is built, which can take minutes
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
         net, plan = build_network(config, on_meta=False)
-        masks = Masks.random(net, plan, config.seed, make(config.pattern)) if plan.masked else None
-    mask_callback = MaskCallback(masks, plan, sparsifier, make(config.backend), task, config.seed) if masks else None
+        masks = Masks.random(net, plan, config.seed, make_pattern(config)) if plan.masked else None
+    backend = make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
+    mask_callback = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
     metric, ranks = task.metrics[0], RankWatch(tell)
     accounting = Accounting(plan, task, mask_callback)
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mask_callback)
@@ -197,7 +241,7 @@ def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModul
         decay_norm_and_bias=recipe.decay_norm_and_bias,
     )
     try:
-        module.configure_optimizers()  # the Trainer would report mistakes only after all the rest
+        module.configure_optimizers()  # reports mistakes before the Trainer is built
     except (TypeError, ValueError) as error:
         reason = one_line(error, whole=False)
         raise UserError(f"recipe.optimizer and recipe.scheduler cannot be made: {reason}") from error

@@ -7,7 +7,7 @@ import os
 from omegaconf import DictConfig, OmegaConf
 
 from ..common import slurm
-from ..common.checks import integer, number, one_of, require
+from ..common.checks import boolean, integer, number, one_of, require
 
 INTEGERS = {
     "seed": 0,
@@ -22,18 +22,14 @@ INTEGERS = {
     "trainer.max_epochs": 1,
     "trainer.accumulate_grad_batches": 1,
 }
-"""Options that are integers, with the least value of each; those of a data set only where it has them."""
+"""Integer options and the minimum of each. A data set may lack some of its options."""
 
 LARGEST_SEED = 2**32 - 1
-"""Of numpy's generator."""
+"""The largest seed of numpy's generator."""
 
 
 def check_values(config: DictConfig) -> None:
-    """Check the values that every program uses.
-
-    Raises:
-        UserError: A value is wrong.
-    """
+    """Check the values that every program uses."""
     number("sparsity.level", config.sparsity.level, 0, 1, open_at="()")
     for key, least in INTEGERS.items():
         node, _, name = key.rpartition(".")
@@ -42,11 +38,12 @@ def check_values(config: DictConfig) -> None:
 
 
 def check_run(config: DictConfig) -> None:
-    """Check the values that only training uses.
-
-    Raises:
-        UserError: A value is wrong, or two do not fit together.
-    """
+    """Check the values that only training uses."""
+    for key in ("checkpoint", "sweep", "recipe.optimizer"):
+        node = OmegaConf.select(config, key)
+        require(OmegaConf.is_dict(node), key, node, "a node with the keys of conf/train.yaml")
+    for key in ("export", "sweep.resume", "sweep.stop_on_failure"):
+        boolean(key, OmegaConf.select(config, key))
     one_of("recipe.scheduler_interval", config.recipe.scheduler_interval, ("epoch", "step"))
     if config.checkpoint.every_n_steps is not None:
         integer("checkpoint.every_n_steps", config.checkpoint.every_n_steps, 1)

@@ -1,7 +1,7 @@
-"""A job of a sweep in a process of its own.
+"""Runs a job of a sweep in its own process.
 
-Lightning starts the other processes of a DDP run by repeating the command line. In a sweep, each of them would start
-the whole sweep. In a process of its own the job is a single run.
+Lightning starts the other ranks of a DDP run by repeating the command line of the process. If that process runs a
+sweep, each rank would start the whole sweep.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from ..runs.read import reason_of_failure
 from .settings import SWEEP_JOB
 
 
-def run_alone(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path | None) -> None:
-    """Train in a process of its own.
+def run_in_child(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path | None) -> None:
+    """Run sparseift.train in a child process, and pass signals on to it.
 
     Args:
-        arguments: Of sparseift.train.
+        arguments: Arguments of sparseift.train, except the folder.
         folder: The run folder.
-        environment: Variables to add to those of this process.
-        output: The file for what the process prints. By default, it prints where this process does.
+        environment: Variables to add to the environment of this process.
+        output: A file to append the output to. None: the output of this process.
 
     Raises:
         UserError: The run has failed.
         Stopped: A signal has stopped the run.
         KeyboardInterrupt: Ctrl-C has stopped the run.
     """
-    (folder / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
+    (folder / "error.txt").unlink(missing_ok=True)
     command = [sys.executable, "-m", "sparseift.train", *arguments, run_in(folder)]
     with output.open("a") if output else nullcontext() as file:
         job = subprocess.Popen(command, env={**os.environ, **environment, SWEEP_JOB: "1"}, stdout=file, stderr=file)

@@ -1,6 +1,6 @@
-"""The division of a machine's GPUs among parallel jobs.
+"""Divides the GPUs of a machine among parallel jobs.
 
-joblib divides the cores: OMP_NUM_THREADS of a job is the number of cores divided by the number of jobs, unless set.
+joblib divides the cores: unless OMP_NUM_THREADS is set, a job gets the number of cores divided by the number of jobs.
 """
 
 from __future__ import annotations
@@ -15,13 +15,9 @@ from ..common.locks import Timeout, locked
 
 
 def gpus_of(slot: int, gpus: Sequence[str], devices: int) -> list[str]:
-    """Return the GPUs of the job in a slot.
-
-    Slots share no GPU while there are enough of them. After that they take turns.
+    """Return the GPUs of the job in a slot (0, 1, ...). Slots share GPUs only if there are too few.
 
     Args:
-        slot: 0, 1, ...
-        gpus: All GPUs.
         devices: The number of GPUs of each job.
     """
     groups = max(1, len(gpus) // devices)
@@ -30,32 +26,29 @@ def gpus_of(slot: int, gpus: Sequence[str], devices: int) -> list[str]:
 
 
 def visible_gpus(accelerator: str) -> list[str]:
-    """Return the GPUs that the accelerator of a Trainer uses, as CUDA_VISIBLE_DEVICES names them.
-
-    As for CUDA, a name such as -1 ends the list.
-    """
+    """Return the GPUs that the accelerator of a Trainer can use, as CUDA_VISIBLE_DEVICES names them."""
     if accelerator not in ("auto", "gpu", "cuda"):
         return []
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         names = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
-        return list(takewhile(lambda name: name and not name.startswith("-"), names))
+        return list(takewhile(lambda name: name and not name.startswith("-"), names))  # -1 ends the list for CUDA, too
     import torch
 
     return [str(index) for index in range(torch.cuda.device_count())]
 
 
 def jobs_at_once(accelerator: str, devices: int | str) -> int:
-    """Return how many jobs of `devices` devices each fit on the machine: by GPUs, or by cores if there are no GPUs."""
+    """Return how many jobs with `devices` devices each run at a time: one per GPU, or one per core without GPUs."""
     if not isinstance(devices, int) or devices < 1:
         return 1
-    from joblib import cpu_count  # counts the cores that this process may use
+    from joblib import cpu_count  # unlike os.cpu_count, it counts the cores that this process may use
 
     return max(1, (len(visible_gpus(accelerator)) or cpu_count()) // devices)
 
 
 @contextmanager
 def reserved_gpus(accelerator: str, devices: int | str | Sequence[int], sweep: Path) -> Iterator[dict[str, str]]:
-    """Reserve GPUs for a job of a sweep until the context ends. Yields environment variables for the job."""
+    """Reserve GPUs for a job of a sweep until the context ends, and yield the environment variables of the job."""
     gpus = visible_gpus(accelerator)
     if not gpus or not isinstance(devices, int) or devices < 1:
         yield {}
@@ -66,7 +59,7 @@ def reserved_gpus(accelerator: str, devices: int | str | Sequence[int], sweep: P
 
 @contextmanager
 def slot_in(folder: Path) -> Iterator[int]:
-    """Hold the least slot (0, 1, ...) that no other process holds, until the context or the process ends."""
+    """Hold the lowest free slot (0, 1, ...) until the context or the process ends."""
     with ExitStack() as held:
         yield next(slot for slot in count() if _take(folder / f".slot{slot}.lock", held))
 

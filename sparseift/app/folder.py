@@ -1,4 +1,4 @@
-"""The files in a run folder besides results: .hydra, which describes the run, and error.txt, why it failed."""
+"""The life of a run folder: its lock, .hydra, which describes the run, and error.txt, the reason of a failure."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .settings import Job
 NOTES = ".hydra"
 STALE = ("results.json", "error.txt", "model.pt2")
 PATIENCE = 10.0
-"""Seconds to wait for processes that a killed run has left behind, such as workers of its data set."""
+"""Seconds to wait for the lock: processes of a killed run, such as data workers, may still hold it."""
 
 MADE_BY_HYDRA = {"train.log"}
 
 
 class RunFolder:
-    """The folder of a run, as a context of its work.
+    """The folder of a run, as the context in which the run is trained.
 
-    Nothing is written before `begin`, so a run that cannot start leaves an existing folder as it was, and removes a
-    folder that Hydra made for it. The first process that an error ends writes it to error.txt; a later success deletes
-    that file. Failed jobs of a sweep keep their folder.
+    A run that fails before `begin` leaves an existing folder unchanged, and removes a folder that Hydra made for it. A
+    failed job of a sweep keeps its folder. The first rank that fails writes the error to error.txt. A later success
+    deletes that file.
     """
 
     def __init__(self, job: Job):
@@ -39,7 +39,7 @@ class RunFolder:
         self._lock = ExitStack()
 
     def begin(self, resumed: bool) -> None:
-        """Lock the folder and describe the run in it. A run that starts anew deletes the files of an earlier one.
+        """Lock the folder and describe the run in it. A run that does not resume deletes the files of an earlier run.
 
         Raises:
             UserError: Another process trains in the folder.
@@ -50,7 +50,7 @@ class RunFolder:
         try:
             self._lock.enter_context(locked(self.path / LOCK, PATIENCE))
         except Timeout as error:
-            raise UserError(f"another process trains in {self.path}: wait for it") from error
+            raise UserError(f"another process trains in {self.path}; wait until it ends") from error
         self._begun = True
         for name in STALE:
             (self.path / name).unlink(missing_ok=True)
@@ -72,7 +72,7 @@ class RunFolder:
             (self.path / "error.txt").unlink(missing_ok=True)
         elif isinstance(error, Exception) and (self._begun or self.job.of_sweep):
             if not isinstance(error, Noted):
-                self._note_error(error)
+                self._write_error(error)
         elif first_process() and {item.name for item in self.path.iterdir()} <= MADE_BY_HYDRA:
             for name in MADE_BY_HYDRA:
                 (self.path / name).unlink(missing_ok=True)
@@ -80,9 +80,9 @@ class RunFolder:
                 self.path.rmdir()
 
     def tell(self, reason: str) -> None:
-        """Report why the run ends, here and in error.txt, where no exception can."""
+        """Print the reason why the run ends and write it to error.txt, if the run ends without an exception."""
         print(f"sparseift: {reason}", file=sys.stderr, flush=True)
-        self._note_error(UserError(reason))
+        self._write_error(UserError(reason))
 
     def _describe(self) -> None:
         (self.path / NOTES).mkdir(exist_ok=True)
@@ -90,7 +90,7 @@ class RunFolder:
             with replacing(self.path / NOTES / name) as partial:
                 partial.write_text(text, encoding="utf-8")
 
-    def _note_error(self, error: Exception) -> None:
+    def _write_error(self, error: Exception) -> None:
         if not self._begun and first_process():
             (self.path / "error.txt").unlink(missing_ok=True)
             if not (self.path / NOTES).exists():

@@ -13,7 +13,7 @@ from .overrides import choices_of, config_folder
 
 
 def known_keys() -> Iterator[str]:
-    """Every key of the default config, dotted."""
+    """Yield every dotted key of the default config."""
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         pending: list[tuple[str, Any]] = [("", OmegaConf.to_container(hydra.compose("train"), resolve=False))]
     while pending:
@@ -25,14 +25,14 @@ def known_keys() -> Iterator[str]:
 
 
 def groups() -> list[Path]:
-    """The folders of what can be chosen."""
+    """Return the folders of the config groups."""
     folder = config_folder()
     own = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in ("shared", "hydra"))
     return [*own, folder / "hydra" / "launcher"]
 
 
 def help_page(description: str) -> str:
-    """Every config group and its choices, each with the first comment of its file and the choices that it sets."""
+    """Return a page of all groups and choices, with the first comment and the `override` entries of each file."""
     lines = [description, "", "Choices, GROUP=CHOICE (defaults are in conf/train.yaml):", ""]
     for group in groups():
         lines.append(f"  {group.relative_to(config_folder())}")
@@ -53,7 +53,7 @@ def help_page(description: str) -> str:
 
 
 def sets(file: Path) -> dict[str, str]:
-    """The choices of other groups that the defaults list of a file overrides, also in the files that it names there."""
+    """Return the choices of other groups that a file overrides, itself or by a file in its defaults list."""
     own: dict[str, str] = {}
     named = []
     for entry in cast(DictConfig, OmegaConf.load(file)).get("defaults", []):
@@ -73,5 +73,6 @@ def sets(file: Path) -> dict[str, str]:
 
 
 def summary(file: Path) -> str:
+    """Return the first comment of a file."""
     comments = (line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#"))
     return next((comment for comment in comments if not comment.startswith("@package")), "")

@@ -1,4 +1,4 @@
-"""The launchers of sweeps in conf/hydra/launcher: what they require, what they request, and how their jobs ended."""
+"""The launchers of sweeps in conf/hydra/launcher: their requirements, resources, and failed jobs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from ..common.checks import require
 from ..common.locks import locked
 from ..errors import UserError
 from ..runs.read import FINISHED, read_run
@@ -24,37 +25,33 @@ LOCK = ".lock"
 """The file in a run folder that is locked by the process that trains there."""
 
 NEEDED = {"slurm": "hydra_plugins.hydra_submitit_launcher", "parallel": "hydra_plugins.hydra_joblib_launcher"}
-"""Modules by launcher. The extra of this package that installs a module has the name of the launcher."""
+"""The module that each launcher needs. The extra that installs it has the name of the launcher."""
 
 SUBMITTED = ".submitit"
-"""The folder of scripts and logs inside that of the sweep, as in conf/hydra/launcher/slurm.yaml."""
+"""The folder of scripts and logs in the folder of a sweep, as in conf/hydra/launcher/slurm.yaml."""
 
 SAME_IN_AN_ARRAY = ("trainer", "trainer.devices", "trainer.num_nodes", "trainer.accelerator")
-"""Overrides that the jobs of one array share, since SLURM gives each the same nodes."""
+"""Overrides that cannot differ within a job array, because SLURM gives each job the same resources."""
 
 
-def named(overrides: Sequence[str]) -> str | None:
-    """Return the launcher that the command line names, if it is not Hydra's own."""
+def launcher_of(overrides: Sequence[str]) -> str | None:
+    """Return the launcher that the overrides choose, None for Hydra's default."""
     choices = [override.partition("=")[2] for override in overrides if override.startswith("hydra/launcher=")]
     return choices[-1] if choices and choices[-1] != "basic" else None
 
 
 def check_launcher(overrides: Sequence[str], sweep: bool) -> None:
-    """Check that the launcher that the command line names can launch the sweep.
-
-    Raises:
-        UserError: It cannot.
-    """
-    launcher = named(overrides)
+    """Check that the launcher that the overrides choose can launch the sweep."""
+    launcher = launcher_of(overrides)
     if launcher and not sweep:
-        raise UserError(f"hydra/launcher={launcher} launches sweeps: add -m, also for a single job")
+        raise UserError(f"hydra/launcher={launcher} needs the option -m (--multirun), also for a single job")
     if launcher not in NEEDED:
         return
     if not _installed(NEEDED[launcher]):
-        raise UserError(f"hydra/launcher={launcher} needs the extra of this name: pip install 'sparseift[{launcher}]'")
+        raise UserError(f"hydra/launcher={launcher} needs an extra: pip install 'sparseift[{launcher}]'")
     if launcher == "slurm":
         if not shutil.which("sbatch"):
-            raise UserError("hydra/launcher=slurm needs sbatch, which is not installed: use a log-in node of a cluster")
+            raise UserError("hydra/launcher=slurm needs sbatch, which is not installed; use a login node of a cluster")
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
         if differing := swept.intersection(SAME_IN_AN_ARRAY):
@@ -64,22 +61,15 @@ def check_launcher(overrides: Sequence[str], sweep: bool) -> None:
 
 
 def runs_side_by_side(launcher: DictConfig) -> bool:
-    """Whether a launcher runs several jobs on this machine at the same time.
-
-    Also true for a launcher of the user's that is derived from conf/hydra/launcher/parallel.yaml.
-    """
+    """Whether a launcher, which may be derived from parallel.yaml, runs several jobs on this machine at a time."""
     return launcher._target_.startswith(NEEDED["parallel"])
 
 
 def devices_per_node(devices: int | str | Sequence[int]) -> int:
-    """Return how many tasks SLURM starts on a node.
-
-    Raises:
-        UserError: `trainer.devices` is not a number.
-    """
-    if not isinstance(devices, int) or devices < 1:
-        raise UserError(f"trainer.devices is {devices!r}; expected an integer >= 1 with hydra/launcher=slurm")
-    return devices
+    """Return how many tasks SLURM starts on a node."""
+    fits = isinstance(devices, int) and devices >= 1
+    require(fits, "trainer.devices", devices, "an integer >= 1 with hydra/launcher=slurm")
+    return cast(int, devices)
 
 
 def gpus_per_node(accelerator: str, devices: int | str | Sequence[int]) -> int | None:
@@ -99,13 +89,13 @@ class SweepFolder(Callback):
 
 
 def refusal(error: Exception) -> UserError | None:
-    """The error of sbatch, if it has rejected a job."""
+    """Return the error of sbatch if it has rejected a job."""
     lines = [line for line in str(error).splitlines() if line.startswith("sbatch: error: ")]
     return UserError(f"SLURM rejects the jobs: {lines[-1].removeprefix('sbatch: error: ')}") if lines else None
 
 
 def failures(since: float) -> list[str]:
-    """Wait until no job of the sweep is queued, and return a line for each one without results.
+    """Wait until no job of the sweep is queued, and return a line for each job without results.
 
     Args:
         since: The start of this process in seconds since 1970.
@@ -113,7 +103,7 @@ def failures(since: float) -> list[str]:
     if SweepFolder.path is None or not SweepFolder.path.exists():
         return []
     for job in queued(since):
-        _wait(SweepFolder.path, job)  # the launcher itself stops waiting at the first failure
+        _wait(SweepFolder.path, job)  # because the launcher stops waiting at the first failure
     folders = sorted(path for path in SweepFolder.path.iterdir() if path.is_dir() and path.name != SUBMITTED)
     runs = [read_run(folder) for folder in folders]
     return [f"{run.folder}: {run.state}: {run.detail}" for run in runs if run.state != FINISHED]
@@ -126,9 +116,9 @@ def queued(since: float) -> list[str]:
 
 
 def end_parallel_jobs(number: int) -> None:
-    """Pass a signal on to the jobs of this sweep on this machine, and wait until they have saved checkpoints.
+    """Pass a signal on to the parallel jobs of this sweep, and wait until they have saved their checkpoints.
 
-    When the first of them ends, joblib kills the others.
+    Otherwise joblib kills the other jobs when the first job ends.
     """
     if SweepFolder.path is None or not SweepFolder.side_by_side:
         return
@@ -137,7 +127,7 @@ def end_parallel_jobs(number: int) -> None:
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, number)
     for lock in SweepFolder.path.glob(f"*/{LOCK}"):
-        with locked(lock):  # a run holds it as long as it writes
+        with locked(lock):  # held by a run while it writes
             pass
 
 

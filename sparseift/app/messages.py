@@ -11,27 +11,53 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..common import messages
 from ..common.messages import one_line
-from .help import known_keys
+from .help import groups, known_keys
+from .overrides import choices_of, config_folder, expected_choice
 
 EXPECTED = (*messages.EXPECTED, HydraException, OmegaConfBaseException)
 """Errors that a user can correct."""
 
 
 def described(error: Exception) -> str:
-    """The message of an error on one line. An unknown option is answered with the nearest known ones."""
+    """Return the message of an error on one line, in the terms of this package."""
     text = one_line(error).split("Config search path:")[0].strip()
-    text = text.removeprefix("UserError raised while resolving interpolation: ")  # a UserError of this package
+    text = text.removeprefix("UserError raised while resolving interpolation: ")
+    return _unknown_choice(text) or _unknown_option(text, error) or _several_values(text) or text
+
+
+def _unknown_choice(text: str) -> str | None:
+    missing = re.search(r"Could not (?:find|load) '([^']*)'", text)
+    for group in groups():
+        name = group.relative_to(config_folder()).as_posix()
+        if missing and missing[1].startswith(f"{name}/"):
+            listed = text.partition("Available options in ")[2].partition(": ")[2].split()  # with choices of the user
+            choice, choices = missing[1].removeprefix(f"{name}/"), listed or choices_of(group)
+            return f"{name} is {choice!r}; expected {expected_choice(name, choices)}"
+    return None
+
+
+def _unknown_option(text: str, error: Exception) -> str | None:
     unknown = re.match(r"Could not override '(\S+)'\.", text)
     if not unknown:
-        return text
+        return None
     inside = re.search(r"full_key: (\S+)", str(error.__cause__))
     key = inside[1] if inside else unknown[1]
     if key != unknown[1]:
         node = unknown[1]
         return f"there is no option '{key}'; to replace {node} as a whole: '~{node}' '+{node}={{...}}'"
-    known = set(known_keys()) - {key}  # other choices of a group may have this option, but these have not
+    known = set(known_keys()) - {key}  # other choices of a group may have this option
     near = get_close_matches(key, known, n=3, cutoff=0.6)
-    return f"there is no option '{key}'" + (f"; did you mean {' or '.join(near)}?" if near else "; see --cfg job")
+    advice = f"did you mean {' or '.join(near)}?" if near else "see --cfg job"
+    if f"{key.rpartition('.')[0]}._target_" in known:
+        advice += f" To pass another argument: +{key}=VALUE"
+    return f"there is no option '{key}'; {advice}"
+
+
+def _several_values(text: str) -> str | None:
+    several = re.match(r"Ambiguous value for argument '([^=]+)=(.*?)' 1\.", text)
+    if not several:
+        return None
+    return f"{several[1]} is {several[2]}; expected one value, [...] for a list, or -m (--multirun) for a sweep"
 
 
 one_line_errors = partial(messages.one_line_errors, EXPECTED, described)

@@ -22,14 +22,18 @@ def choices_of(group: Path) -> dict[str, Path]:
     return {file.relative_to(group).with_suffix("").as_posix(): file for file in sorted(group.rglob("*.yaml"))}
 
 
-def plain_choice(argument: str) -> str:
-    """Translate the choice of a group: Hydra accepts neither a number nor null.
+def expected_choice(group: str, choices: Iterable[str]) -> str:
+    """Return what a message says about the valid values of a group."""
+    return f"{'a number, or ' if group == 'sparsity' else ''}one of {', '.join(choices)}"
 
-    `sparsity=0.75`, also with several numbers or a range, becomes `sparsity.level=...`. Other arguments are returned
-    unchanged.
+
+def plain_choice(argument: str) -> str:
+    """Translate `sparsity=0.75`, also with several numbers or a range, to `sparsity.level=...`.
+
+    Other arguments are returned unchanged.
 
     Raises:
-        UserError: The value is not the name of a choice.
+        UserError: The value of a group is not a name; Hydra would raise an assertion error.
     """
     group, equals, value = argument.lstrip("+").partition("=")
     folder = config_folder() / group
@@ -49,14 +53,12 @@ def plain_choice(argument: str) -> str:
     several = group in ("logger", "callbacks")
     named = [item for item in values if isinstance(item, str | QuotedString) or (several and isinstance(item, list))]
     if len(named) < len(values):
-        choices = ", ".join(choices_of(folder))
-        number = "a number, or " if group == "sparsity" else ""
-        raise UserError(f"{group} is {value}; expected {number}one of {choices}")
+        raise UserError(f"{group} is {value}; expected {expected_choice(group, choices_of(folder))}")
     return argument
 
 
 def check_ranges(overrides: Iterable[str]) -> None:
-    """Check that every range has values: for an empty one, Hydra would launch no job and succeed.
+    """Check that every range has values. Hydra launches no job for an empty one, and succeeds.
 
     Raises:
         UserError: A range is empty.
@@ -69,4 +71,4 @@ def check_ranges(overrides: Iterable[str]) -> None:
 
 def is_override(argument: str) -> bool:
     """Whether an argument is an override, not an option such as -m."""
-    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+    return not argument.startswith("-") and ("=" in argument[1:] or argument.startswith("~"))

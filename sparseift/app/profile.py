@@ -1,4 +1,4 @@
-"""The cost of a run, layer by layer, as a table or as JSON."""
+"""Prints the cost of a run, layer by layer, as a table or as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of the programs that Hydra configures: plain sparsities, a help page of our own, one-line errors."""
+"""The command line of the programs that Hydra configures."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Program = Callable[[DictConfig], None]
 
 
 def run(program: Program, config_name: str, description: str) -> None:
-    """Compose the config from the command line and call the program with it: once, or once for each job of a sweep.
+    """Compose the config from the command line, and call the program with it, once for each job of a sweep.
 
-    An error that the user can correct is reported in one line, with exit code 2. When a job of a sweep fails, the
-    others still run, unless `sweep.stop_on_failure`; the exit code is then 1.
+    An error that the user can correct is reported in one line, with exit code 2. If a job of a sweep fails, the other
+    jobs still run, unless `sweep.stop_on_failure` is true, and the exit code is 1.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # otherwise Hydra prints exceptions and exits
     arguments = sys.argv[1:]
@@ -48,13 +48,13 @@ def run(program: Program, config_name: str, description: str) -> None:
             print(help_page(description))
             return
         if sweep and {"-c", "--cfg"} & set(arguments):
-            raise UserError("--cfg shows the config of one run: leave out -m")
+            raise UserError("--cfg prints the config of a single run; leave out -m")
         overrides = [plain_choice(argument) for argument in arguments if is_override(argument)]
         options = [argument for argument in arguments if not is_override(argument)]
         _check_options(options)
         check_ranges(overrides)
         launchers.check_launcher(overrides, sweep)
-        handle(_leave, (*LEAVE, signal.SIGINT) if launchers.named(overrides) else LEAVE)
+        handle(_leave, (*LEAVE, signal.SIGINT) if launchers.launcher_of(overrides) else LEAVE)
         sys.argv[1:] = options + resumed(overrides, sweep)  # Hydra requires overrides in one piece
         failed = _run_jobs(program, config_name)
     if failed:
@@ -63,7 +63,7 @@ def run(program: Program, config_name: str, description: str) -> None:
 
 
 def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
-    """Run what the command line says; a line for each job of a sweep that has failed."""
+    """Run the program, and return a line for each job of a sweep that has failed."""
     failed: list[str] = []
     began = time.time()
 
@@ -85,7 +85,7 @@ def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
     except KeyboardInterrupt:
         if queued := launchers.queued(began):
             ids = " ".join(sorted({job_id.partition("_")[0] for job_id in queued}))
-            print(f"sparseift: the jobs stay in the queue; to remove them: scancel {ids}", file=sys.stderr)
+            print(f"sparseift: the jobs stay in the queue; to cancel them: scancel {ids}", file=sys.stderr)
         raise
     return failed
 
@@ -100,13 +100,13 @@ def _run_job_of_sweep(program: Program, config: DictConfig, failed: list[str]) -
         overrides = " ".join(hydra_config.overrides.task)
         failed.append(f"job {hydra_config.job.num} ({overrides}): {described(error)}")
         print(f"sparseift: {failed[-1]}", file=sys.stderr)
-        if config.sweep.stop_on_failure or slurm.in_task():  # SLURM sees the failure, and ends the other ranks
+        if config.sweep.stop_on_failure or slurm.in_task():  # the exit code has SLURM end the other ranks
             sys.exit(1)
-        raise  # Hydra runs the other jobs before it raises the error again in _run_jobs
+        raise  # Hydra runs the other jobs first
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Handle a signal before and after training, when this process has nothing to save. Parallel jobs may have."""
+    """Handle a signal outside of training. Parallel jobs may still be training, and save checkpoints."""
     ignore(number)
     launchers.end_parallel_jobs(number)
     if number == signal.SIGINT:
@@ -119,9 +119,11 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _check_options(options: list[str]) -> None:
-    """Hydra itself would answer a mistake in its options with their whole usage."""
+    """Check the options in advance, because Hydra would print its whole usage."""
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    _, unknown = parser.parse_known_args(options)
+    known, unknown = parser.parse_known_args(options)
     if unknown:
         refuse(f"there is no option {unknown[0]}; values are set without dashes, as in sparsity=0.9")
+    if known.overrides:
+        refuse(f"there is no option {known.overrides[0]}; expected NAME=VALUE, as in sparsity=0.9")

@@ -1,4 +1,4 @@
-"""The checkpoint that a run resumes from, and the comparison of its settings with those of the run."""
+"""Finds the checkpoint that a run resumes from, and compares its settings with those of the run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ AUTO = "auto"
 
 
 def already_finished(settings: Settings, folder: Path) -> bool:
-    """Whether the option `resume` names the run in `folder`, and its results are complete.
+    """Whether the run resumes from `folder`, and this folder has the results of all its epochs.
 
     Raises:
-        UserError: The results are those of a run with other settings.
+        UserError: The results are of a run with other settings.
     """
     path = folder / "results.json"
     if not path.exists() or not _names(settings.resume, folder):
@@ -39,7 +39,7 @@ def checkpoint_of(settings: Settings, folder: Path) -> Path | None:
     """Return the checkpoint to resume from, if any.
 
     Raises:
-        UserError: There is no checkpoint at the path in `resume`, or it is of a run with other settings.
+        UserError: There is no checkpoint, or it is of a run with other settings.
     """
     if settings.resume is None:
         return None
@@ -60,6 +60,4 @@ def _names(resume: str | None, folder: Path) -> bool:
 def _require_equal(saved: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
     for key in [*wanted, *sorted(saved.keys() - wanted.keys())]:
         if saved.get(key) != wanted.get(key):
-            raise UserError(
-                f"resume: {path} is of a run with {key}={saved.get(key)}, this one has {key}={wanted.get(key)}"
-            )
+            raise UserError(f"resume: {path} has {key}={saved.get(key)}; this run has {key}={wanted.get(key)}")

@@ -1,4 +1,4 @@
-"""One run in this process: training, test and results."""
+"""Trains, tests and writes the results of one run in this process."""
 
 from __future__ import annotations
 
@@ -33,12 +33,11 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     """Train, test and write the results.
 
     Raises:
-        UserError: The user can correct the error.
         Stopped: A signal has stopped the run.
     """
     checkpoint = checkpoint_of(settings, folder.path)
     parts = build_run(config, folder.path, dict(settings.lasting), _how_to_resume(folder.job), folder.tell)
-    if isinstance(parts.data, DataModule):  # missing data ends the run before it writes into its folder
+    if isinstance(parts.data, DataModule):  # fails before the run writes into its folder
         parts.data.setup("fit")
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
@@ -57,11 +56,11 @@ def _how_to_resume(job: Job) -> str:
 
 
 def _copy_checkpoints(checkpoint: Path, folder: Path) -> None:
-    """Copy the checkpoint to resume from, and the best one, into the folder of the run, unless they are there."""
+    """Copy the checkpoint to resume from, and the best checkpoint beside it, unless the folder has them."""
     for source, name in ((checkpoint, LAST), (checkpoint.with_name(BEST), BEST)):
         if source.exists() and not any((folder / taken).exists() for taken in {name, source.name}):
             folder.mkdir(exist_ok=True)
-            with replacing(folder / name) as partial:  # other ranks may look for it already
+            with replacing(folder / name) as partial:  # because other ranks may read it
                 shutil.copy(source, partial)
 
 
@@ -89,19 +88,19 @@ def _stopped_by_signals(parts: TrainingParts) -> Iterator[None]:
     except Stopped:
         ignore(*STOP)
         raise
-    except SystemExit:  # Lightning's answer to Ctrl-C
+    except SystemExit:  # Lightning raises it after Ctrl-C
         if parts.trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
 
 
 def _evaluate(parts: TrainingParts, test_with: str, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics of the validation set and of the test set, which is read here alone."""
+    """Return the metrics of the validation set and of the test set."""
     best = folder / "checkpoints" / BEST
     if test_with == "best" and best.exists():
         parts.load(best)
     elif test_with == "best":
-        warnings.warn(f"there is no {best}: the results are those of the last weights", stacklevel=2)
+        warnings.warn(f"there is no {best}; the last weights are tested", stacklevel=2)
     validation = parts.trainer.validate(parts.module, parts.data, verbose=False)
     test = parts.trainer.test(parts.module, parts.data, verbose=False)
     return _by_name(validation), _by_name(test)
@@ -116,7 +115,7 @@ def _write_results(
 ) -> None:
     summary = parts.plan.summary()
     summary["flops"]["train_total"] = parts.accounting.train_flops
-    summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # part of the total
+    summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # included in train_total
     results: dict[str, Any] = {
         **settings.identity,
         "metrics": [metric.as_dict() for metric in parts.task.metrics],

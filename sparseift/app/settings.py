@@ -1,4 +1,4 @@
-"""What a run is, read from its config once: where Hydra runs it (`Job`), and with which settings (`Settings`)."""
+"""Reads a run from its config: how Hydra starts it (`Job`), and its settings (`Settings`)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .checks import check_run, check_values
 from .launchers import runs_side_by_side
 
 SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
-"""Set in the environment of a process that runs a single job of a sweep."""
+"""Environment variable of a child process that runs a single job of a sweep."""
 
 LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks")
-"""Groups whose settings must not change when a run resumes, like those of its recipe except `epochs`."""
+"""Groups whose settings must not change when a run resumes. The recipe must not either, except its `epochs`."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Job:
 
     Args:
         folder: The run folder.
-        sweep: The folder of the sweep whose jobs this process runs, if it runs one.
-        of_sweep: Whether the run is a job of a sweep, in this process or in a process of its own.
-        side_by_side: Whether other jobs of the sweep run on this machine at the same time.
-        arguments: The arguments of sparseift.train that start the same run in a process of its own.
-        notes: Contents of the files that describe the run, by name.
+        sweep: The folder of the sweep, if this process runs the jobs of a sweep.
+        of_sweep: Whether the run is a job of a sweep, in this process or in a child process.
+        side_by_side: Whether jobs of the sweep run on this machine at the same time.
+        arguments: Arguments of sparseift.train that start the same run in a child process.
+        notes: The files that describe the run: their content by name.
     """
 
     folder: Path
@@ -52,13 +52,12 @@ class Settings:
     """Settings of a run.
 
     Args:
-        identity: The choices and numbers that distinguish a run from those it is compared with.
-        lasting: `identity` and every setting that must not change when the run resumes, by dotted key.
-        epochs: Epochs to train.
+        identity: The choices and numbers that results.json records to tell runs apart.
+        lasting: `identity` and every other setting that must not change when the run resumes, by dotted key.
         resume: "auto", the path of a checkpoint or run folder, or None.
-        test_with: The checkpoint that is tested, "last" or "best".
+        test_with: The checkpoint to test, "last" or "best".
         export: Whether to write model.pt2.
-        accelerator, devices, num_nodes: As the Trainer takes them.
+        accelerator, devices, num_nodes: Arguments of the Trainer.
     """
 
     identity: Mapping[str, Any]
@@ -77,7 +76,7 @@ class Settings:
 
 
 def job_of(config: DictConfig) -> Job:
-    """Read what Hydra knows of the current job."""
+    """Return the current job of Hydra."""
     hydra = HydraConfig.get()
     multirun = hydra.mode is RunMode.MULTIRUN
     contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": hydra.overrides.task}
@@ -92,11 +91,7 @@ def job_of(config: DictConfig) -> Job:
 
 
 def settings_of(config: DictConfig, folder: Path) -> Settings:
-    """Check the config of a run in `folder`, and read its settings.
-
-    Raises:
-        UserError: A value is wrong.
-    """
+    """Check the config of a run in `folder`, and return its settings."""
     check_values(config)
     check_run(config)
     identity = _identity(config)
@@ -114,9 +109,9 @@ def settings_of(config: DictConfig, folder: Path) -> Settings:
 
 
 def lasting_of(config: DictConfig) -> dict[str, Any]:
-    """Read the settings of the LASTING groups and of the recipe, by dotted key."""
+    """Return the settings of the LASTING groups and of the recipe, by dotted key."""
     groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in LASTING if group in config}
-    recipe = OmegaConf.to_container(config.recipe)  # not resolved: what depends on the number of epochs may change
+    recipe = OmegaConf.to_container(config.recipe)  # unresolved, because values that depend on the epochs may change
     return {key: value for key, value in flat({**groups, "recipe": recipe}).items() if key != "recipe.epochs"}
 
 
@@ -138,7 +133,7 @@ def _identity(config: DictConfig) -> dict[str, Any]:
 
 
 def _resume(value: Any, folder: Path) -> str | None:
-    """The option `resume`. A run that SLURM has started again resumes in its own folder."""
+    """Return the value of `resume`. A run that SLURM has requeued resumes in its own folder."""
     fits = value is None or isinstance(value, str)
     require(fits, "resume", value, "'auto', null, or the path of a checkpoint or run folder")
     if not slurm.restarted():

@@ -1,4 +1,4 @@
-"""The folder of a sweep that is resumed: that of the newest sweep with the same overrides."""
+"""Resumes the newest sweep with the same overrides."""
 
 from __future__ import annotations
 
@@ -16,23 +16,19 @@ ROOT = Path("multirun")
 
 
 def resumed(overrides: Sequence[str], sweep: bool) -> list[str]:
-    """Add what resumes a sweep to its overrides, if RESUME is among them: its folder, and resume=auto.
-
-    Raises:
-        UserError: There is RESUME, but no sweep.
-    """
+    """Return the overrides. If RESUME is one of them, add the folder of the sweep to resume, and resume=auto."""
     overrides = list(overrides)
     if RESUME not in [override.lower() for override in overrides]:
         return overrides
     if not sweep:
-        raise UserError("sweep.resume=true resumes a sweep: add -m; resume=auto resumes a single run")
+        raise UserError("sweep.resume=true needs the option -m (--multirun); a single run resumes with resume=auto")
     added = ["resume=auto"]
     if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
         earlier = [file.parent for file in ROOT.glob("*/multirun.yaml") if _overrides_in(file) == _jobs(overrides)]
         if earlier:
             added.append(f"hydra.sweep.dir={max(earlier)}")
         else:
-            print(f"sparseift: no sweep in {ROOT}/ has these overrides: starting a new one", file=sys.stderr)
+            print(f"sparseift: no sweep in {ROOT}/ has these overrides; a new sweep starts", file=sys.stderr)
     return [*overrides, *added]
 
 
@@ -41,6 +37,6 @@ def _overrides_in(file: Path) -> list[str]:
 
 
 def _jobs(overrides: Sequence[str]) -> list[str]:
-    """The overrides that determine the jobs of a sweep, without those that determine how they are launched."""
+    """The overrides that determine the jobs of a sweep, not how they are launched."""
     others = ("sweep.", "hydra.", "hydra/", "resume=")
     return sorted(override for override in overrides if not override.startswith(others))

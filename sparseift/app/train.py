@@ -1,4 +1,4 @@
-"""Decides how a run is trained: in this process, in one of its own, or not at all because it is finished."""
+"""Trains a run: in this process or in a child process, unless it is already finished."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from omegaconf import DictConfig
 
-from .child import run_alone
+from .child import run_in_child
 from .devices import reserved_gpus
 from .folder import RunFolder
 from .resume import already_finished
@@ -22,10 +22,10 @@ def train(config: DictConfig) -> None:
             print(f"already finished: {job.folder / 'results.json'}")
         elif job.sweep and job.side_by_side:
             with reserved_gpus(settings.accelerator, settings.devices, job.sweep) as environment:
-                run_alone(job.arguments, job.folder, environment, job.folder / "output.log")
+                run_in_child(job.arguments, job.folder, environment, job.folder / "output.log")
             print(f"finished: {job.folder}")
         elif job.sweep and not settings.one_process and os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
-            run_alone(job.arguments, job.folder, environment={}, output=None)  # SLURM starts all processes of a run
+            run_in_child(job.arguments, job.folder, environment={}, output=None)  # SLURM starts all processes of a run
         else:
             from .run import train_here  # with torch, which takes seconds to import
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from ..masks import Masks
 from ..masks.patterns import Pattern
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Computes the masked layers of a network, forward and backward.
 

@@ -1,3 +1,3 @@
-"""Helpers that every package may use: files, locks, signals, messages, checks of values, globs, the console, seeds, and
-the environment of SLURM. Imports `errors` only.
+"""Helpers for all packages: files, locks, signals, messages, checks, globs, console, seeds, SLURM. Imports only
+`errors`.
 """

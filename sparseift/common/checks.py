@@ -1,7 +1,4 @@
-"""Checks of values that a user sets.
-
-Each returns the value, or raises a `UserError`: `NAME is VALUE; expected WHAT`.
-"""
+"""Checks of values that a user sets. Each returns the value, or raises `UserError`: `NAME is VALUE; expected WHAT`."""
 
 from __future__ import annotations
 
@@ -13,18 +10,18 @@ from ..errors import UserError
 
 
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
-    """Raise a `UserError` unless the condition holds.
+    """Raise `UserError` unless the condition holds.
 
     Args:
-        name: What the user sets, as a dotted key of the config where there is one.
-        expected: What would be right, such as "an integer >= 1".
+        name: The option, as a dotted key of the config if there is one.
+        expected: The valid values, such as "an integer >= 1".
     """
     if not condition:
         raise UserError(f"{name} is {value!r}; expected {expected}")
 
 
 def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """Check that the value is an integer from `least` to `most`, both included."""
+    """Check that the value is an integer from `least` to `most`."""
     expected = f"an integer >= {least}" if most is None else f"an integer from {least} to {most}"
     fits = isinstance(value, int) and not isinstance(value, bool)
     require(fits and least <= value and (most is None or value <= most), name, value, expected)

@@ -1,4 +1,4 @@
-"""Progress bars for work that can take more than two seconds, and numbers with SI prefixes."""
+"""Progress bars, and numbers with SI prefixes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def watched() -> bool:
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Show a bar of unknown length with the elapsed time, until the context ends."""
+    """Show a bar with the elapsed time until the context ends."""
     if not watched():
         yield
         return
@@ -32,7 +32,7 @@ def waiting(text: str) -> Iterator[None]:
 
 
 def one_by_one(items: Iterable[Item], text: str) -> Iterable[Item]:
-    """Iterate over the items, and show how many are done."""
+    """Return the items, with a progress bar over their iteration."""
     if not watched():
         return items
     from rich.progress import track

@@ -13,7 +13,7 @@ def replacing(path: Path, suffix: str = ".partial") -> Iterator[Path]:
     """Replace a file atomically: a kill or a full disk leaves the old file intact.
 
     Yields:
-        A temporary path to write to, with this suffix instead of that of `path`.
+        A path to write to: `path` with another suffix.
     """
     partial = path.with_suffix(suffix)
     try:

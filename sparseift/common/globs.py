@@ -1,4 +1,4 @@
-"""Choose names by globs."""
+"""Selection of names by globs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ def matching(option: str, globs: str | Iterable[str], names: Iterable[str]) -> l
     """Return the names that at least one glob matches, in their order.
 
     Args:
-        option: What the user sets, as a dotted key of the config.
-        globs: One glob or several.
-        names: The names to choose from.
+        option: The option that has the globs, as a dotted key of the config.
 
     Raises:
         UserError: The globs are not strings, or one of them matches no name.

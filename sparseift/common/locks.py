@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 __all__ = ["Timeout", "locked"]
 
-FOREVER = -1.0
-
 
 @contextmanager
-def locked(file: Path, timeout: float = FOREVER) -> Iterator[None]:
-    """Hold the lock of a file until the context ends. When a process is killed, its locks become free.
+def locked(file: Path, timeout: float = -1) -> Iterator[None]:
+    """Lock a file until the context ends or the process is killed.
 
-    On file systems without locks the context begins at once.
+    The file is created if necessary, and stays: on a network file system, a process that waits for a deleted file could
+    enter beside one that locks a new file of the same name. Without support for locks, the context begins at once.
 
     Args:
-        file: Is created for the lock, and deleted with it.
-        timeout: Seconds to wait for another process that holds the lock.
+        timeout: Seconds to wait for another process that holds the lock; negative: no limit.
 
     Raises:
         Timeout: Another process still holds the lock.
     """
-    lock = FileLock(
-        file, timeout=timeout, fallback_to_soft=False
-    )  # a soft lock would outlive a process on another node
+    lock = FileLock(file, timeout=timeout, fallback_to_soft=False)  # a soft lock outlives a killed process
     try:
         lock.acquire()
     except Timeout:
         raise
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError):  # no locks on this file system or platform, or a read-only folder
         pass
     try:
         yield
     finally:
-        if lock.is_locked:
-            with suppress(OSError):  # Windows deletes no open file; filelock notices a lock on a deleted one
-                file.unlink()
-            lock.release()
+        lock.release()

@@ -1,4 +1,4 @@
-"""One-line messages about errors that a user can correct, and the command line of programs without a config."""
+"""One-line messages for errors that a user can correct, and the command line of programs without a config."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..errors import UserError
 from .signals import ignore
 
 EXPECTED: tuple[type[Exception], ...] = (UserError, OSError)
-"""Errors that a user can correct: in the input, or in the files of the machine."""
+"""Errors that a user can correct, in the input or in files."""
 
 
 def one_line(error: Exception, whole: bool = True) -> str:
-    """The message of an error on one line, or the name of its type if it has none.
+    """Return the message of an error on one line, or the name of its type if the message is empty.
 
     Args:
-        whole: Join all lines. Otherwise only the first line that is not empty: errors of torch go on with a C++ stack.
+        whole: Join all lines. Otherwise, use the first line that is not empty. Errors of torch may contain a C++ stack.
     """
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     return " ".join(lines if whole else lines[:1]) or type(error).__name__
@@ -47,11 +47,11 @@ def one_line_errors(
     """End the program with a one-line message and exit code 2 after an error that the user can correct.
 
     Args:
-        expected: Types of these errors. Others keep their traceback.
-        describe: Makes the message of an error.
+        expected: The types of these errors. Other errors keep their traceback.
+        describe: Returns the message of an error.
     """
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # the encoding of a terminal may lack a character
+        sys.stdout.reconfigure(errors="replace")  # the encoding of the terminal may lack characters
     try:
         yield
         sys.stdout.flush()

@@ -9,8 +9,8 @@ from types import FrameType
 from typing import Any
 
 LEAVE = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
-"""Signals that ask a process to stop, besides SIGINT (Ctrl-C): sent by a person, or by SLURM before it takes a node
-away or before the time limit (submitit: SIGUSR2). Windows has only the first."""
+"""Signals, besides SIGINT (Ctrl-C), that ask a process to stop. SLURM sends them before preemption and before the time
+limit. Windows has only SIGTERM."""
 
 STOP = (*LEAVE, signal.SIGINT)
 
@@ -18,7 +18,7 @@ Handler = Callable[[int, "FrameType | None"], Any]
 
 
 def handle(handler: Handler, numbers: Iterable[int] = STOP) -> dict[int, Any]:
-    """Install a handler for each signal, except those that this process was started to ignore.
+    """Install a handler for each signal, except signals that this process already ignores.
 
     Returns:
         The previous handlers by signal, for `restore`.
@@ -43,7 +43,7 @@ def handled(handler: Handler, numbers: Iterable[int] = STOP) -> Iterator[None]:
 
 
 def ignore(*numbers: int) -> None:
-    """Ignore the signals from now on: terminals, parents and SLURM may send the same one more than once."""
+    """Ignore the signals from now on, because terminals, parent processes and SLURM may send them repeatedly."""
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
 

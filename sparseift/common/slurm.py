@@ -7,39 +7,38 @@ import subprocess
 from datetime import datetime
 
 INTERACTIVE = ("bash", "interactive")
-"""Names of jobs with a shell, whose processes are not started by srun."""
+"""Names of jobs with a shell: srun has not started its processes as tasks of a run."""
 
 
 def in_task() -> bool:
-    """Whether srun started this process, as one of the tasks of a run."""
+    """Whether srun started this process as a task of a run."""
     return "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in INTERACTIVE
 
 
 def first_process() -> bool:
-    """Whether this is the only process of its run, or the one that started the others."""
+    """Whether this is the first or only process of its run."""
     return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK"))
 
 
 def restarted() -> bool:
-    """Whether SLURM has requeued the job of this task before."""
+    """Whether SLURM has requeued the job of this task."""
     return in_task() and int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
 
 
 def job_id() -> str:
-    """Return the job id, NUMBER or ARRAY_TASK: the same on every rank, and after a restart."""
+    """Return the job id, NUMBER or ARRAY_TASK, which is the same on all ranks and after a requeue."""
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return os.environ["SLURM_JOB_ID"]
 
 
 def started(pattern: str) -> str:
-    """Return the start time of this run in the format of strftime. In a task of SLURM, return the job and step, which
-    are the same on all ranks, and after a restart."""
+    """Return the current time in the format of strftime, or in a SLURM task the job and step, which all ranks share."""
     return f"job{job_id()}.{os.environ['SLURM_STEP_ID']}" if in_task() else datetime.now().strftime(pattern)
 
 
 def requeue() -> None:
-    """Requeue this job if it is running, not if it has been cancelled or is being requeued already."""
+    """Requeue this job, unless it has been cancelled or is already being requeued."""
     shown = subprocess.run(["scontrol", "-o", "show", "job", job_id()], capture_output=True, text=True).stdout
     if "JobState=RUNNING" in shown.split():
         subprocess.run(["scontrol", "requeue", job_id()], capture_output=True)

@@ -1,7 +1,6 @@
 """nn.MultiheadAttention with linear layers.
 
-torch's module keeps its projections as parameters outside of any layer, where they can't be counted, masked or widened.
-`with_linear_attention` replaces it by an equal module with the same weights in linear layers.
+torch's module keeps its projections as parameters outside of layers, where they can't be counted, masked or widened.
 """
 
 from __future__ import annotations
@@ -10,15 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .copies import duplicate, follow, names_in
+from .copies import duplicate, updated_references
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention; arguments and results are those of nn.MultiheadAttention.
-
-    Shapes: query (N, L, E), or (L, N, E) without `batch_first`, or (L, E) for a single sample; key and value alike,
-    with lengths of their own.
-    """
+    """Scaled dot-product attention with the arguments and results of nn.MultiheadAttention."""
 
     batch_first = False  # nn.TransformerEncoderLayer then leaves its fused path, which would read bare parameters
 
@@ -75,19 +70,19 @@ class Attention(nn.Module):
 
 
 def with_linear_attention(net: nn.Module) -> nn.Module:
-    """Return the network itself, or a copy with linear layers if it has an nn.MultiheadAttention."""
-    packed = any(type(module) is nn.MultiheadAttention for module in net.modules())
-    return unpack_attention(duplicate(net)) if packed else net
+    """Return a copy of the network in which `Attention` replaces nn.MultiheadAttention.
 
-
-def unpack_attention(net: nn.Module) -> nn.Module:
-    """Replace every nn.MultiheadAttention of `net` in place, except those with extra key and value tokens."""
-    before = names_in(net)
-    for parent in list(net.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is nn.MultiheadAttention and child.bias_k is None and not child.add_zero_attn:
-                setattr(parent, name, Attention(child).train(child.training))
-    follow(net, before)
+    A network without nn.MultiheadAttention is returned itself. Modules with extra key and value tokens stay as they
+    are.
+    """
+    if not any(type(module) is nn.MultiheadAttention for module in net.modules()):
+        return net
+    net = duplicate(net)
+    with updated_references(net):
+        for parent in list(net.modules()):
+            for name, child in list(parent.named_children()):
+                if type(child) is nn.MultiheadAttention and child.bias_k is None and not child.add_zero_attn:
+                    setattr(parent, name, Attention(child).train(child.training))
     return net
 
 
@@ -101,7 +96,7 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def _additive(attn_mask: Tensor | None, key_padding_mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """Both masks as one (N, heads or 1, L, S) to add to the scores."""
+    """Both masks as one tensor (N, heads or 1, L, S) to add to the scores."""
     total = None
     if attn_mask is not None:
         mask = _as_bias(attn_mask, like)

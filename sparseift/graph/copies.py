@@ -1,9 +1,10 @@
-"""Copies of networks, also on the meta device: shapes without memory or values."""
+"""Copies of networks, with their values or as shapes on the meta device."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ def meta_copy(net: nn.Module) -> nn.Module:
 
 
 def require_plain(net: nn.Module) -> None:
-    """Raise a `UserError` if a module has no Python code to follow any more, or no shapes yet."""
+    """Raise a `UserError` if a module is compiled, so that its Python code does not run, or has no shapes yet."""
     for name, module in net.named_modules():
         name = name or type(net).__name__
         if isinstance(module, torch.jit.ScriptModule):
@@ -47,7 +48,7 @@ def duplicate(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     """Return a deep copy of a network.
 
     Args:
-        memo: Stand-ins for objects of the network, by their id().
+        memo: What the copy holds instead of an object of the network, by id() of the object.
 
     Raises:
         UserError: The network can't be copied.
@@ -70,14 +71,15 @@ def names_in(net: nn.Module) -> dict[nn.Module, str]:
     return {module: name for name, module in net.named_modules()}
 
 
-def follow(net: nn.Module, names: Mapping[nn.Module, str]) -> None:
-    """Update plain attributes and containers that hold a module that was replaced.
+@contextmanager
+def updated_references(net: nn.Module) -> Iterator[None]:
+    """Context in which modules of a network are replaced.
 
-    The network's code may call the module from there.
-
-    Args:
-        names: The modules before the replacement, with their names.
+    At its end, the plain attributes, lists and dicts that hold a replaced module hold the new one: the network's code
+    may call the module from there.
     """
+    names = names_in(net)
+    yield
     present = dict(net.named_modules())
 
     def current(leaf: Any) -> Any:

@@ -14,16 +14,12 @@ Example = Tensor | tuple | dict
 
 def inputs_of(example: Example) -> tuple[tuple, dict]:
     """Return an example as positional and keyword arguments."""
-    if (
-        isinstance(example, tuple)
-        and len(example) == 2
-        and isinstance(example[0], tuple)
-        and isinstance(example[1], dict)
-    ):
-        return example
     if isinstance(example, dict):
         return (), example
-    return (example if isinstance(example, tuple) else (example,)), {}
+    if not isinstance(example, tuple):
+        return (example,), {}
+    both = len(example) == 2 and isinstance(example[0], tuple) and isinstance(example[1], dict)
+    return example if both else (example, {})
 
 
 def tensor_leaves(tree: Any) -> list[Tensor]:
@@ -33,12 +29,18 @@ def tensor_leaves(tree: Any) -> list[Tensor]:
 
 def tensors_in(tree: Any) -> list[Tensor]:
     """Return the tensors in nested containers, and in the attributes of plain objects in them."""
-    found = []
-    for leaf in tree_leaves(tree):
-        if isinstance(leaf, Tensor):
-            found.append(leaf)
-        elif hasattr(leaf, "__dict__") and not isinstance(leaf, type | nn.Module):
-            found += tensors_in(list(vars(leaf).values()))
+    found: list[Tensor] = []
+    seen: set[int] = set()  # objects may refer to each other
+
+    def search(tree: Any) -> None:
+        for leaf in tree_leaves(tree):
+            if isinstance(leaf, Tensor):
+                found.append(leaf)
+            elif hasattr(leaf, "__dict__") and not isinstance(leaf, type | nn.Module) and id(leaf) not in seen:
+                seen.add(id(leaf))
+                search(list(vars(leaf).values()))
+
+    search(tree)
     return found
 
 

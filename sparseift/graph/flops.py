@@ -40,7 +40,7 @@ class LayerCost:
 def layer_costs(record: Trace) -> dict[str, LayerCost]:
     """Return the cost of every layer that ran, in execution order.
 
-    Layers that share a weight count as one, under the name of the first.
+    Layers that share a weight have one cost, under the name of the first.
     """
     owner: dict[int, str] = {}
     positions: dict[str, int] = {}
@@ -60,6 +60,11 @@ def weight_identity(layer: Layer) -> int:
     return id(layer if weight is None else weight)
 
 
+def total_flops(record: Trace) -> int:
+    """Return the forward FLOPs of the traced network for one sample."""
+    return sum(cost.flops for cost in layer_costs(record).values())
+
+
 def forward_flops(net: nn.Module, example: Example) -> int:
     """Return the dense forward FLOPs of a network for one sample.
 
@@ -69,4 +74,4 @@ def forward_flops(net: nn.Module, example: Example) -> int:
     Raises:
         UserError: The network does not run on the example.
     """
-    return sum(cost.flops for cost in layer_costs(trace(with_linear_attention(net), example)).values())
+    return total_flops(trace(with_linear_attention(net), example))

@@ -1,4 +1,4 @@
-"""The kinds of layers, norms, activations and sums that a trace knows."""
+"""The kinds of layers, norms, activations and sums that a trace recognizes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ACTIVATIONS = {
     F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh, F.leaky_relu, F.elu, F.selu,
     F.celu, F.gelu, F.silu, F.mish, F.hardswish, F.softplus, F.prelu, torch.tanh, Tensor.tanh, Tensor.tanh_,
 }  # fmt: skip
-"""Non-linearities a layer may end in. Gates (sigmoid, softmax) are not among them: they scale another tensor."""
+"""Non-linearities after a layer. Gates (sigmoid, softmax) are left out: they scale another tensor."""
 
 SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
 
@@ -41,12 +41,12 @@ def layer_at(net: nn.Module, name: str) -> AnyLayer:
 
 
 def stored_weight(module: nn.Module) -> nn.Parameter | None:
-    """Return the weight parameter of a module; None if it has none or computes its weight anew at each use."""
+    """Return the weight parameter of a module; None if it has none or computes its weight before use."""
     return dict(module.named_parameters(recurse=False)).get("weight")
 
 
 def layers_by_weight(net: nn.Module) -> dict[int, AnyLayer]:
-    """Return the layer that holds each weight, by id() of the weight, without layers that compute their weight."""
+    """Return the layer of each weight parameter, by id() of the parameter."""
     layers = (module for module in net.modules() if isinstance(module, AnyLayer))
     return {id(layer.weight): layer for layer in layers if stored_weight(layer) is not None}
 

@@ -1,4 +1,4 @@
-"""Shape rules for functions that torch evaluates on the meta device with its compiler.
+"""Shape rules for functions for which torch imports its compiler on the meta device.
 
 Importing the compiler takes nearly as long as importing torch.
 """
@@ -6,6 +6,7 @@ Importing the compiler takes nearly as long as importing torch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,13 +16,24 @@ from torch.overrides import TorchFunctionMode
 
 
 class Shapes(TorchFunctionMode):
-    """Evaluates the functions in ANSWERS by shape where the arguments allow it; torch evaluates everything else."""
+    """Evaluates the functions in ANSWERS by shape where the arguments allow it; torch evaluates everything else.
+
+    Args:
+        own_code: Context in which answers are computed.
+    """
+
+    def __init__(self, own_code: Callable[[], AbstractContextManager] = nullcontext):
+        super().__init__()
+        self.own_code = own_code
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        answer = ANSWERS.get(func)
-        result = answer(*args, **kwargs) if answer else None
-        return func(*args, **kwargs) if result is None else result
+        if answer := ANSWERS.get(func):
+            with self.own_code():
+                result = answer(*args, **kwargs)
+            if result is not None:
+                return result
+        return func(*args, **kwargs)
 
 
 def _filled(tensor: Tensor, *_: Any, **__: Any) -> Tensor | None:
@@ -40,16 +52,19 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     return input.new_empty(*input.shape[:-1], len(weight)) if plain and fits else None
 
 
-def _batch_norm(input: Tensor, *of_channels: Any, training: bool = False, **options: Any) -> Tensor | None:
-    tensors = [value for value in (*of_channels, *options.values()) if isinstance(value, Tensor)]
+def _batch_norm(input: Any, mean: Any, var: Any, *others: Any, training: bool = False, **options: Any) -> Tensor | None:
+    if training or not all(isinstance(value, Tensor) for value in (input, mean, var)):
+        return None
+    tensors = [mean, var, *(value for value in (*others, *options.values()) if isinstance(value, Tensor))]
     fits = all(tensor.shape == input.shape[1:2] for tensor in tensors)
-    return torch.empty_like(input) if input.is_meta and fits and not training else None
+    return torch.empty_like(input) if input.is_meta and fits else None
 
 
-def _adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor | None:
+def _adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor | None:
     sizes = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
-    whole = len(sizes) == 2 and all(isinstance(size, int) for size in sizes)
-    return input.new_empty(*input.shape[:-2], *sizes) if input.is_meta and whole and input.dim() in (3, 4) else None
+    fits = len(sizes) == 2 and all(isinstance(size, int) and size >= 0 for size in sizes)
+    plain = isinstance(input, Tensor) and input.is_meta and input.dim() in (3, 4)
+    return input.new_empty(*input.shape[:-2], *sizes) if plain and fits else None
 
 
 ANSWERS: dict[Callable, Callable[..., Tensor | None]] = {

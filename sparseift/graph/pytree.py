@@ -1,7 +1,6 @@
-"""Nested containers of tensors: torch's own functions for them, imported here alone.
+"""torch's functions for nested containers, which are in a private module.
 
-torch has them only in a private module. The same functions of `torch.utils.pytree` and of the package optree do not
-exist in every version that this package supports.
+Not every supported version has the public module `torch.utils.pytree`.
 """
 
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_map_only, tree_unflatten

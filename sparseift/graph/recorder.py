@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -13,7 +13,7 @@ from .examples import Example, inputs_of, on_meta, tensor_leaves, tensors_in
 from .layers import ACTIVATIONS, LAYER_FUNCTIONS, AnyLayer, ConvTransposed, layer_at, layers_by_weight
 from .pytree import tree_map_only
 from .trace import Call, Layer, Trace
-from .watching import Failed, Watching, own_code
+from .watching import Failed, Watching
 
 
 class _Recorder(Watching):
@@ -23,7 +23,7 @@ class _Recorder(Watching):
         super().__init__(runner)
         self.record = record
         self.owner = layers_by_weight(runner)
-        self.taken: set[str] = set()
+        self.functional: set[str] = set()  # layers whose weight is read outside of them
         self._alive: list[Tensor] = []  # keeps id() of every tensor unique while tracing
         self._value: dict[int, int] = {}
         self._count = 0
@@ -40,11 +40,12 @@ class _Recorder(Watching):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        with own_code():
+        with self.own_code():
             inputs = self.values((args, kwargs))
-            self._note_taken((args, kwargs))
+            read = (self.owner.get(id(leaf), self.innermost) for leaf in tensor_leaves((args, kwargs)))
+            self.functional |= {self.names[layer] for layer in read if layer is not self.innermost}
         result = func(*args, **kwargs)
-        with own_code():
+        with self.own_code():
             written = tensor_leaves(args[0] if func is Tensor.__setitem__ else result)
             if written and (inputs or func in LAYER_FUNCTIONS):
                 outputs = tuple(self.new_value(tensor) for tensor in written)
@@ -53,17 +54,10 @@ class _Recorder(Watching):
                 self.record.calls.append(Call(func, owner or self.here(), inputs, outputs, options))
         return result
 
-    def _note_taken(self, arguments: Any) -> None:
-        for leaf in tensor_leaves(arguments):
-            layer = self.owner.get(id(leaf))
-            if layer is not None and self.stack[-1:] != [layer]:
-                self.taken.add(self.names[layer])
-
     def _layer(self, output: Tensor, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> str | None:
-        """Note the use of a layer's weight; its name, or None for a filter of the network's own, such as a blur."""
-        innermost = self.stack[-1]
-        inside = isinstance(innermost, AnyLayer)
-        module = innermost if isinstance(innermost, AnyLayer) else self.owner.get(id(weight))
+        """Note the use of a weight. Return the name of its layer, or None if no layer has it, as a fixed filter."""
+        inside = isinstance(self.innermost, AnyLayer)
+        module = cast(AnyLayer, self.innermost) if inside else self.owner.get(id(weight))
         if module is None:
             return None
         name = self.names[module]
@@ -88,13 +82,12 @@ def trace(net: nn.Module, example: Example, training: bool = False) -> Trace:
     """Run a meta copy of `net` once and record what happens.
 
     Args:
-        net: The network, in any mode, which is left unchanged.
+        net: The network, which is left unchanged.
         example: A batch of any size that the network takes; counts are for one sample.
-        training: Run in training mode, in which auxiliary heads run, with two samples, as norms need, instead of in
-            evaluation mode with one.
+        training: Run in training mode with two samples, which norms need, instead of in evaluation mode with one.
 
     Raises:
-        UserError: The network does not run on the example, or has no Python code or shapes.
+        UserError: The network does not run on the example, is compiled, or has a lazy layer.
     """
     require_plain(net)
     args, kwargs = _sized(on_meta(inputs_of(example)), 2 if training else 1)
@@ -115,17 +108,17 @@ def trace(net: nn.Module, example: Example, training: bool = False) -> Trace:
     record.network_outputs = set(recorder.values(outputs))
     record.output_shapes = [tensor.shape for tensor in outputs]
     for layer in record.layers.values():
-        layer.functional = layer.name in recorder.taken
+        layer.functional = layer.name in recorder.functional
         layer.module = layer_at(net, layer.name)  # the caller's, not the meta twin
     return record
 
 
 def _sized(example: tuple[tuple, dict], samples: int) -> tuple[tuple, dict]:
-    """The example with so many samples, all equal to its first."""
+    """The example with another number of samples, which all are its first."""
     tensors = tensors_in(example)
     if not tensors or not tensors[0].dim() or not len(tensors[0]):
         found = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "without tensors"
         raise UserError(f"the example is {found}; expected tensors that begin with a batch of at least one sample")
-    batch, taken = len(tensors[0]), [0] * samples
-    sized = partial(tree_map_only, Tensor, lambda tensor: tensor[taken] if tensor.shape[:1] == (batch,) else tensor)
+    batch, first = len(tensors[0]), [0] * samples
+    sized = partial(tree_map_only, Tensor, lambda tensor: tensor[first] if tensor.shape[:1] == (batch,) else tensor)
     return sized(example[0]), sized(example[1])

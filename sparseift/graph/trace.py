@@ -1,14 +1,13 @@
 """The trace of a network: its torch function calls in one forward pass and the tensors that flow between them.
 
-From it follow the layers in execution order, how often each of their weights is used, the norm and the activation that
-follow a layer, and which layers are projection shortcuts. `recorder.trace` makes one.
+`recorder.trace` makes one.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,17 +20,24 @@ from .layers import ACTIVATIONS, SUMS, AnyLayer, AnyNorm, channels_of
 
 @dataclass(frozen=True)
 class Call:
-    """A torch function call: the values that it read and wrote, and the innermost module that was running."""
+    """A torch function call.
+
+    Attributes:
+        module: The innermost module that was running.
+        inputs: Numbers of the tensors that it read.
+        outputs: Numbers of the tensors that it wrote.
+        options: The arguments after the first; of activations only.
+    """
 
     func: Callable
     module: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: tuple[tuple, dict] | None = None  # further arguments, of activations only
+    options: tuple[tuple, dict] | None = None
 
 
 class Function(nn.Module):
-    """A module for an activation that the network calls as a function, with the same options."""
+    """Module of an activation that the network calls as a function."""
 
     def __init__(self, function: Callable, args: tuple, kwargs: dict[str, Any]):
         super().__init__()
@@ -50,9 +56,9 @@ class Layer:
 
     Attributes:
         positions: How often each weight is used for one sample.
-        functional: The network's own code reads the weight, outside of the module.
-        derived: The layer computes the weight that it uses from its parameter (weight standardisation), so zeros in the
-            parameter do not stay zero.
+        functional: Code outside of the module reads the weight.
+        derived: The layer computes the weight that it uses from its parameter, as for weight standardisation, so zeros
+            in the parameter do not stay zero.
     """
 
     name: str
@@ -79,10 +85,10 @@ class Trace:
     Attributes:
         training: Whether the network ran in training mode.
         ran: How often each module ran.
-        module_outputs: The values that each module returned.
+        module_outputs: Numbers of the tensors that each module returned.
     """
 
-    def __init__(self, net: nn.Module, example: tuple[tuple, dict], training: bool = False):
+    def __init__(self, net: nn.Module, example: tuple[tuple, dict], training: bool):
         self.net = net
         self.example = example
         self.training = training
@@ -95,6 +101,7 @@ class Trace:
 
     @cached_property
     def consumers(self) -> dict[int, list[Call]]:
+        """The calls that read each tensor."""
         table: dict[int, list[Call]] = defaultdict(list)
         for call in self.calls:
             for value in set(call.inputs):
@@ -103,24 +110,25 @@ class Trace:
 
     @cached_property
     def producer(self) -> dict[int, Call]:
+        """The call that wrote each tensor."""
         return {value: call for call in self.calls for value in call.outputs}
 
     def is_layer(self, call: Call) -> bool:
         return call.module in self.layers
 
     def norm_after(self, name: str) -> str | None:
-        """Return the norm module that alone reads the output of a layer, if both run once."""
+        """Return the norm module that alone reads the output of a layer, if both modules run once."""
         return self._sole_successor(name, _is_norm)
 
     def activation_after(self, name: str) -> tuple[nn.Module | None, str | None]:
-        """Return the non-linearity that the output of a layer meets before the next layer, and its module's name.
+        """Return the non-linearity between a layer and the next one, and the name of its module.
 
-        Sums, norms, dropout and reshaping in between are skipped: the second convolution of a residual block ends in
-        the activation after the addition.
+        Sums, norms, dropout and reshaping are skipped: the second convolution of a residual block has the activation
+        after the addition.
 
         Returns:
-            The non-linearity, None if there is none, and the name of the module that applies it, None unless the module
-            is the layer's norm or in it, or alone reads the layer or its norm and runs once.
+            The non-linearity, or None; and the name of the module that applies it if only this layer uses that module,
+            or None.
         """
         seen: set[int] = set()
         frontier = list(self.layers[name].outputs)
@@ -128,8 +136,10 @@ class Trace:
             value = frontier.pop(0)
             for call in self.consumers[value]:
                 if call.func in ACTIVATIONS:
-                    within = f"{call.module}.".startswith(f"{self.norm_after(name)}.")
-                    return self._activation_module(call), call.module if within else self._direct_activation(name)
+                    norm = self.norm_after(name)
+                    if norm is not None and is_within(call.module, norm):
+                        return self._activation_module(call), call.module
+                    return self._activation_module(call), self._sole_successor(norm or name, _is_activation)
                 if not self.is_layer(call):
                     frontier += [v for v in call.outputs if v not in seen]
                     seen.update(call.outputs)
@@ -137,7 +147,7 @@ class Trace:
 
     @cached_property
     def usual_activation(self) -> nn.Module:
-        """The non-linearity that most layers of the network meet; ReLU if none meets one."""
+        """The most frequent non-linearity after a layer of the network; ReLU if there is none."""
         found = [activation for name in self.layers if (activation := self.activation_after(name)[0]) is not None]
         counts = Counter(map(str, found))
         return max(found, key=lambda activation: counts[str(activation)], default=nn.ReLU())
@@ -160,18 +170,13 @@ class Trace:
     @cached_property
     def output_layers(self) -> set[str]:
         """The layers whose output reaches an output of the network without another layer in between."""
-        found: set[str] = set()
-        frontier, seen = list(self.network_outputs), set(self.network_outputs)
-        while frontier:
-            call = self.producer.get(frontier.pop())
-            if call is None:
-                continue
-            if self.is_layer(call):
-                found.add(call.module)
-                continue
-            frontier += [v for v in call.inputs if v not in seen]
-            seen.update(call.inputs)
-        return found
+
+        def inputs(value: int) -> tuple[int, ...]:
+            call = self.producer.get(value)
+            return () if call is None or self.is_layer(call) else call.inputs
+
+        calls = (self.producer.get(value) for value in _reachable(self.network_outputs, inputs))
+        return {call.module for call in calls if call is not None and self.is_layer(call)}
 
     def _sole_successor(self, name: str, wanted: Callable[[nn.Module], bool]) -> str | None:
         outputs = self.module_outputs[name]
@@ -183,26 +188,21 @@ class Trace:
         (reader,) = readers
         return reader if self.ran[reader] == 1 and wanted(self.net.get_submodule(reader)) else None
 
-    def _direct_activation(self, name: str) -> str | None:
-        before = self.norm_after(name) or name
-        return self._sole_successor(before, _is_activation)
-
     def _activation_module(self, call: Call) -> nn.Module:
         owner = self.net.get_submodule(call.module)
         return copy.deepcopy(owner) if _is_activation(owner) else Function(call.func, *(call.options or ((), {})))
 
     def _sources(self, values: list[int]) -> set[int]:
-        """The values and those that they come from by functions of one tensor (pooling, norms, activations)."""
-        found = set(values)
-        frontier = list(values)
-        while frontier:
-            call = self.producer.get(frontier.pop())
-            if call and not self.is_layer(call) and len(call.inputs) == 1 and call.inputs[0] not in found:
-                found.add(call.inputs[0])
-                frontier.append(call.inputs[0])
-        return found
+        """The tensors that these come from by functions of one tensor (pooling, norms, activations), and these."""
+
+        def inputs(value: int) -> tuple[int, ...]:
+            call = self.producer.get(value)
+            return call.inputs if call and not self.is_layer(call) and len(call.inputs) == 1 else ()
+
+        return _reachable(values, inputs)
 
     def _reached_through_layers(self, sources: set[int], skip: str) -> set[int]:
+        """The tensors that come from the sources through a layer other than `skip`."""
         plain, layered = set(sources), set[int]()
         for call in self.calls:  # recorded in execution order, so one pass is enough
             if call.module == skip:
@@ -214,14 +214,27 @@ class Trace:
         return layered
 
     def _forward_to_sums(self, values: list[int]) -> set[int]:
-        found = set(values)
-        frontier = list(values)
-        while frontier:
-            for call in self.consumers[frontier.pop()]:
-                if not self.is_layer(call) and call.func not in SUMS:
-                    frontier += [v for v in call.outputs if v not in found]
-                    found.update(call.outputs)
-        return found
+        """The tensors that come from these without a layer or a sum in between, and these."""
+
+        def outputs(value: int) -> list[int]:
+            calls = (call for call in self.consumers[value] if not self.is_layer(call) and call.func not in SUMS)
+            return [output for call in calls for output in call.outputs]
+
+        return _reachable(values, outputs)
+
+
+def is_within(name: str, module: str) -> bool:
+    """Return whether a name is that of a module or of a submodule of it."""
+    return f"{name}.".startswith(f"{module}.")
+
+
+def _reachable(values: Iterable[int], following: Callable[[int], Iterable[int]]) -> set[int]:
+    found, frontier = set(values), list(values)
+    while frontier:
+        new = set(following(frontier.pop())) - found
+        found |= new
+        frontier += new
+    return found
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 from ..common.messages import one_line
+from .copies import names_in
 from .meta_kernels import Shapes
 
 unwatched = torch._C.DisableTorchFunction
@@ -19,7 +21,7 @@ unwatched = torch._C.DisableTorchFunction
 
 
 class Failed(Exception):
-    """The network's code, or a torch function that it called, raised an exception, which is the cause of this one.
+    """The network's code, or a torch function that it called, raised an exception: the cause of this one.
 
     Attributes:
         module: Name of the innermost module that was running; empty for the network itself.
@@ -32,38 +34,22 @@ class Failed(Exception):
 
 
 class _Carried(BaseException):
-    """An exception of a watcher, which the except clauses of the network's code must not catch."""
-
-    def __init__(self, error: Exception):
-        super().__init__(error)
-        self.error = error
-
-
-@contextmanager
-def own_code() -> Iterator[None]:
-    """Context for a watcher's code that the network's code calls: `Watching.run` raises its exceptions unchanged."""
-    try:
-        yield
-    except Exception as error:
-        raise _Carried(error) from error
+    """Stands for an exception of a watcher, which `except Exception` in the network's code must not catch."""
 
 
 class Watching(TorchFunctionMode):
     """Runs a network and sees every torch function that it calls.
 
-    A subclass defines `__torch_function__`, with code of its own in `own_code`, so that a fault in it does not pass for
-    one of the network.
+    A subclass defines `__torch_function__`, with its own code in `own_code`.
 
     Attributes:
         names: The name of each module.
-        stack: The modules that are running, innermost last.
     """
 
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
-        self.names = {module: name for name, module in net.named_modules()}
-        self.stack: list[nn.Module] = []
+        self.names = names_in(net)
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call the network without gradients.
@@ -73,49 +59,64 @@ class Watching(TorchFunctionMode):
 
         Raises:
             Failed: The network's code or a torch function that it called raised an exception.
+            Exception: The watcher's own code raised it.
         """
+        self._stack: list[nn.Module] = []
+        self._own_error: Exception | None = None
+        self._raised: tuple[BaseException | None, nn.Module] = (None, self.net)
         hooks = [module.register_forward_pre_hook(self._before) for module in self.names]
-        hooks += [module.register_forward_hook(self._after) for module in self.names]
-        self.stack.clear()
+        hooks += [module.register_forward_hook(self._after, always_call=True) for module in self.names]
         try:
-            with torch.no_grad(), Shapes(), self:
-                return self.net(*args, **kwargs)
-        except _Carried as carried:
-            raise carried.error from carried.error.__cause__
+            with torch.no_grad(), Shapes(self.own_code), self:
+                output = self.net(*args, **kwargs)
+        except _Carried:
+            pass
         except Exception as error:
-            innermost = self.stack[-1] if self.stack else self.net
-            raise Failed(error, self.here(), type(innermost).__name__) from error
+            if self._own_error is None:
+                module = self._raised[1] if error is self._raised[0] else self.net
+                raise Failed(error, self.names[module], type(module).__name__) from error
         finally:
             for hook in hooks:
                 hook.remove()
+        if self._own_error is not None:
+            raise self._own_error
+        return output
+
+    @contextmanager
+    def own_code(self) -> Iterator[None]:
+        """Context for the watcher's code: `run` raises its exceptions, whatever the network's code makes of them."""
+        try:
+            yield
+        except Exception as error:
+            self._own_error = self._own_error or error
+            raise _Carried from error
+
+    @property
+    def innermost(self) -> nn.Module:
+        """The innermost module that is running."""
+        return self._stack[-1] if self._stack else self.net
 
     def here(self) -> str:
         """Return the name of the innermost module that is running; empty for the network itself."""
-        return self.names[self.stack[-1]] if self.stack else ""
+        return self.names[self.innermost]
 
     def entered(self, module: nn.Module, args: tuple) -> None:
         """Called before a module runs."""
 
     def left(self, module: nn.Module, output: Any) -> None:
-        """Called after a module has run."""
+        """Called after a module has run, with None as its output if it raised an exception."""
 
     def _before(self, module: nn.Module, args: tuple) -> None:
-        with own_code(), unwatched():
-            self.stack.append(module)
+        with self.own_code(), unwatched():
+            self._stack.append(module)
             self.entered(module, args)
 
     def _after(self, module: nn.Module, args: tuple, output: Any) -> None:
-        with own_code(), unwatched():
+        with self.own_code(), unwatched():
+            if (error := sys.exc_info()[1]) is not self._raised[0]:
+                self._raised = (error, module)
             self.left(module, output)
-            self.stack.pop()
-
-
-def attempt(call: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Exception | None]:
-    """Return the result of a torch function and None, or None and the exception that it raised."""
-    try:
-        return call(*args, **kwargs), None
-    except Exception as error:
-        return None, error
+            self._stack.pop()
 
 
 def storage(tensor: Tensor) -> int:

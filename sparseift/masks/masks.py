@@ -15,6 +15,7 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
+from ..common.checks import require
 from ..common.seeds import generator_for
 from ..errors import UserError
 from ..sparsity import Plan
@@ -65,11 +66,19 @@ class Masks:
             plan: A plan that the pattern allows (see `Pattern.plan`).
             seed: Seed of the masks.
             pattern: Pattern of the masks; unstructured by default.
+
+        Raises:
+            UserError: The pattern gives masks of another shape or number of active weights.
         """
         pattern = pattern or Unstructured()
         drawn = {name: random_scores(_weight(net.get_submodule(name)), seed, name) for name in plan.masked}
-        masks = {name: pattern.largest(drawn[name], layer.active) for name, layer in plan.masked.items()}
-        return cls(net, masks, pattern)
+        masks = cls(
+            net, {name: pattern.largest(drawn[name], layer.active) for name, layer in plan.masked.items()}, pattern
+        )
+        for name, layer in plan.masked.items():
+            found, expected = masks.active[name], f"{layer.active}, as planned"
+            require(found == layer.active, f"the number of active weights of {name}", found, expected)
+        return masks
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._masks)
@@ -82,7 +91,12 @@ class Masks:
         return self._masks[name]
 
     def __setitem__(self, name: str, mask: Tensor) -> None:
-        """Store a copy of `mask` in the memory layout of the weight."""
+        """Store a copy of `mask` in the memory layout of the weight.
+
+        Raises:
+            UserError: It has another shape than the weight.
+        """
+        self._check_shape(name, mask)
         own = laid_out_as(self.weights[name], mask.bool())
         self._masks[name] = own
         self.active[name] = int(own.count_nonzero())
@@ -107,7 +121,11 @@ class Masks:
             name: Name of the layer.
             new: New mask, boolean, of the shape of the weight.
             optimizers: Optimizers of the network.
+
+        Raises:
+            UserError: The new mask has another shape than the weight.
         """
+        self._check_shape(name, new)
         weight, count = self.weights[name], self.active[name]
         stay = self._masks[name] & new
         unchanged = int(stay.count_nonzero())
@@ -155,6 +173,15 @@ class Masks:
                 )
         for name, mask in loaded.items():
             self[name] = mask
+
+    def nonzero_outside(self) -> list[str]:
+        """Return the layers with masked weights that are finite and not zero."""
+        outside = {name: weight.detach().masked_fill(self._masks[name], 0) for name, weight in self.weights.items()}
+        return [name for name, values in outside.items() if values.nan_to_num(0, 0, 0).any()]
+
+    def _check_shape(self, name: str, mask: Tensor) -> None:
+        found, shape = tuple(getattr(mask, "shape", ())), tuple(self.weights[name].shape)
+        require(found == shape, f"the shape of the mask of {name}", found, f"{shape}, as of its weight")
 
     @property
     def density(self) -> float:

@@ -1,4 +1,4 @@
-"""What a member of the family is, and the base class of those that replace layers one by one."""
+"""The protocol of members of the family, and the base class of members that replace layers one by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Member(Protocol):
     """A transformation of networks.
 
     Attributes:
-        iso_flop: Whether the result meets the FLOPs of the dense network. If not, it has the given sparsity.
+        iso_flop: Whether the plan matches the FLOPs of the dense network. If not, it has the given sparsity.
     """
 
     iso_flop: ClassVar[bool]
@@ -30,11 +30,11 @@ class Member(Protocol):
 
         Args:
             net: A copy of the network that `record` describes.
-            eligible: Names of the layers that take part.
+            eligible: Names of the layers to transform.
             sparsity: Nominal sparsity s, 0 < s < 1.
 
         Returns:
-            The names of the layers of the result to mask.
+            The names of the layers to mask in the transformed network.
 
         Raises:
             UserError: The network can't be transformed.
@@ -44,12 +44,12 @@ class Member(Protocol):
 
 @dataclass(frozen=True)
 class Replacement:
-    """What a local member puts in the place of a layer.
+    """The module that replaces a layer.
 
     Attributes:
         masked: Names of the layers to mask, within the module.
-        with_norm: The module replaces the norm that follows the layer, too.
-        with_activation: The module replaces the non-linearity that directly follows, too.
+        with_norm: The module also replaces the norm that follows the layer.
+        with_activation: The module also replaces the non-linearity that only this layer uses.
     """
 
     module: nn.Module
@@ -61,19 +61,18 @@ class Replacement:
 class LocalMember(ABC):
     """A member that replaces eligible layers one by one.
 
-    It masks as they are layers that it does not replace: projection shortcuts, layers that share their weight or that
-    the network does not call as modules, and those that `replacement` declines.
+    Layers that are not `replaceable` or have no `replacement` are masked as they are.
     """
 
     iso_flop: ClassVar[bool] = True
 
     @abstractmethod
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement | None:
-        """Return what replaces a layer, or None if the layer stays.
+        """Return the replacement of a layer, or None if the layer stays.
 
         Args:
-            site: The layer, and what follows it in the network.
-            initial: Draws new weights as the network draws its own.
+            site: The layer, with the norm and the non-linearity that follow it.
+            initial: Draws new weights.
         """
 
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
@@ -96,10 +95,10 @@ class LocalMember(ABC):
 
 
 def exact(sparsity: float) -> Fraction:
-    """Return the sparsity as the decimal fraction that was typed, so that sizes do not depend on float rounding.
+    """Return the sparsity as a decimal fraction, so that sizes do not depend on the rounding of floats.
 
     Raises:
-        UserError: The sparsity is not a number in (0, 1), or its distance from 0 or 1 is less than a millionth.
+        UserError: The sparsity is not a number in (0, 1), or is less than a millionth away from 0 or 1.
     """
     share = Fraction(float(number("sparsity", sparsity, 0, 1, "()"))).limit_denominator(10**6)
     require(share not in (0, 1), "sparsity", sparsity, "a number in steps of one millionth")

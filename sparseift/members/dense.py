@@ -14,7 +14,7 @@ from ..graph.trace import Trace
 
 @dataclass(frozen=True)
 class Dense:
-    """Leaves the network as it is."""
+    """Leaves the network unchanged."""
 
     iso_flop: ClassVar[bool] = False
 

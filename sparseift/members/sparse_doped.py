@@ -2,7 +2,7 @@
 
     V^T (U^T z) + sigma(theta^T z),   rank = s Din Dout / (Din + Dout)
 
-U and V stay dense and linear. The authors' code masks them, too, and the layer then costs only 1 - s^2 of the budget.
+U and V stay dense and linear. The authors' code also masks them, so that the layer costs only 1 - s^2 of the budget.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Doped(nn.Module):
 
 
 def doped_rank(layer: AnyLayer, sparsity: Fraction) -> int:
-    """Return the channels between the dense factors, over all groups, rounded down (authors' code)."""
+    """Return the number of channels between U and V, over all groups, rounded down (authors' code)."""
     return floor(rank_for(layer, sparsity)) * fan_dims(layer)[2]
 
 
@@ -43,11 +43,11 @@ def doped_rank(layer: AnyLayer, sparsity: Fraction) -> int:
 class SparseDoped(LocalMember):
     """A sparse layer beside a dense low-rank one.
 
-    With both options False the sum is linear and the network's own norm and activation follow it (authors' code).
+    With both options False the sum is linear (authors' code).
 
     Args:
-        norm: Norm of the sparse branch, of the kind that follows the layer in the network.
-        activation: Non-linearity of the sparse branch, the paper's sigma: the one that the layer meets in the network.
+        norm: Add a norm to the sparse branch, of the kind that follows the layer in the network.
+        activation: Add a non-linearity to the sparse branch, the paper's sigma: the one that follows the layer.
     """
 
     norm: bool = True

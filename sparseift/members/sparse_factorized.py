@@ -33,7 +33,7 @@ class Factorized(nn.Module):
 
 
 def factorized_rank(layer: AnyLayer, sparsity: Fraction) -> int:
-    """Return the channels between the factors, over all groups, rounded up (authors' code)."""
+    """Return the number of channels between the factors, over all groups, rounded up (authors' code)."""
     return ceil(rank_for(layer, 1 / (1 - sparsity))) * fan_dims(layer)[2]
 
 
@@ -44,9 +44,9 @@ class SparseFactorized(LocalMember):
     With both options False the factors are linear (`uv_layer=linear` of the authors' code).
 
     Args:
-        norm: Norm between the factors, of the kind that follows the layer in the network.
-        activation: Non-linearity between the factors: the one that the layer meets in the network, or else the one that
-            most layers meet.
+        norm: Add a norm between the factors, of the kind that follows the layer in the network.
+        activation: Add a non-linearity between the factors: the one that follows the layer, or else the most frequent
+            one of the network.
     """
 
     norm: bool = True

@@ -45,9 +45,9 @@ class SparseParallel(LocalMember):
     """A sum of sparse copies of the layer.
 
     Args:
-        norm: A norm in every branch instead of one after the sum.
-        activation: The paper's sigma in every branch (the authors' ImageNet code). False sums the branches without it
-            (their CIFAR code).
+        norm: Replace the norm after the layer by one in every branch.
+        activation: Add the paper's sigma to every branch, as the authors' ImageNet code does and their CIFAR code does
+            not.
     """
 
     norm: bool = True
@@ -60,18 +60,17 @@ class SparseParallel(LocalMember):
         return super().__call__(net, record, eligible, sparsity)
 
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement:
+        norm = site.norm if self.norm else None
         activation = site.activation if self.activation else None
-        with_norm = self.norm and site.norm is not None
-        branches = []
-        for _ in range(branch_count(sparsity)):
-            norm = None
-            if self.norm and site.norm is not None:
-                norm = copy.deepcopy(site.norm) if activation is None else fresh_norm(site.norm, site.channels)
-            layer = resized_layer(site.layer, initial, alive=activation is not None)
-            branches.append(branch(layer, norm, activation))
+        if norm is not None and activation is not None:
+            norm = fresh_norm(norm, site.channels)
+        branches = [
+            branch(resized_layer(site.layer, initial, alive=activation is not None), copy.deepcopy(norm), activation)
+            for _ in range(branch_count(sparsity))
+        ]
         return Replacement(
             module=Parallel(branches),
             masked=[f"branches.{index}.layer" for index in range(len(branches))],
-            with_norm=with_norm,
-            with_activation=activation is not None and (with_norm or site.norm is None),
+            with_norm=norm is not None,
+            with_activation=activation is not None and (norm is not None or site.norm is None),
         )

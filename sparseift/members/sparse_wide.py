@@ -2,14 +2,12 @@
 
     theta in R^{k Din x k Dout},   k = sqrt(1 / (1 - s))
 
-All widths change by the same factor, or concatenations, groups and flattened features would no longer fit: k is a
-fraction p / q whose denominator divides every hidden width of the network. The plan meets the budget by density,
-whatever k is rounded to.
+All widths change by the same factor, so that concatenations, groups and flattened features still fit: k is a fraction
+p / q whose denominator divides every hidden width of the network. The plan meets the budget for any k.
 
-This file decides on the outputs of layers alone. They are multiplied by k if what arrives at the layer has been
-widened or comes from the network's inputs without a layer in between, and if they do not reach an output of the
-network. A layer that mixes tokens or heads, whose number does not change, keeps its width. Everything else follows
-(`surgery.widening`).
+This file defines the number of outputs of each layer. It is multiplied by k if the input of the layer has been widened
+or is computed from the network's inputs without a layer in between, unless the layer is an output layer. A layer that
+mixes tokens or heads, whose number does not change, keeps its width. `surgery.widening` adapts the rest of the network.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ from ..surgery.widening import NotWhole, widened
 
 
 def width_denominator(record: Trace) -> int:
-    """Return the greatest q such that every hidden width is a multiple of q, per group if layers or norms are grouped.
+    """Return the greatest common divisor of all hidden widths, per group for grouped layers and norms.
 
     It is 0 if the network has no hidden width.
     """
@@ -51,15 +49,14 @@ def width_denominator(record: Trace) -> int:
 
 
 def width_factor(sparsity: Fraction, denominator: int, rounding: str) -> Fraction:
-    """Return the width factor p / q next to sqrt(1 / (1 - s)).
+    """Return sqrt(1 / (1 - s)) rounded to a multiple of 1 / denominator.
 
     Args:
-        denominator: q.
         rounding: 'nearest', or 'down' as in the authors' code (int(64 k): 90, 128, 202).
     """
     one_of("member.rounding", rounding, ("nearest", "down"))
     if not denominator:
-        raise UserError("sparse_wide: the network has no hidden width to change; every layer reaches its outputs")
+        raise UserError("sparse_wide: the network has no hidden width; all its layers are output layers")
     numerator = floor(denominator * sqrt(1 / (1 - sparsity)) + (0.5 if rounding == "nearest" else 1e-9))
     if numerator <= denominator:
         factor = sqrt(1 / (1 - sparsity))
@@ -74,7 +71,7 @@ class SparseWide:
     """The whole network with k times as many channels.
 
     Args:
-        rounding: How k is rounded to the network's widths, 'nearest' or 'down'.
+        rounding: How k is rounded, 'nearest' or 'down'.
     """
 
     rounding: str = "nearest"
@@ -107,6 +104,8 @@ def _widened(record: Trace, factor: Fraction) -> nn.Module:
     """A meta copy of the network, with its layers `factor` times as wide."""
 
     def outputs(name: str, changed: bool, fresh: bool) -> int:
+        if name not in record.layers:
+            raise UserError(f"sparse_wide can't widen {name}: its call fails with the example, so its width is unknown")
         _, old, _ = channels_of(record.layers[name].module)
         widened = (changed or fresh) and name not in record.output_layers
         return int(old * factor) if widened else old

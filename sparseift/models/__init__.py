@@ -1,6 +1,4 @@
-"""Dense networks: those that no library has, and any of torchvision or timm by name. Imports torch, `graph` and
-`surgery`.
-"""
+"""Dense networks: for CIFAR, and of torchvision and timm by name. Imports torch, `graph` and `surgery`."""
 
 from .by_name import from_timm, from_torchvision
 from .mobilenet_v2_cifar import MobileNetV2Cifar

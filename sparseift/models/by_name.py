@@ -1,4 +1,4 @@
-"""Untrained networks of torchvision and timm by their names there."""
+"""Untrained networks of torchvision and timm by name."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def from_torchvision(
     """Return a network of torchvision: (N, in_channels, image_size, image_size) -> (N, num_classes).
 
     Args:
-        name: The name in torchvision, of a network without auxiliary heads.
-        in_channels: If this is not 3, the first convolution is replaced.
-        skip_halvings: How many halvings of the resolution to leave out; see `skip_halvings_`.
+        name: The name in torchvision. Auxiliary heads are left out.
+        in_channels: If this is not 3, the weight of the first convolution is drawn again.
+        skip_halvings: Number of halvings of the resolution to skip (see `skip_halvings_`).
         options: Further arguments of torchvision's constructor.
 
     Raises:
@@ -37,7 +37,7 @@ def from_torchvision(
     _check_name(name, models.list_models(module=models), "torchvision")
 
     def build(**more: Any) -> nn.Module:
-        return _built(models.get_model, name, name, weights=None, num_classes=num_classes, **options, **more)
+        return _built(models.get_model, name, weights=None, num_classes=num_classes, **options, **more)
 
     net = build()
     wanted = {"aux_logits": False, "image_size": image_size}  # of networks that have such an attribute
@@ -58,7 +58,7 @@ def from_timm(
 
     Args:
         name: The name in timm.
-        skip_halvings: How many halvings of the resolution to leave out; see `skip_halvings_`.
+        skip_halvings: Number of halvings of the resolution to skip (see `skip_halvings_`).
         options: Further arguments of timm.create_model.
 
     Raises:
@@ -71,9 +71,9 @@ def from_timm(
     _check_name(name, timm.list_models(), "timm")
     pretrained = timm.get_pretrained_cfg(name)
     if pretrained is not None and pretrained.fixed_input_size:
-        # Tables of positions are made for the resolution that arrives there.
+        # Positional embeddings are made for the size of the input.
         options = {"img_size": image_size * 2**skip_halvings, **options}
-    net = _built(timm.create_model, name, name, num_classes=num_classes, in_chans=in_channels, **options)
+    net = _built(timm.create_model, name, num_classes=num_classes, in_chans=in_channels, **options)
     if skip_halvings:
         skip_halvings_(net, skip_halvings, in_channels, image_size)
     return net
@@ -85,18 +85,18 @@ def _check_name(name: str, known: Iterable[str], library: str) -> None:
     require(name in known, "model.name", name, f"a network of {library}, such as {' or '.join(near)}")
 
 
-def _built(make: Callable[..., nn.Module], name: str, *args: Any, **options: Any) -> nn.Module:
+def _built(make: Callable[..., nn.Module], name: str, **options: Any) -> nn.Module:
     try:
-        return make(*args, **options)
+        return make(name, **options)
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(f"model.name={name}: {one_line(error)}") from error
 
 
 def _take_channels_(net: nn.Module, channels: int, name: str) -> None:
-    """Give the one convolution that reads the input other channels, with newly drawn weights."""
+    """Give the first convolution another number of input channels, with a newly drawn weight."""
     readers = [module for module in net.modules() if isinstance(module, Conv) and module.in_channels == RGB]
     if len(readers) != 1:
-        raise UserError(f"model.name={name} takes {RGB} channels only: dataset.channels={RGB}")
+        raise UserError(f"dataset.channels is {channels}; expected {RGB}, which model.name={name} needs")
     (layer,) = readers
     layer.weight = Initializer([layer]).weight(layer.weight, (layer.out_channels, channels, *layer.kernel_size))
     layer.in_channels = channels

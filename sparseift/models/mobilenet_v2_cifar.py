@@ -1,8 +1,8 @@
-"""MobileNetV2 for CIFAR, reconstructed from the authors' FLOP count of it.
+"""MobileNetV2 for CIFAR, reconstructed from the FLOP count in the authors' code.
 
-Sandler et al. 2018, section 3 and Table 2, with fewer halvings of the resolution. As the count requires, every
-convolution has a bias, the stem is a 1x1 convolution that pads its input by one pixel, the first block expands, too
-(by 1), and the last layer is a 1x1 convolution.
+Differences from Sandler et al. 2018 (section 3 and Table 2): fewer halvings of the resolution, a bias in every
+convolution, a 1x1 stem that pads its input by one pixel, an expansion by 1 in the first block, and a 1x1 convolution as
+the last layer.
 """
 
 from typing import Any

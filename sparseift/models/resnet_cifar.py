@@ -38,8 +38,8 @@ class ResNetCifar(nn.Module):
     """Four stages of BasicBlocks with W, 2W, 4W and 8W channels: (N, in_channels, H, W) -> (N, num_classes).
 
     Args:
-        depths: Blocks in each of the four stages; the last three stages halve height and width.
-        base_width: W, channels of the stem and of the first stage.
+        depths: Number of blocks in each of the four stages. The last three stages halve height and width.
+        base_width: Number of channels W of the stem and of the first stage.
         zero_init_residual: Initialize the last norm of each block to zero, so that the block starts as its shortcut.
     """
 

@@ -1,69 +1,66 @@
-"""Networks for a high resolution at a low one: without their first halvings of the resolution.
-
-The CIFAR ResNets, likewise, have neither the stride of the stem nor the pooling after it.
-"""
+"""Adapt networks for a high resolution to a low one: skip their first halvings of the resolution."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 from torch import nn
 
+from ..common.checks import require
 from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.copies import meta_copy
 from ..graph.layers import Conv
+from ..surgery.replace import replace
 
 
 def skip_halvings_(net: nn.Module, count: int, in_channels: int, image_size: int) -> None:
-    """Leave out the first halvings of the resolution of a network, in place.
+    """Skip the first halvings of the resolution of a network, in place.
 
-    There, convolutions of stride 2 get stride 1 and poolings are removed, in parallel paths alike.
+    Convolutions of stride 2 get stride 1, and poolings are removed, in all parallel paths.
 
     Args:
-        net: A network for inputs of 2^count times `image_size`, which then takes inputs of `image_size`.
-        count: How many halvings to leave out.
+        net: A network for inputs of 2^count times `image_size`.
+        count: Number of halvings to skip.
         image_size: Height and width of the input in pixels.
 
     Raises:
-        UserError: The network has fewer halvings or does not run without them.
+        UserError: The network has fewer halvings, or does not run without them.
     """
-    problem = f"model.skip_halvings={count}: {type(net).__name__}"
+    kind = type(net).__name__
     try:
         sides = _halving(net, in_channels, image_size * 2**count)
         early = {name: side for name, side in sides.items() if side > image_size}
-        if len(set(early.values())) < count:
-            raise UserError(f"{problem} halves the resolution fewer times than that")
+        halvings = len(set(early.values()))
+        require(
+            count <= halvings, "model.skip_halvings", count, f"at most {halvings}, the number of halvings of {kind}"
+        )
         for name in early:
-            _keep_resolution_(net, name)
+            module = net.get_submodule(name)
+            if isinstance(module, Conv):
+                module.stride = (1,) * len(module.stride)
+            else:
+                replace(net, name, nn.Identity())
         _halving(net, in_channels, image_size)
     except (RuntimeError, AssertionError) as error:
-        reason = one_line(error)
-        raise UserError(f"{problem} can't do without them at dataset.image_size={image_size}: {reason}") from error
+        raise UserError(
+            f"model.skip_halvings is {count}; expected fewer, because {kind} then fails at "
+            f"dataset.image_size={image_size}: {one_line(error)}"
+        ) from error
 
 
 def _halving(net: nn.Module, in_channels: int, image_size: int) -> dict[str, int]:
-    """The modules that halve the resolution, with the height of their input."""
+    """The height of the input of each module that halves the resolution."""
     runner = meta_copy(net).eval()
     sides: dict[str, int] = {}
 
-    def record(name: str):
-        def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-            sides[name] = args[0].shape[-2]
-
-        return hook
+    def record(name: str, module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        sides[name] = args[0].shape[-2]
 
     for name, module in runner.named_modules():
         if not list(module.children()) and getattr(module, "stride", 1) in (2, (2, 2)):
-            module.register_forward_pre_hook(record(name))
+            module.register_forward_pre_hook(partial(record, name))
     with torch.no_grad():
         runner(torch.empty(1, in_channels, image_size, image_size, device="meta"))
     return sides
-
-
-def _keep_resolution_(net: nn.Module, name: str) -> None:
-    module = net.get_submodule(name)
-    if isinstance(module, Conv):
-        module.stride = (1,) * len(module.stride)
-    else:
-        parent, _, child = name.rpartition(".")
-        setattr(net.get_submodule(parent), child, nn.Identity())

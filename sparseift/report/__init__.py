@@ -1,5 +1,5 @@
-"""python -m sparseift.report RUNS...: tables, figures and a page of any number of runs. Imports `runs`, not torch.
+"""python -m sparseift.report: tables, figures and a page of any number of runs. Imports `runs`, not torch.
 
-The data goes through `runs.read` (folders), `rows` and `statistics` (runs of equal settings), `tables` and `figures`,
-and `page`. The command is in `program`. `differences` compares two runs.
+`rows` groups runs with equal settings, `statistics` compares them, `tables` and `figures` show them, and `page` writes
+the report. `differences` compares two runs.
 """

@@ -1,4 +1,4 @@
-"""python -m sparseift.report RUNS... [--out DIR]: tables, figures and a page of any number of runs."""
+"""python -m sparseift.report."""
 
 from .program import main
 

@@ -45,7 +45,7 @@ def _layer(layer: dict[str, Any]) -> str:
 
 
 def _verdict(a: Run, b: Run) -> str:
-    """Whether two finished runs ended with the same bits, and how their scores differ otherwise."""
+    """State that two finished runs are bit-identical, or how their scores differ."""
     sums = [[run.results.get(name) for name in ("weights_sha256", "masks_sha256")] for run in (a, b)]
     if sums[0] == sums[1] and sums[0][0]:
         return "weights and masks: bit-identical"
@@ -54,11 +54,11 @@ def _verdict(a: Run, b: Run) -> str:
     gain, decimals = b.score - a.score, a.metric.decimals(max(abs(a.score), abs(b.score)))
     better = "" if a.metric.higher_is_better else " (lower is better)"
     difference = f"{gain:+.{decimals}f} {a.metric.difference_unit}".rstrip()
-    return f"test {a.metric.label}, B - A: {difference}{better}; single runs, so the noise is unknown"
+    return f"test {a.metric.label}, B - A: {difference}{better}; the noise of single runs is unknown"
 
 
 def _print_differences(console: Console, title: str, a: dict[str, Any], b: dict[str, Any], source: str) -> None:
-    """Print the entries that differ. source: what a run lacks that has none."""
+    """Print the entries that differ. source: the file or entry that is missing if a side is empty."""
     for name, side in (("A", a), ("B", b)):
         if not side:
             print(f"{title}: {name} has no {source}")

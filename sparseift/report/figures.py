@@ -1,4 +1,4 @@
-"""The figures of a section. A figure without data is omitted, with the reason."""
+"""The figures of a section."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -19,22 +19,22 @@ from .series import exploration_columns, gap_columns, label_of, mean_series, val
 from .style import RC, Look, label, legend, looks, new_figure
 
 WIDEST_OFFSET = 0.05
-"""Largest distance of a point to its sparsity, as a fraction of the range of the axis."""
+"""Largest offset of a point from its sparsity, as a fraction of the range of the axis."""
 
 OFFSET_STEP = 0.015
-"""Largest distance between neighbouring points of the same sparsity, likewise."""
+"""Largest distance between points of the same sparsity, as a fraction of the range of the axis."""
 
 LEAST_RANGE = 1.0
-"""Least range of an axis of percentages, so that small differences look small."""
+"""Minimum range of an axis of percentages, so that small differences look small."""
 
 
 class NoData(ValueError):
-    """The reason why a figure is omitted."""
+    """A figure has no data."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure, or the reason why it is omitted. name: the stem of its files."""
+    """A figure, or the reason why it is omitted. `name` is the stem of its files."""
 
     name: str
     title: str
@@ -67,7 +67,7 @@ def score_by_flops(section: Section) -> Figure:
     style = looks(section.rows)
     for row in section.rows:
         look = style[row]
-        look.tag(*after.plot(row.train_flops, row.mean, **look.points, mfc="none"))  # shows points behind it
+        look.tag(*after.plot(row.train_flops, row.mean, **look.points, mfc="none"))  # hollow, to show points behind it
         for axes in during:
             flops, scores = zip(*series[row], strict=True) if series[row] else ((), ())
             look.tag(*axes.plot(flops, scores, color=look.colour, ls=look.line))
@@ -161,7 +161,7 @@ def score_by_spectral_gap(section: Section) -> Figure:
 
 
 class Kind(NamedTuple):
-    """A figure that every section has. "{metric}" in its texts is the label of the primary metric."""
+    """A kind of figure. Its texts contain "{metric}" for the label of the primary metric."""
 
     name: str
     title: str
@@ -211,13 +211,13 @@ def _capital(text: str) -> str:
 
 
 def _axis(metric: Metric, prefix: str = "") -> str:
-    """The label of an axis with values of the metric."""
+    """Return the label of an axis for values of the metric."""
     notes = ", ".join(part for part in (metric.unit, "" if metric.higher_is_better else "lower is better") if part)
     return f"{prefix}{metric.label}{f' ({notes})' if notes else ''}"
 
 
 def _draw_dense(axes: Axes, row: Row, look: Look, compared: bool) -> None:
-    """A line at the mean of a dense network, with a band of its standard deviation if others are compared with it."""
+    """Draw a line at the mean of a dense network, with a band of the standard deviation if `compared`."""
     spread = row.std or 0
     look.tag(axes.axhline(row.mean, color=look.colour, ls=look.line, lw=1.2))
     if compared:
@@ -225,16 +225,17 @@ def _draw_dense(axes: Axes, row: Row, look: Look, compared: bool) -> None:
 
 
 def _draw_series(axes: Axes, points: list[Row], offset: float, style: dict[Row, Look]) -> None:
-    """A method at several sparsities: points with error bars, connected by a line."""
+    """Draw a method at several sparsities: points with error bars, connected by a line."""
     look = style[points[0]]
     places = [row.sparsity + offset for row in points]
     look.tag(*axes.plot(places, [row.mean for row in points], color=look.colour, ls=look.line, lw=1))
     for place, row in zip(places, points, strict=True):
-        style[row].tag(*_artists(axes.errorbar(place, row.mean, yerr=row.std, **look.points)))
+        line, caps, stems = axes.errorbar(place, row.mean, yerr=row.std, **look.points)
+        style[row].tag(line, *caps, *stems)
 
 
 def _offsets(count: int, length: float) -> list[float]:
-    """Offsets that keep `count` equal points on an axis of this length apart."""
+    """Return offsets that separate `count` points with the same place on an axis of this length."""
     step = min(OFFSET_STEP, 2 * WIDEST_OFFSET / max(1, count - 1)) * length
     return [step * (index - (count - 1) / 2) for index in range(count)]
 
@@ -243,9 +244,3 @@ def _set_least_range(axes: Axes, metric: Metric) -> None:
     low, high = axes.get_ylim()
     if metric.unit == PERCENT and high - low < LEAST_RANGE:
         axes.set_ylim((low + high - LEAST_RANGE) / 2, (low + high + LEAST_RANGE) / 2)
-
-
-def _artists(bars: Any) -> list[Any]:
-    """The artists of error bars."""
-    line, caps, stems = bars
-    return [line, *caps, *stems]

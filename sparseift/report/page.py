@@ -1,4 +1,4 @@
-"""report.html and report.md: the whole report in one file each."""
+"""report.html and report.md."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def html(runs: list[Run], sections: Sections, folder: Path, figures: Path) -> st
     """Return a page that needs no other file.
 
     Args:
-        folder: The folder that the page will be in; links to runs are relative to it.
-        figures: The folder in which the figures are saved.
+        folder: The folder of the page, to which links to runs are relative.
+        figures: The folder of the saved figures.
     """
 
     def svg(drawn: Drawn) -> Markup:
@@ -42,7 +42,7 @@ def html(runs: list[Run], sections: Sections, folder: Path, figures: Path) -> st
 
 
 def markdown(runs: list[Run], sections: Sections, folder: Path) -> str:
-    """Return the report as Markdown, with figures as files in the folder `figures`."""
+    """Return the report as Markdown, with links to the files in the folder `figures`."""
     return _render("page.md.jinja", runs, sections, folder, autoescape=False)
 
 
@@ -68,7 +68,7 @@ def _render(
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(
-        runs=sorted(runs, key=lambda run: run.state == FINISHED),  # others need attention, so they come first
+        runs=sorted(runs, key=lambda run: run.state == FINISHED),  # runs that need attention come first
         sections=sections,
         tally=tally(runs),
         filters=filters,

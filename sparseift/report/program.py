@@ -19,13 +19,15 @@ from .figures import draw
 from .rows import sections
 from .style import save
 
-DESCRIPTION = "Tables, figures and a page of any number of runs, finished or not"
+DESCRIPTION = "Summarize runs in tables, figures and a page; unfinished and failed runs are listed with the reason"
 
 
 def main() -> None:
     parser = Arguments(prog="python -m sparseift.report", description=DESCRIPTION)
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that contain runs at any depth")
-    parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="folder to write (report)")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or folder of runs at any depth")
+    parser.add_argument(
+        "--out", type=Path, default=Path("report"), metavar="DIR", help="output folder (default: report)"
+    )
     with one_line_errors():
         arguments = parser.parse_args()
         report(arguments.runs, arguments.out)
@@ -34,13 +36,13 @@ def main() -> None:
 def report(paths: list[Path], out: Path) -> None:
     """Write report.html, report.md, table.csv, table.tex and figures/ into `out`, and print the tables.
 
-    A report that cannot be written completely leaves an older one in `out` unchanged.
+    If the report cannot be written completely, an older report in `out` stays unchanged.
 
     Raises:
-        UserError: If a path contains no runs, or `out` cannot be written.
+        UserError: A path contains no runs, or `out` cannot be written.
     """
     runs = find_runs(paths)
-    with waiting("comparing"):
+    with waiting("tables and figures"):
         found = [(section, draw(section)) for section in sections(runs)]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -54,12 +56,12 @@ def report(paths: list[Path], out: Path) -> None:
 
 
 def _print(runs: list[Run], found: page.Sections) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 10_000)  # files have the whole table
+    console = Console(width=None if sys.stdout.isatty() else 10_000)  # files show all columns
     for section, figures in found:
         table = tables.terminal(section, console)
         console.print(table)
         if hidden := tables.left_out(section, table):
-            print(f"columns that do not fit: {', '.join(hidden)}; see table.csv")
+            print(f"columns that do not fit the terminal: {', '.join(hidden)}; see table.csv")
         for one in figures:
             if not one.figure:
                 print(f"figure omitted: {one.title} ({one.reason})")

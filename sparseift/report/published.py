@@ -1,4 +1,4 @@
-"""Figures of the Sparse-IFT paper to show beside runs of the same settings."""
+"""Published values of the Sparse-IFT paper for runs with the same settings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ KEYS = ("dataset", "model", "member", "sparsity", "sparsifier", "pattern")
 
 @dataclass(frozen=True)
 class Published:
-    """A figure of the paper, and its distance to the paper's dense figure, None where that is not known.
+    """A value of the paper, in the unit of the primary metric.
 
-    Both are in the unit of the primary metric of the runs.
+    Attributes:
+        gain: The difference to the dense network of the paper, None if unknown.
     """
 
     value: float
@@ -26,7 +27,7 @@ class Published:
 
 
 def published(runs: Sequence[Run]) -> Published | None:
-    """Return the figure of the paper for runs of the same settings, of its network and its number of epochs."""
+    """Return the value of the paper for the settings of the runs, if it has the same network and number of epochs."""
     results = runs[0].results
     settings = {key: results[key] for key in KEYS}
     value = _figure(runs[0].metric.name, settings)
@@ -53,7 +54,7 @@ def _as_in_paper(run: Run) -> bool:
 
 
 def _changes_network(argument: str) -> bool:
-    """Whether an override makes another network than its config does, of the same FLOPs maybe."""
+    """Whether an override changes the network, even if its FLOPs stay the same."""
     key = argument.lstrip("+~").partition("=")[0]
     return key.startswith("model.") and key != "model.name"
 

@@ -1,4 +1,4 @@
-"""Rows of the table: finished runs that differ in the seed only, and their statistics."""
+"""Rows of the table: finished runs that differ only in the seed."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from .published import Published, published
 from .statistics import Difference, difference, spread
 
 COMMON = ("model", "dataset", "task", "recipe", "trainer", "callbacks", "checkpoint")
-"""Groups of the config in which runs agree that are compared with each other."""
+"""Groups of the config in which compared runs must agree."""
 
 METHOD = ("member", "sparsifier", "sparsity", "pattern", "backend")
-"""Groups in which they may differ. A network without masks ignores all but the first two."""
+"""Groups in which compared runs may differ. Without masks, only the first two matter."""
 
 IRRELEVANT = {
     *("checkpoint.every_n_steps", "dataset.num_workers", "dataset.root"),
     *("trainer.accelerator", "trainer.log_every_n_steps"),
     *(f"callbacks.{name}" for name in ("histograms", "learning_rate", "mask_pictures", "spectral", "topology")),
 }
-"""Keys without an effect on the result beyond rounding, and callbacks that only observe."""
+"""Options that affect the result at most by rounding, and callbacks that only observe."""
 
 USUAL = {"distribution": "uniform", "sparsifier": "none", "pattern": "unstructured", "backend": "masked"}
-"""Choices that labels leave out."""
+"""Choices that labels omit."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Row:
-    """Finished runs of the same settings, with their primary metric in its unit.
+    """Finished runs with the same settings. Scores are in the unit of the primary metric.
 
     Attributes:
-        variant: The settings that few rows of the section share, as overrides.
-        dense: The row of the dense network with the same settings, if there is one.
-        static: The row of the same network with static masks, if there is one.
+        variant: The settings that at most half of the rows share, as overrides.
+        dense: The row of the dense network with the same settings, if any.
+        static: The row of the same network with static masks, if any.
     """
 
     dataset: str
@@ -61,17 +61,17 @@ class Row:
 
     @property
     def method(self) -> tuple[str, ...]:
-        """The choices that can be combined with any sparsity."""
+        """The choices other than the sparsity."""
         return self.member, self.distribution or "", self.sparsifier, self.pattern, self.backend
 
     @property
     def is_dense(self) -> bool:
-        """Whether this is the dense network, with which the others are compared."""
+        """Whether this is a dense network, with which other rows are compared."""
         return self.member == "dense" and self.sparsity == 0
 
     @cached_property
     def scores(self) -> dict[int, float]:
-        """The test score of each seed. Several runs of a seed are not independent, so they count as their mean."""
+        """The test score of each seed, the mean if several runs have that seed."""
         values: dict[int, list[float]] = defaultdict(list)
         for run in self.runs:
             values[run.results["seed"]].append(run.score)
@@ -87,31 +87,31 @@ class Row:
 
     @cached_property
     def to_dense(self) -> Difference | None:
-        """The score minus that of the dense network."""
+        """The difference to the dense network."""
         return difference(self.scores, self.dense.scores) if self.dense else None
 
     @cached_property
     def to_static(self) -> Difference | None:
-        """The score minus that with static masks: the effect of moving the masks."""
+        """The difference to static masks."""
         return difference(self.scores, self.static.scores) if self.static else None
 
     @property
     def train_flops(self) -> float:
-        """FLOPs of a whole training, mean over runs."""
+        """FLOPs of the training, mean over runs."""
         return mean(run.results["flops"]["train_total"] for run in self.runs)
 
     @cached_property
     def published(self) -> Published | None:
-        """The figure of the paper for these settings, if there is one."""
+        """The value of the paper for these settings, if any."""
         return published(self.runs)
 
 
 @dataclass
 class Section:
-    """The rows of one network, data set, task and primary metric, dense ones first.
+    """The rows of one network, data set, task and primary metric. Dense networks come first.
 
     Attributes:
-        details: Task and metric, where sections of the same network and data set differ in them.
+        details: Task and metric, if sections of the same network and data set differ in them.
     """
 
     dataset: str
@@ -129,12 +129,12 @@ class Section:
 
     @property
     def decimals(self) -> int:
-        """How many decimals the scores of all rows are printed with."""
+        """The number of decimals of all scores."""
         return self.metric.decimals(max(abs(row.mean) for row in self.rows))
 
 
 def sections(runs: Iterable[Run]) -> list[Section]:
-    """Sort the finished ones of `runs` into tables."""
+    """Group the finished runs into sections."""
     groups: dict[Hashable, list[Run]] = defaultdict(list)
     for run in runs:
         if run.state == FINISHED:
@@ -148,7 +148,7 @@ def sections(runs: Iterable[Run]) -> list[Section]:
 
 
 def _kind(run: Run) -> tuple[Any, ...]:
-    """What the runs of a section share."""
+    """Return what the runs of a section share."""
     metric = run.metric
     names = (run.results[key] for key in ("dataset", "model", "task"))
     return (*names, metric.name, metric.unit, metric.higher_is_better)
@@ -163,10 +163,10 @@ def _details(kind: tuple[Any, ...]) -> str:
 
 def _section(rows: list[Row], details: str) -> Section:
     dense = {_frozen(_common(row.runs[0])): row for row in rows if row.is_dense}
-    static = {_frozen(_but_sparsifier(row.runs[0])): row for row in rows if row.sparsifier == "static"}
+    static = {_frozen(_without_sparsifier(row.runs[0])): row for row in rows if row.sparsifier == "static"}
     for row in rows:
         row.dense = None if row.is_dense else dense.get(_frozen(_common(row.runs[0])))
-        row.static = None if row.sparsifier == "static" else static.get(_frozen(_but_sparsifier(row.runs[0])))
+        row.static = None if row.sparsifier == "static" else static.get(_frozen(_without_sparsifier(row.runs[0])))
     known, bare = [row for row in rows if row.runs[0].config], [row for row in rows if not row.runs[0].config]
     for row, settings in (_unusual(known) | _unusual(bare)).items():
         parts = [f"{key}={value}" for key, value in sorted(settings.items()) if key != "sparsity.level"]
@@ -176,7 +176,7 @@ def _section(rows: list[Row], details: str) -> Section:
 
 
 def _unusual(rows: list[Row]) -> dict[Row, dict[str, Any]]:
-    """The settings of each row that few others share, or few others of its method."""
+    """Return the settings of each row that at most half of the rows share, or half of the rows of its method."""
     unusual = _minority({row: _common(row.runs[0]) for row in rows})
     for method in {row.method for row in rows}:
         for row, settings in _minority({row: _method(row.runs[0]) for row in rows if row.method == method}).items():
@@ -185,7 +185,7 @@ def _unusual(rows: list[Row]) -> dict[Row, dict[str, Any]]:
 
 
 def _minority(settings: dict[Row, dict[str, Any]]) -> dict[Row, dict[str, Any]]:
-    """The settings of each row that at most half of the rows share."""
+    """Return the settings of each row that at most half of the rows share."""
     counts = Counter((key, _frozen(value)) for setting in settings.values() for key, value in setting.items())
     return {
         row: {key: value for key, value in setting.items() if 2 * counts[key, _frozen(value)] <= len(settings)}
@@ -194,7 +194,7 @@ def _minority(settings: dict[Row, dict[str, Any]]) -> dict[Row, dict[str, Any]]:
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    """The names by which a row is called. Without masks the pattern and the backend are of no effect."""
+    """Return the choices that name a row. Without masks, pattern and backend have no effect."""
     keys = ("dataset", "model", "member", "sparsity", "distribution", "sparsifier")
     unmasked = not run.results["sparsity"]
     choices = {key: USUAL[key] if unmasked else run.results[key] for key in ("pattern", "backend")}
@@ -202,7 +202,7 @@ def _identity(run: Run) -> dict[str, Any]:
 
 
 def _common(run: Run) -> dict[str, Any]:
-    """The settings in which compared runs agree; without a config their length and budget."""
+    """Return the settings in which compared runs must agree; without a config, epochs and budget."""
     if not run.config:
         return {"recipe.epochs": run.results["epochs"], "flops.budget": run.results["flops"]["budget"]}
     return _nodes(run, COMMON)
@@ -212,8 +212,8 @@ def _method(run: Run) -> dict[str, Any]:
     return _nodes(run, METHOD if run.results["sparsity"] else METHOD[:2])
 
 
-def _but_sparsifier(run: Run) -> dict[str, Any]:
-    """All settings but those of the sparsifier."""
+def _without_sparsifier(run: Run) -> dict[str, Any]:
+    """Return all settings except those of the sparsifier."""
     identity = {key: value for key, value in _identity(run).items() if key != "sparsifier"}
     return identity | _common(run) | _nodes(run, tuple(group for group in METHOD if group != "sparsifier"))
 

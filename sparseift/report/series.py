@@ -1,4 +1,4 @@
-"""Series of metrics.csv as figures show them: means over the runs of a row."""
+"""Columns of metrics.csv, averaged over the runs of a row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import mean
 
 from .rows import Row
 
-OF_NETWORK = re.compile(r"masks/[^/]+$")  # masks/NAME/LAYER is of a single layer
+OF_NETWORK = re.compile(r"masks/[^/]+$")  # masks/NAME/LAYER is a column of a single layer
 NOT_EXPLORATION = {"masks/density", "masks/drop_fraction"}
 LABELS = {
     "masks/replaced": "fraction of active weights replaced",
@@ -21,7 +21,7 @@ LABELS = {
     "masks/spectral_gap": "weighted spectral gap",
     "masks/spectral_gap_iterative": "iterative weighted spectral gap",
 }
-"""Labels of the columns. Columns without one come last."""
+"""Labels of columns. Other columns come last."""
 
 
 def label_of(column: str) -> str:
@@ -30,12 +30,12 @@ def label_of(column: str) -> str:
 
 
 def exploration_columns(rows: Iterable[Row]) -> list[str]:
-    """Return the columns that show how the masks of the whole network changed."""
+    """Return the columns that describe how the masks of the network change."""
     return [column for column in _mask_columns(rows) if column not in NOT_EXPLORATION and "gap" not in column]
 
 
 def gap_columns(rows: Iterable[Row]) -> list[str]:
-    """Return the columns with spectral gaps of the whole network."""
+    """Return the columns with spectral gaps of the network."""
     return [column for column in _mask_columns(rows) if "gap" in column]
 
 
@@ -45,14 +45,14 @@ def _mask_columns(rows: Iterable[Row]) -> list[str]:
 
 
 def mean_series(row: Row, column: str) -> dict[int, float]:
-    """Return the mean of a column over the runs of a row, at the steps that all runs logged that have the column."""
+    """Return the mean of a column over the runs that have it, at the steps that all of them logged."""
     logged = [series for run in row.runs if (series := run.series(column))]
     steps = sorted(set.intersection(*map(set, logged))) if logged else []
     return {step: mean(series[step] for series in logged) for step in steps}
 
 
 def validation_scores(row: Row) -> list[tuple[float, float]]:
-    """Return training FLOPs and the validation score in its unit at the ends of epochs, mean over runs."""
+    """Return training FLOPs and validation score at the end of each epoch, mean over runs."""
     flops = mean_series(row, "train/flops")
     scores = mean_series(row, f"val/{row.metric.name}")
     return [(flops[step], row.metric.shown(scores[step])) for step in flops if step in scores]

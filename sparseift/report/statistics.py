@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 
 
 def spread(values: Iterable[float]) -> float | None:
-    """Return the standard deviation of a sample (n - 1), None for less than two values."""
+    """Return the sample standard deviation, None for fewer than two values."""
     values = list(values)
     return stdev(values) if len(values) > 1 else None
 
@@ -23,8 +23,8 @@ class Difference:
     """A difference of two means.
 
     Attributes:
-        interval: Its confidence interval, None where the runs have no spread.
-        how: The number of pairs or runs that it was computed from, in words.
+        interval: The confidence interval, None if the runs have no spread.
+        how: The number of pairs or runs, in words.
     """
 
     mean: float
@@ -38,15 +38,14 @@ class Difference:
 
 
 def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference:
-    """Return the difference of the means of two sets of runs, ours - theirs.
+    """Return the mean difference of the scores of two methods, ours - theirs, with its t interval.
 
-    With at least two common seeds it is that of the pairs of runs of one seed, with the t interval of the differences:
-    runs of one seed see the same samples in the same order, so part of the noise cancels. Otherwise it is that of all
-    runs, with Welch's t interval if both sets have at least two.
+    With at least two common seeds, the difference is over pairs with the same seed: they see the same samples in the
+    same order, so part of the noise cancels. Otherwise it is over all runs, with Welch's t interval.
 
     Args:
-        ours: The score of each seed.
-        theirs: Likewise.
+        ours: Scores by seed.
+        theirs: Scores by seed.
     """
     common = sorted(ours.keys() & theirs.keys())
     if len(common) > 1:
@@ -65,7 +64,7 @@ def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Differ
 
 
 def _interval(middle: float, error: float, freedom: float) -> tuple[float, float] | None:
-    if error <= 1e-12 * max(1, abs(middle)):  # equal differences do not show that there is no noise
+    if error <= 1e-12 * max(1, abs(middle)):  # equal differences do not prove that there is no noise
         return None
     reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     return middle - reach, middle + reach

@@ -1,4 +1,4 @@
-"""The style of all figures: Okabe and Ito's colours for colour-blind readers, markers and lines that differ in grey."""
+"""The style of all figures: the colour-blind safe palette of Okabe and Ito, with distinct markers and lines."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ RC: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 200,
 }
-DATELESS = {"Creator": None, "Date": None, "Format": None, "Type": None}  # equal figures are equal files
+DATELESS = {"Creator": None, "Date": None, "Format": None, "Type": None}  # makes files reproducible
 WIDTH, PANEL, LINE = 6.0, 2.6, 0.18  # inches: width of a figure, height of a panel and of a line of the legend
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a row looks in every figure.
+    """The style of a row in every figure.
 
     Attributes:
-        number: The index of the row in its section, by which the page finds the parts of figures.
+        number: The index of the row in its section. The page finds the artists of a row by it.
     """
 
     label: str
@@ -85,7 +85,7 @@ class Look:
         return {"color": self.colour, "marker": self.marker, "ls": self.line, "ms": 3.5}
 
     def tag(self, *artists: Artist, kind: str = "row") -> None:
-        """Mark parts of a figure as this row's. kind: "row", or "key" for those in the legend."""
+        """Mark artists as part of this row. kind: "row", or "key" in the legend."""
         for artist in artists:
             artist.set_gid(f"{kind}-{self.number}-{next(_PARTS)}")
 
@@ -94,7 +94,7 @@ _PARTS = count()
 
 
 def looks(rows: list[Row]) -> dict[Row, Look]:
-    """Return the look of each row: a colour for each member, a marker and a line style for each row."""
+    """Return the style of each row: a colour for each member, a marker and a line style for each row."""
     others = sorted({row.member for row in rows} - COLOURS.keys())
     colours = COLOURS | {member: SPARE_COLOURS[index % len(SPARE_COLOURS)] for index, member in enumerate(others)}
     found = {}
@@ -105,18 +105,14 @@ def looks(rows: list[Row]) -> dict[Row, Look]:
 
 
 def label(row: Row, sparsity: bool = True) -> str:
-    """Return the name of a row in legends, in which usual choices are left out.
-
-    Args:
-        sparsity: Whether the name includes the sparsity.
-    """
+    """Return the name of a row in legends, without usual choices."""
     level = f"{row.sparsity:g}" if sparsity and row.sparsity else ""
     choices = [value for group, usual in USUAL.items() if (value := getattr(row, group)) not in (None, usual)]
     return " ".join(part for part in (row.member, level, *choices, row.variant) if part)
 
 
 def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
-    """Return a figure of the width of a page with two panels to a line. `legend` increases its height."""
+    """Return a figure with two panels per line."""
     lines = -(-panels // 2)
     figure = Figure(figsize=(WIDTH, PANEL * lines))
     axes = figure.subplots(lines, min(panels, 2), squeeze=False).ravel()
@@ -126,7 +122,7 @@ def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
 
 
 def legend(figure: Figure, shown: Iterable[Look]) -> None:
-    """Add a legend for all panels below them. The panels keep their size."""
+    """Add a legend below the panels. The figure grows, the panels keep their size."""
     shown = list(shown)
     columns = max(1, min(3, len(shown), 80 // max(len(look.label) for look in shown)))
     figure.set_figheight(figure.get_figheight() + LINE * (1 + -(-len(shown) // columns)))
@@ -144,9 +140,9 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def inline(svg: str, alt: str) -> str:
-    """Return a saved figure as a part of a page: without background, in the text colour and of the width of the page.
+    """Return a saved figure as part of a page, without background and in the text colour.
 
-    Parts of rows have an attribute data-row, those in the legend data-key.
+    The artists of a row have an attribute data-row, or data-key in the legend.
 
     Args:
         svg: The content of the file.

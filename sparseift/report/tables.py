@@ -1,4 +1,4 @@
-"""One table in four forms: for the terminal, as Markdown, CSV and LaTeX."""
+"""The table of a section, for the terminal and as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ TO_DENSE = (
     "single seed, and runs without spread, have no interval. Bold: the interval excludes zero, which happens by "
     "chance in one of twenty rows without an effect. The interval does not cover the choice of the test set."
 )
-TO_STATIC = "Difference to the same network with static masks, likewise: the effect of moving the masks."
+TO_STATIC = "Difference to the same network with static masks, computed in the same way: the effect of mask updates."
 PAPER = (
-    "The figure of the Sparse-IFT paper and, in brackets, its difference to the dense network of the paper, as "
-    "reported in summaries and reviews, for runs of the same network and number of epochs."
+    "The value of the Sparse-IFT paper for the same network and number of epochs, as reported in summaries and "
+    "reviews. In brackets, its difference to the dense network of the paper."
 )
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table, which is left out where all of its cells are empty.
+    """A column of the table. It is omitted if all of its cells are empty.
 
     Attributes:
-        text: The cell of a row.
-        note: What the title does not say.
-        difference: The difference that the cell shows, if any. A significant one is bold.
+        text: Returns the cell of a row.
+        note: An explanation of the title.
+        difference: Returns the difference that a cell shows, if any. Significant differences are bold.
     """
 
     title: str
@@ -72,9 +72,9 @@ def _all_columns(section: Section) -> Iterable[Column]:
     yield Column("pattern", lambda row: _unless_usual("pattern", row.pattern), number=False)
     yield Column("sparsifier", lambda row: row.sparsifier, number=False)
     yield Column("backend", lambda row: _unless_usual("backend", row.backend), number=False)
-    note = "Settings that most rows do not share."
+    note = "Settings that at most half of the rows share."
     yield Column("settings", lambda row: row.variant, number=False, note=note)
-    note = "Number of seeds, with the number of runs in brackets where it differs. Runs of a seed count as their mean."
+    note = "Number of seeds, with the number of runs in brackets if it differs. Runs of the same seed are averaged."
     yield Column("seeds", _seeds, note=note)
     yield _score(section.metric, section.decimals)
     yield _compared("vs. dense", lambda row: row.to_dense, section.decimals, TO_DENSE)
@@ -92,7 +92,7 @@ def _unless_usual(group: str, choice: str) -> str:
 
 
 def _cost(name: str) -> Callable[[Row], str]:
-    """A cell of the summary, which is the same for all runs of a row."""
+    """A cell of the summary. It is the same for all runs of a row."""
     return lambda row: COSTS[name](row.runs[0].results)
 
 
@@ -130,12 +130,12 @@ def _paper(row: Row) -> str:
 
 
 def notes(section: Section) -> dict[str, str]:
-    """Return what the titles of the columns do not say, by title."""
+    """Return the notes of the columns by title."""
     return {column.title: column.note for column in columns(section) if column.note}
 
 
 def terminal(section: Section, console: Console) -> Table:
-    """Return the table with as many columns, from the left, as fit a terminal; with all where there is none."""
+    """Return the table with as many columns from the left as fit the terminal, or all if there is none."""
     shown = columns(section)
     table = _rich(section, shown)
     while console.is_terminal and len(shown) > 1 and _width(table, console) > console.width:
@@ -183,7 +183,7 @@ def markdown(section: Section) -> str:
 
 
 def latex(section: Section) -> str:
-    """Return a table environment for the packages booktabs and graphicx, no wider than the text."""
+    """Return a LaTeX table, no wider than the text. It needs the packages booktabs and graphicx."""
     shown = columns(section)
     remarks = " ".join(f"{title}: {note}" for title, note in notes(section).items())
     sides = "".join("r" if column.number else "l" for column in shown)

@@ -1,1 +1,1 @@
-"""What a run leaves on disk: results.json, its schema, and run folders. Imports neither torch, Lightning nor Hydra."""
+"""Run folders and results.json: schema, reading and writing. Imports neither torch, Lightning nor Hydra."""

@@ -1,4 +1,4 @@
-"""The arguments of sparseift.train that reproduce a run."""
+"""Arguments of sparseift.train that reproduce a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def config_folders(hydra: Mapping[str, Any]) -> Iterator[str]:
     """Yield the arguments that add folders of configs to the package's own.
 
     Args:
-        hydra: Hydra's own config of the run, the node `hydra`.
+        hydra: The node `hydra` of the config.
     """
     for source in hydra["runtime"]["config_sources"]:
         if source["provider"] == "command-line":

@@ -1,4 +1,4 @@
-"""The description of a metric, as a task states it and as results.json records it."""
+"""Metrics of a task, as results.json describes them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from math import floor, log10
 from typing import Any
 
+from ..common.checks import boolean, require
+
 PERCENT = "%"
-SIGNIFICANT, MOST_DECIMALS = 4, 12  # digits of a value that is no percentage
+SIGNIFICANT, MOST_DECIMALS = 4, 12  # digits of values that are not percentages
+DESCRIBED = ("name", "label", "unit", "higher_is_better")
 
 
 @dataclass(frozen=True)
@@ -16,12 +19,11 @@ class Metric:
     """A number by which runs are judged.
 
     Args:
-        name: Its key in results.json, and in metrics.csv after "train/", "val/" or "test/".
-        label: Its name in tables and figures.
-        unit: Shown after the value. A value whose unit is "%" is stored as a fraction and shown times 100.
-        higher_is_better: The direction in which a run improves.
-        of_mean: The metric as a function of the mean over samples, such as `math.exp` for the perplexity of a mean
-            loss. By default the mean itself.
+        name: The key in results.json, and in metrics.csv after "train/", "val/" or "test/".
+        label: The name in tables and figures.
+        unit: The unit of shown values. Values in "%" are stored as fractions.
+        of_mean: The metric as a function of the mean over samples, such as `math.exp` for the perplexity. By default,
+            the mean itself.
     """
 
     name: str
@@ -30,19 +32,19 @@ class Metric:
     higher_is_better: bool = True
     of_mean: Callable[[float], float] | None = field(default=None, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        for key in ("name", "label", "unit"):
+            require(isinstance(getattr(self, key), str), f"Metric.{key}", getattr(self, key), "a string")
+        boolean("Metric.higher_is_better", self.higher_is_better)
+
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Metric:
         """Return the metric that `as_dict` described."""
-        return cls(**{key: description[key] for key in ("name", "label", "unit", "higher_is_better")})
+        return cls(**{key: description[key] for key in DESCRIBED})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the description without `of_mean`, which recorded values have applied."""
-        return {
-            "name": self.name,
-            "label": self.label,
-            "unit": self.unit,
-            "higher_is_better": self.higher_is_better,
-        }
+        """Return the description, without `of_mean`: recorded values have it applied."""
+        return {key: getattr(self, key) for key in DESCRIBED}
 
     def is_better(self, value: float, than: float) -> bool:
         """Whether a value is an improvement. NaN never is."""
@@ -58,9 +60,8 @@ class Metric:
         return "points" if self.unit == PERCENT else self.unit
 
     def decimals(self, shown: float) -> int:
-        """Return how many decimals to print of values that are as large as this one, which is in the unit.
-
-        Percentages have two; other values have as many as show four significant digits.
+        """Return how many decimals to print for values of this magnitude: two for percentages, otherwise as many as
+        four significant digits need.
         """
         if self.unit == PERCENT or not shown:
             return 2

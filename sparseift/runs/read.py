@@ -1,4 +1,4 @@
-"""Run folders as they are found: finished, failed, unfinished, or not readable as a run."""
+"""Reads run folders: finished, failed, unfinished or unreadable ones."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from .upgrade import upgraded
 
 FINISHED, FAILED, UNFINISHED, UNREADABLE = "finished", "failed", "unfinished", "unreadable"
 STATES = (FINISHED, FAILED, UNFINISHED, UNREADABLE)
-CONTENTS = {".hydra", "checkpoints", "tensorboard"}  # folders of a run, in which no runs are searched
+CONTENTS = {".hydra", "checkpoints", "tensorboard"}  # folders in a run folder, which contain no runs
 EPOCH_END = {"epoch", "train/loss_epoch"}  # columns of metrics.csv that are written together when an epoch ends
 
 
 class NotARun(ValueError):
-    """The reason why a folder cannot be read as a run."""
+    """A folder cannot be read as a run."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder as it was found.
+    """The content of a run folder.
 
     Attributes:
         state: One of `STATES`.
-        detail: Why it failed, how far it was trained, or what cannot be read.
-        results: The content of results.json in its current version; empty unless finished.
-        config: .hydra/config.yaml in its current version, flat, with dotted keys and unresolved interpolations.
-        arguments: The arguments of sparseift.train that reproduce the run; None without a .hydra folder.
-        rows: The rows of metrics.csv without empty cells.
+        detail: Why the run failed, how far it was trained, or what cannot be read.
+        results: results.json, upgraded to the current version; empty unless the run is finished.
+        config: .hydra/config.yaml, upgraded to the current version, with dotted keys and unresolved interpolations.
+        arguments: Arguments of sparseift.train that reproduce the run; None if they are not recorded.
+        rows: The rows of metrics.csv, without empty cells.
     """
 
     folder: Path
@@ -76,15 +76,15 @@ class Run:
         return _command((*own, run_in(self.folder), "resume=auto"))
 
     def series(self, column: str) -> dict[int, float]:
-        """The values in a column of metrics.csv by optimizer step."""
+        """Return the values in a column of metrics.csv by optimizer step."""
         return {int(row["step"]): row[column] for row in self.rows if column in row}
 
 
 def find_runs(paths: Iterable[Path]) -> list[Run]:
-    """Read every run folder among `paths` and below them, each once.
+    """Read every run folder in `paths` and below once.
 
     Raises:
-        UserError: If a path is not a folder or contains no run.
+        UserError: A path is not a folder or contains no run.
     """
     found: dict[Path, Path] = {}
     for path in paths:
@@ -99,7 +99,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder. Whatever is wrong with it is in the state and the detail of the result."""
+    """Read a run folder. The state and detail of the result say what is wrong with it."""
     try:
         return _read(folder)
     except (NotARun, UserError) as error:
@@ -127,7 +127,7 @@ def _read(folder: Path) -> Run:
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested dictionaries into one with dotted keys, in which `_target_` is the name of a class only."""
+    """Flatten nested dictionaries into one with dotted keys, in which classes of this package have no module."""
     if not isinstance(tree, dict) or (prefix and not tree):
         return {prefix: _without_modules(tree, prefix)} if prefix else {}
     pairs = (flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in tree.items())
@@ -135,12 +135,13 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _without_modules(value: Any, key: str) -> Any:
-    """A class may move to another module, so configs are compared by class name."""
+    """A class may move inside the package, so configs are compared by its name. Classes of others keep their path."""
     if isinstance(value, list):
         return [_without_modules(item, "") for item in value]
     if isinstance(value, dict):
         return {name: _without_modules(item, str(name)) for name, item in value.items()}
-    return value.rpartition(".")[2] if key.endswith("_target_") and isinstance(value, str) else value
+    own = key.endswith("_target_") and isinstance(value, str) and value.startswith("sparseift.")
+    return value.rpartition(".")[2] if own else value
 
 
 def _command(arguments: Iterable[str]) -> str:
@@ -148,7 +149,7 @@ def _command(arguments: Iterable[str]) -> str:
 
 
 def _run_folders(path: Path) -> Iterator[Path]:
-    """Yield the run folders in a path, links included, and the folders that cannot be listed."""
+    """Yield the run folders in a path, following links, and the folders that cannot be listed."""
     closed: list[OSError] = []
     seen: set[str] = set()
     for parent, folders, files in os.walk(path, followlinks=True, onerror=closed.append):
@@ -172,7 +173,7 @@ def _text(path: Path) -> str:
 
 
 def _hydra(folder: Path) -> tuple[dict[str, Any], tuple[str, ...] | None]:
-    """The flat config and the arguments that compose it; an empty one and None without a .hydra folder."""
+    """Return the flat config, empty without a .hydra folder, and the arguments that compose it."""
     if not (folder / ".hydra/config.yaml").exists():
         return {}, None
     config = _yaml(folder / ".hydra/config.yaml")
@@ -190,7 +191,7 @@ def _config_folders(folder: Path) -> Iterator[str]:
         try:
             yield from config_folders(_yaml(folder / ".hydra/hydra.yaml")["hydra"])
         except (KeyError, TypeError) as error:
-            raise NotARun(f"hydra.yaml is not of a run: {error} is missing") from error
+            raise NotARun(f"hydra.yaml does not describe a run: {error} is missing") from error
 
 
 def _yaml(path: Path) -> Any:
@@ -212,7 +213,7 @@ def _rows(folder: Path) -> list[dict[str, float]]:
 
 
 def _progress(rows: list[dict[str, float]], config: dict[str, Any]) -> str:
-    """How far a run without results was trained."""
+    """Return how far a run without results was trained."""
     epochs = [row["epoch"] for row in rows if row.keys() >= EPOCH_END and isfinite(row["epoch"])]
     if epochs:
         return f"{max(epochs) + 1:.0f} of {config.get('recipe.epochs', '?')} epochs trained"

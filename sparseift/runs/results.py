@@ -1,4 +1,4 @@
-"""results.json: what a finished run records, and every later version reads."""
+"""Reads and writes results.json."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..common.checks import require
 from ..common.files import replacing
 from ..errors import UserError
 from .schema import VERSION, validate
@@ -18,7 +19,7 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write results.json atomically, with the version of the schema.
 
     Raises:
-        UserError: If the results do not follow the schema.
+        UserError: The results do not follow the schema.
     """
     content = {"version": VERSION, **results}
     validate(content)
@@ -32,10 +33,10 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Read a results.json of this version, or of an older one, which is upgraded.
+    """Read results.json, and upgrade it to the current version.
 
     Raises:
-        UserError: If it is not JSON, does not follow the schema, or has a newer version.
+        UserError: The file is not JSON, does not follow the schema, or has a newer version.
     """
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
@@ -43,20 +44,17 @@ def read_results(path: Path) -> dict[str, Any]:
         raise UserError(f"{path.name} is damaged: {error}") from error
     try:
         if isinstance(results, dict):
-            _refuse_newer(results.get("version"))
+            written = results.get("version")
+            newer = isinstance(written, int) and written > VERSION
+            require(not newer, "version", written, f"at most {VERSION}; a newer version of sparseift wrote the file")
             results = upgraded_results(results)
         validate(results)
     except UserError as error:
-        raise UserError(f"{path.name} cannot be reported on: {error}") from error
+        raise UserError(f"{path.name} is not valid: {error}") from error
     return results
 
 
-def _refuse_newer(written: Any) -> None:
-    if isinstance(written, int) and written > VERSION:
-        raise UserError(f"version is {written}; this version of sparseift reads versions up to {VERSION}")
-
-
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of the libraries that determine the result of a run."""
+    """Return the versions of Python, of this package, and of the libraries that affect the result of a run."""
     packages = ("sparseift", "torch", "torchvision", "pytorch-lightning")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -9,14 +9,18 @@ from ..common.checks import require
 from ..errors import UserError
 
 VERSION = 2
-"""The version that is written. Version 1, which has no entry `version`, is upgraded on reading."""
+"""The version of new files. Files of version 1 have no entry `version`, and are upgraded on reading."""
 
 LARGEST = 1e300
-"""Bound of all numbers, so that sums and squares of a few of them stay finite."""
+"""Bound of all numbers, so that sums of them stay finite."""
 
 
 class Kind(NamedTuple):
-    """The type of an entry, and its name in messages."""
+    """The type of an entry.
+
+    Args:
+        expected: The name of the type in messages.
+    """
 
     expected: str
     fits: Callable[[Any], bool]
@@ -50,10 +54,10 @@ LAYERS = [{"name": STRING, "stored": POSITIVE, "active": NUMBER, "flops": NUMBER
 
 
 def validate(results: Any) -> None:
-    """Check that a report can be computed from results: every entry of the schema is there and has its type.
+    """Check that results have every entry of the schema, with its type.
 
     Raises:
-        UserError: With the first entry that is missing or has another type.
+        UserError: An entry is missing or has another type.
     """
     _validate(results, SHAPE, "")
     require(results["metrics"] != [], "metrics", [], "at least one metric")

@@ -1,4 +1,4 @@
-"""The table that a run prints at its end, and that compare prints of two runs."""
+"""The table of results that a run prints at its end, and `compare` prints for two runs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ def sparsity(run: dict[str, Any]) -> str:
     return "-" if run["distribution"] is None else f"{run['sparsity']:g}, {run['distribution']}"
 
 
-UNSTRUCTURED = "unstructured"
-"""The choice of `pattern` that tables do not mention."""
 COSTS: dict[str, Cell] = {
     "FLOPs per sample": lambda run: si(run["flops"]["forward"]),
     "relative to budget": lambda run: f"{run['flops']['ratio']:.4f}",
@@ -34,10 +32,10 @@ COSTS: dict[str, Cell] = {
 
 
 def print_summary(runs: Sequence[dict[str, Any]]) -> None:
-    """Print a table of runs with a column each.
+    """Print a table with one column per run.
 
     Args:
-        runs: The contents of their results.json.
+        runs: The content of results.json of each run.
     """
     table = Table(title=Text(" / ".join(dict.fromkeys(map(_title, runs)))))
     table.add_column()
@@ -50,13 +48,13 @@ def print_summary(runs: Sequence[dict[str, Any]]) -> None:
 
 def _settings(runs: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Cell]]:
     yield "sparsity", sparsity
-    if any(run["pattern"] != UNSTRUCTURED for run in runs):
+    if any(run["pattern"] != "unstructured" for run in runs):
         yield "pattern", lambda run: run["pattern"]
     yield "sparsifier", lambda run: run["sparsifier"]
 
 
 def _scores(runs: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Cell]]:
-    """One row for each metric that any of the runs has."""
+    """Yield a row for each metric of any run."""
     for metric in dict.fromkeys(metric for run in runs for metric in _metrics(run)):
         yield f"test {metric.label}", partial(_score, metric)
 

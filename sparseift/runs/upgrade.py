@@ -1,4 +1,4 @@
-"""Results and settings that older versions saved, in the terms of this one."""
+"""Upgrades results and settings of older versions to the current version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GROUPS = ("task", "pattern", "backend")
 """Groups of the config that version 1 did not have."""
 
 OLD_PATTERN = "sparsifier."
-"""In front of the keys of `pattern` in version 1."""
+"""The prefix of the keys of `pattern` in version 1."""
 
 
 @cache
@@ -23,7 +23,7 @@ def _version_1() -> dict[str, Any]:
 
 
 def upgraded_results(results: dict[str, Any]) -> dict[str, Any]:
-    """The content of a results.json of version 1 as one of the current version; any other is returned unchanged."""
+    """Upgrade the content of results.json from version 1. Other versions are returned unchanged."""
     if "version" in results:
         return results
     old = _version_1()
@@ -31,14 +31,12 @@ def upgraded_results(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgraded(settings: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return a copy of settings that has the groups which version 1 did not have.
-
-    Settings of the current version are returned as they are.
+    """Add the groups that version 1 did not have to settings of version 1. Other settings are returned unchanged.
 
     Args:
-        settings: A flat config, or the settings of a checkpoint, which have the names of the choices besides.
-        like: Settings of the current version to compare with. The groups have the keys and values that they have there,
-            and the names of version 1. By default they are unresolved, as `conf` has them.
+        settings: A flat config, or the settings of a checkpoint, which also contain the names of the choices.
+        like: Settings of the current version. The added groups take their keys and values from there. By default, they
+            have the unresolved values of `conf`.
     """
     if any(_group(key) in GROUPS for key in settings):
         return dict(settings)
@@ -64,6 +62,6 @@ def _moved(key: str) -> str:
 
 
 def _split(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Names of choices, with a sparsifier that included a pattern as the two that it is now."""
+    """Split the name of a sparsifier that included a pattern into sparsifier and pattern."""
     name = choices.get("sparsifier")
     return {**choices, **(_version_1()["sparsifiers"].get(name, {}) if isinstance(name, str) else {})}

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from ..common.checks import require
 from ..common.seeds import generator_for
 from ..masks import Masks
 from ..masks.topk import largest
@@ -58,7 +59,10 @@ class DropGrow(Sparsifier):
         for name, weight in masks.weights.items():
             if weight.grad is not None:
                 generator = generator_for(weight.device, at.seed, at.step, name)
+                before = masks.active[name]
                 masks.move(name, self._updated(masks, name, fraction, generator), optimizers)
+                found, expected = masks.active[name], f"{before}, as before the update"
+                require(found == before, f"the number of active weights of {name}", found, expected)
 
     def _updated(self, masks: Masks, name: str, fraction: float, generator: torch.Generator) -> Tensor:
         """The new mask of a layer. As a separate function, it frees its tensors before the next layer."""

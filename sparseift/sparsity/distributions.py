@@ -1,6 +1,7 @@
-"""Distributions of density over layers: each gives the relative density of a layer from its shape.
+"""Distributions of density over layers.
 
-The plan multiplies these by one common factor, with a maximum of 1, such that the budget is met.
+The density of a layer is its relative density times a factor common to all layers, and at most 1. The factor follows
+from the budget.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Protocol
 
 
 class Distribution(Protocol):
-    """How density is spread over layers."""
+    """Distribution of density over layers."""
 
     def relative_density(self, shape: tuple[int, ...]) -> float:
-        """Return the density of a weight up to a factor common to all layers.
+        """Return the relative density of a weight.
 
         Args:
             shape: (out, in / groups, *kernel).
@@ -42,7 +43,7 @@ class ERK:
 
 @dataclass(frozen=True)
 class ER:
-    """Erdos-Renyi: ERK with the channel dimensions alone (SET; RigL, section 3)."""
+    """Erdos-Renyi: ERK with only the channel dimensions (SET; RigL, section 3)."""
 
     def relative_density(self, shape: tuple[int, ...]) -> float:
         return (shape[0] + shape[1]) / (shape[0] * shape[1])

@@ -1,4 +1,4 @@
-"""Which layers are masked."""
+"""The layers to mask."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from ..common.checks import require
 from ..common.globs import matching
 from ..graph.flops import weight_identity
-from ..graph.trace import Layer, Trace
+from ..graph.trace import Trace
 
 
 def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
     """Return the names of the layers to mask, in execution order.
 
-    These are all convolutions and linears that ran except the first and the last, depthwise ones, and those that
-    compute the weight that they use, where zeros would not stay zero.
+    These are all convolutions and linears that ran, except the first, the last, depthwise ones, and those that compute
+    their weight before use, where zeros would not stay zero.
 
     Args:
         include: Globs of names of layers to add.
-        exclude: Globs of names of layers to remove, added ones included.
+        exclude: Globs of names of layers to remove. They override `include`.
 
     Raises:
-        UserError: A glob matches no layer, or adds one whose zeros would not stay zero.
+        UserError: A glob matches no layer, or adds one that computes its weight before use.
     """
     names = list(record.layers)
     added = set(matching("sparsity.include", include, names))
@@ -34,10 +34,6 @@ def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequenc
     ends = {name for name in names if weight_identity(record.layers[name]) in end_weights}
     return [
         name
-        for name in names
-        if name not in removed and (name in added or (name not in ends and _by_default(record.layers[name])))
+        for name, layer in record.layers.items()
+        if name not in removed and (name in added or (name not in ends and not layer.depthwise and not layer.derived))
     ]
-
-
-def _by_default(layer: Layer) -> bool:
-    return not layer.depthwise and not layer.derived

@@ -1,7 +1,4 @@
-"""The plan: how many weights of each layer are active, so that the network meets its budget exactly.
-
-FLOPs are linear in the densities, so the common factor of a distribution has a closed form. Counts are integers.
-"""
+"""The plan: the number of active weights of each layer."""
 
 from __future__ import annotations
 
@@ -45,9 +42,9 @@ class Plan:
 
     Attributes:
         layers: All layers in execution order.
-        budget: Forward FLOPs for one sample of the dense network that this one replaces.
+        budget: Forward FLOPs for one sample of the dense network.
         params_stored: Parameters of the network, masked ones included.
-        by_flops: Whether the densities meet the budget in FLOPs. If not, they meet a given sparsity.
+        by_flops: Whether the densities meet the budget. If not, they meet a given sparsity.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -62,17 +59,17 @@ class Plan:
 
     @property
     def forward(self) -> int:
-        """FLOPs for one sample under the masks."""
+        """Forward FLOPs for one sample under the masks."""
         return sum(layer.flops for layer in self.layers)
 
     @property
     def forward_stored(self) -> int:
-        """FLOPs for one sample with nothing masked."""
+        """Forward FLOPs for one sample without masks."""
         return sum(layer.numel * layer.flops_per_weight for layer in self.layers)
 
     @property
     def ratio(self) -> float:
-        """FLOPs under the masks as a fraction of the budget."""
+        """Forward FLOPs under the masks as a fraction of the budget."""
         return self.forward / self.budget
 
     @property
@@ -87,7 +84,7 @@ class Plan:
         return sum(layer.active for layer in self.masked.values()) / numel if numel else 1.0
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Return the forward FLOPs for one sample and the numbers of parameters, as results.json has them."""
+        """Return the FLOPs and the numbers of parameters for results.json."""
         return {
             "flops": {
                 "budget": self.budget,
@@ -99,7 +96,7 @@ class Plan:
         }
 
     def layers_summary(self) -> list[dict[str, Any]]:
-        """Return each layer's stored and active weights and FLOPs for one sample, in execution order."""
+        """Return the stored and active weights and the FLOPs of each layer for results.json."""
         return [
             {"name": layer.name, "stored": layer.numel, "active": layer.active, "flops": layer.flops}
             for layer in self.layers
@@ -112,22 +109,19 @@ class Plan:
 
 
 def prices(plan: Plan) -> dict[str, int]:
-    """Return what an active weight of each masked layer takes out of the budget that its plan meets.
-
-    That is its FLOPs for one sample if the plan meets FLOPs, and 1 if it meets a sparsity.
-    """
+    """Return the cost of an active weight of each masked layer: its FLOPs, or 1 if the plan meets a sparsity."""
     return {name: layer.flops_per_weight if plan.by_flops else 1 for name, layer in plan.masked.items()}
 
 
 def training_flops(forward: int, forward_stored: int, samples: int, dense_gradient_samples: int = 0) -> int:
-    """Return the FLOPs of training on so many samples.
+    """Return the FLOPs of training.
 
-    A step costs one forward pass and twice that for the backward pass. A step that reads the gradient of every stored
-    weight costs the dense price for the weight gradient alone: 2 f_S + f_D instead of 3 f_S (RigL, appendix on FLOPs).
+    A sample costs 3 f_S: one forward pass, and twice that for the backward pass. In a step that reads dense gradients
+    it costs 2 f_S + f_D (RigL, appendix on FLOPs).
 
     Args:
-        forward: FLOPs for one sample under the masks, f_S.
-        forward_stored: FLOPs for one sample with nothing masked, f_D.
+        forward: Forward FLOPs for one sample under the masks, f_S.
+        forward_stored: Forward FLOPs for one sample without masks, f_D.
         samples: Samples of all steps.
         dense_gradient_samples: Samples of the steps that read dense gradients.
     """

@@ -1,4 +1,7 @@
-"""Solve for the plan that meets the budget, or a given sparsity."""
+"""Solve for the plan that meets the budget, or a given sparsity.
+
+FLOPs are linear in the densities, so the common factor of a distribution has a closed form. Counts are integers.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,8 @@ def plan_for_budget(
         budget: Forward FLOPs for one sample.
 
     Raises:
-        BudgetError: The layers that stay dense exceed the budget, or one weight a layer does, or the network meets it
-            without masks.
+        BudgetError: The layers that stay dense exceed the budget, or one weight in each masked layer does, or the
+            network meets it without masks.
     """
     masked = _maskable(costs, masked)
     fixed = sum(cost.flops for name, cost in costs.items() if name not in set(masked))
@@ -43,7 +46,7 @@ def plan_for_budget(
             f"the layers that stay dense cost {fixed:,} FLOPs, which exceeds the budget of {budget:,} under any mask"
         )
     if sum(costs[name].flops for name in masked) <= budget - fixed:
-        raise BudgetError("the network is no larger than its budget: nothing would have to be masked")
+        raise BudgetError("the transformed network meets the budget without masks")
     price = {name: costs[name].flops_per_weight for name in masked}
     active = _active_counts(costs, price, distribution, budget - fixed)
     return _assemble(net, costs, active, budget, by_flops=True)
@@ -66,7 +69,7 @@ def plan_for_sparsity(
         budget: Forward FLOPs of the dense network for one sample.
 
     Raises:
-        BudgetError: One weight a layer is more than the sparsity leaves.
+        BudgetError: The sparsity leaves less than one weight in each masked layer.
     """
     masked = _maskable(costs, masked)
     target = (1 - sparsity) * sum(costs[name].numel for name in masked)
@@ -85,15 +88,13 @@ def _maskable(costs: Mapping[str, LayerCost], masked: Iterable[str]) -> list[str
 def _active_counts(
     costs: Mapping[str, LayerCost], price: Mapping[str, int], distribution: Distribution, target: float
 ) -> dict[str, int]:
-    """Active weights of each layer such that their total price is `target`.
-
-    A layer that would have less than one weight keeps one, at the expense of the others.
+    """Numbers of active weights with a total price of `target`, and at least one in each layer.
 
     Args:
         price: The price of one weight of each masked layer.
 
     Raises:
-        BudgetError: One weight a layer costs more than the target and one weight above it.
+        BudgetError: One weight in each layer costs more than the target, by more than the price of one weight.
     """
     least = sum(price.values())
     if least > target + max(price.values()):
@@ -116,9 +117,12 @@ def _active_counts(
 
 
 def _densities(total: Mapping[str, int], relative: Mapping[str, float], target: float) -> dict[str, float]:
-    """min(1, factor * relative density), with the factor at which sum(total price * density) equals `target`.
+    """min(1, factor * relative density) of each layer, with the factor at which sum(total * density) is `target`.
 
     The sum is piecewise linear in the factor: layers reach density 1 in the order of their relative density.
+
+    Args:
+        total: The price of all weights of each layer.
     """
     order = sorted(total, key=lambda name: relative[name], reverse=True)
     full = 0
@@ -131,9 +135,9 @@ def _densities(total: Mapping[str, int], relative: Mapping[str, float], target: 
 
 
 def _rounded(counts: Mapping[str, float], price: Mapping[str, int]) -> dict[str, int]:
-    """Each count rounded down or up, whichever keeps the total error of the price so far nearer to zero.
+    """The counts as integers. Each is rounded to the side that keeps the accumulated error of the price smaller.
 
-    Many layers of one shape, as in Sparse Parallel, would otherwise all be rounded to the same side.
+    The nearest integer would round many layers of one shape, as in Sparse Parallel, to the same side.
     """
     rounded, error = {}, 0.0
     for name, count in counts.items():
@@ -147,14 +151,7 @@ def _assemble(
     net: nn.Module, costs: Mapping[str, LayerCost], active: Mapping[str, int], budget: int, by_flops: bool
 ) -> Plan:
     layers = tuple(
-        LayerPlan(
-            name=name,
-            shape=cost.shape,
-            numel=cost.numel,
-            active=active.get(name, cost.numel),
-            flops_per_weight=cost.flops_per_weight,
-            masked=name in active,
-        )
+        LayerPlan(**vars(cost), active=active.get(name, cost.numel), masked=name in active)
         for name, cost in costs.items()
     )
     return Plan(layers, budget, sum(parameter.numel() for parameter in net.parameters()), by_flops)

@@ -1,4 +1,4 @@
-"""Changes with which a call works that does not fit the widths that arrive: of its numbers and of its parameters."""
+"""Changes of the arguments of a call that does not fit the new widths: of its numbers and of its parameters."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch import Tensor
 
 from ..graph.examples import tensor_leaves
 from ..graph.pytree import tree_flatten, tree_unflatten
-from ..graph.watching import attempt
 from .flow import Flow, Target
 from .initialization import stretched
 from .provenance import Marked, Origin
-from .reference_run import Step, called
+from .reference_run import Step, attempt
 
-MOST_CHANGES = 3  # arguments of one call that change together
+MOST_CHANGES = 3  # of the arguments of one call
 
 
 @dataclass(frozen=True)
 class Knob:
-    """A way to change one argument of a call: a number by its attribute, or a tensor by the parameters it comes from.
+    """A possible change of one argument of a call: a number that comes from an attribute, or a dimension of a tensor
+    that comes from parameters.
 
     Attributes:
         index: Place of the argument among the leaves of the arguments.
-        origin: The attribute that the number comes from.
-        part: "start" or "stop" if the argument is a slice.
-        dim: The dimension of the tensor.
-        targets: The dimensions of parameters that it comes from.
+        origin: The attribute, for a number.
+        part: "start" or "stop", for a number in a slice.
+        dim: The dimension, for a tensor.
+        targets: The dimensions of parameters that `dim` comes from.
         direct: Whether the tensor is the parameter itself.
     """
 
@@ -42,11 +42,11 @@ class Knob:
     direct: bool = False
 
     def size(self, leaf: Any) -> int:
-        """Return the size that would be multiplied."""
+        """Return the size to multiply."""
         return leaf.shape[self.dim] if self.targets else int(getattr(leaf, self.part) if self.part else leaf)
 
     def apply(self, leaf: Any, factor: Fraction) -> Any:
-        """Return the changed argument; its size times the factor must be an integer."""
+        """Return the changed argument. Its size times the factor must be an integer."""
         size = int(self.size(leaf) * factor)
         if self.targets:
             return leaf.new_empty((*leaf.shape[: self.dim], size, *leaf.shape[self.dim + 1 :]))
@@ -58,15 +58,10 @@ class Knob:
 
 @dataclass(frozen=True)
 class Change:
-    """The result of a changed call, and the changes of the network that it needs."""
+    """A changed call that works: its result, and the changes."""
 
     result: Any
     knobs: Sequence[Knob]
-
-
-def knobs_of(flow: Flow, leaves: Sequence[Any]) -> list[Knob]:
-    """Return all ways to change one argument of a call."""
-    return [knob for index, leaf in enumerate(leaves) for knob in _knobs(flow, index, leaf)]
 
 
 def _knobs(flow: Flow, index: int, leaf: Any) -> Iterator[Knob]:
@@ -86,17 +81,19 @@ def _knobs(flow: Flow, index: int, leaf: Any) -> Iterator[Knob]:
 def find_change(
     func, args: tuple, kwargs: dict[str, Any], flow: Flow, step: Step, factor: Fraction, failed: bool
 ) -> tuple[Change | None, int | None]:
-    """Find the fewest changes of a call with which it works and its results have the dimensions expected.
+    """Find the fewest changes with which a call works and its results have dimensions of the reference run or `factor`
+    times as large.
 
     Args:
         step: The same call in the reference run.
-        failed: Whether the call raised an exception as it is, so that its results need not differ from the reference.
+        failed: Whether the unchanged call raises an exception. Then the results need not differ from the reference run,
+            as after a sum over a width.
 
     Returns:
-        The change, or None and a size that `factor` does not multiply to an integer, if there is one.
+        The change, and None; or None, and a size that `factor` does not multiply to an integer, if there is one.
     """
     leaves, structure = tree_flatten((args, kwargs), is_leaf=lambda leaf: isinstance(leaf, slice))
-    knobs = knobs_of(flow, leaves)
+    knobs = [knob for index, leaf in enumerate(leaves) for knob in _knobs(flow, index, leaf)]
     numbers = tuple(knob for knob in knobs if knob.origin)
     few = (chosen for count in range(1, MOST_CHANGES + 1) for chosen in combinations(reversed(knobs), count))
     odd = [size for knob in knobs if (size := knob.size(leaves[knob.index])) * factor % 1]
@@ -107,7 +104,7 @@ def find_change(
         for knob in chosen:
             changed[knob.index] = knob.apply(changed[knob.index], factor)
         new_args, new_kwargs = tree_unflatten(changed, structure)
-        result, error = attempt(called, func, new_args, new_kwargs)
+        result, error = attempt(func, new_args, new_kwargs)
         if error is None:
             inputs, results = tensor_leaves((new_args, new_kwargs)), tensor_leaves(result)
             if step.scaled(results, factor, at_all=not failed) and step.keeps_places(inputs, results):
@@ -116,7 +113,7 @@ def find_change(
 
 
 class Committed:
-    """The changes made so far, each of them once: code may go on with what it read before the change."""
+    """Makes changes to the network, each of them once: later calls may still have values from before a change."""
 
     def __init__(self, factor: Fraction):
         self.factor = factor
@@ -126,7 +123,7 @@ class Committed:
         """Make changes to the network.
 
         Returns:
-            Whether the network must run again: a tensor has changed that was already used.
+            Whether the network must run again because a tensor has changed that was already used.
         """
         for knob in knobs:
             if knob.origin and knob.origin not in self._done:
@@ -141,6 +138,6 @@ class Committed:
         return any(knob.targets and not knob.direct for knob in knobs)
 
     def size(self, size: int) -> int:
-        """Return a size of the code as it is after the attributes that it comes from have changed."""
+        """Return the new value of a size that the code has passed."""
         pending = set(getattr(size, "origins", ())) - self._done
         return int(size * self.factor) if pending else int(size)

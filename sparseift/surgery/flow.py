@@ -1,4 +1,4 @@
-"""What is known of the tensors of one run: which are activations, and which parameters the others come from."""
+"""Which tensors of a run are activations, and which parameters the others come from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Flow:
 
     def __init__(self, net: nn.Module, inputs: Iterable[Tensor]):
         own = [(module, key, tensor) for module in net.modules() for key, tensor in own_tensors(module)]
-        self._kept: list[object] = [own]  # so that no id() and no storage is used twice
+        self._kept: list[object] = [own]  # keeps every id() and storage unique during the run
         self._bases = {storage(tensor): (module, key) for module, key, tensor in own}
         self._active = {id(tensor) for tensor in inputs}
         self._layered: set[int] = set()
@@ -38,23 +38,23 @@ class Flow:
         self._makers: dict[int, AnyLayer] = {}
 
     def active(self, tensor: Tensor) -> bool:
-        """Return whether a tensor comes from the network's inputs."""
+        """Return whether a tensor was computed from the network's inputs."""
         return id(tensor) in self._active
 
     def fresh(self, tensor: Tensor) -> bool:
-        """Return whether a tensor comes from the network's inputs without a layer in between."""
+        """Return whether a tensor was computed from the network's inputs without a layer in between."""
         return self.active(tensor) and id(tensor) not in self._layered
 
     def maker(self, tensor: Tensor) -> AnyLayer | None:
-        """Return the layer module that made a tensor."""
+        """Return the layer module whose output a tensor is."""
         return self._makers.get(id(tensor))
 
     def note(self, inputs: list[Tensor], results: list[Tensor], by_layer: bool, maker: AnyLayer | None) -> None:
         """Note a call.
 
         Args:
-            by_layer: Whether the call is one of a layer function.
-            maker: The layer module that made it.
+            by_layer: Whether the function is that of a layer.
+            maker: The layer module that made the call.
         """
         self._kept.append(results)
         if maker is not None:
@@ -79,8 +79,7 @@ class Flow:
     def targets(self, tensor: Tensor, dim: int) -> tuple[Target, ...]:
         """Return the dimensions of parameters that dimension `dim` of a tensor comes from.
 
-        Returns:
-            One for each parameter that the tensor was made of; none if one of them is not found.
+        There is one for each parameter that the tensor was computed from, or none if one of them is not found.
         """
         bases = self._bases_of(tensor)
         targets = [target for base in bases if (target := self._target(tensor, dim, base))]
@@ -91,7 +90,7 @@ class Flow:
         return {base} if base in self._bases else self._made_of.get(id(tensor), set())
 
     def _target(self, tensor: Tensor, dim: int, base: int) -> Target | None:
-        """The dimension of a parameter: by stride for a view of it, by size for a copy."""
+        """The dimension of a parameter, found by stride in a view of it and by size in a copy."""
         module, key = self._bases[base]
         own = getattr(module, key)
         if storage(tensor) == base:

@@ -1,7 +1,7 @@
-"""Initial values of new weights, drawn by the law that the network's own initialization follows.
+"""Initial values of new weights, drawn from the distribution from which the network's own weights were drawn.
 
-The law shows in the weights of the network: their standard deviation as a function of fan-in or fan-out, and their
-distribution, normal or uniform. Fans are those of the stored weight; density has no influence (authors' code).
+It is estimated from these: the standard deviation as a function of fan-in or fan-out, and the kind, normal or uniform.
+Fans are those of the stored weight, whatever its density (authors' code).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..graph.layers import AnyLayer
 
 @dataclass(frozen=True)
 class Law:
-    """Variance = gain2 / fan.
+    """A variance of gain2 / fan.
 
     Attributes:
         fan: 'out', 'in' or 'avg', as in torch.nn.init.
@@ -35,7 +35,7 @@ class Law:
 
 
 LAWS = tuple(Law(fan, gain2) for gain2 in (2.0, 1.0, 1 / 3) for fan in ("out", "in", "avg"))
-UNIFORM_PEAK = 1.75  # standard deviations: |w| stays below sqrt(3) if uniform; some weight exceeds it if normal
+UNIFORM_PEAK = 1.75  # in standard deviations: the largest |w| is below it if uniform (sqrt 3), above it if normal
 
 
 def fan_of(shape: torch.Size, fan: str) -> float:
@@ -46,7 +46,7 @@ def fan_of(shape: torch.Size, fan: str) -> float:
 
 
 class Initializer:
-    """Draws weights like those of the layers of one network; on the meta device it makes empty ones."""
+    """Draws weights like those of the layers of one network. On the meta device it returns empty ones."""
 
     def __init__(self, layers: Iterable[AnyLayer]):
         weights = [layer.weight.detach() for layer in layers if not layer.weight.is_meta and layer.weight.dim() > 1]
@@ -57,8 +57,8 @@ class Initializer:
         """Return a new weight.
 
         Args:
-            like: The weight whose law it follows.
-            alive: If `like` is zero, follow the most frequent law of the network instead.
+            like: The weight whose distribution it follows.
+            alive: If `like` is constant, follow the most frequent law of the network instead.
         """
         new = torch.empty(shape, dtype=like.dtype, device=like.device)
         if not new.is_meta:
@@ -81,7 +81,7 @@ class Initializer:
             new.normal_(0, std)
 
     def _law(self, like: Tensor, std: float) -> Law | None:
-        """The law of a weight that most layers follow too; None if more layers share its standard deviation."""
+        """The most frequent law that fits a weight; None if more layers have just its standard deviation."""
         laws = _laws_of(like) if std else tuple(self._votes)
         law = max(laws, key=lambda law: self._votes[law], default=None)
         alike = sum(abs(std / other - 1) < _tolerance(numel) for other, numel in self._stds)
@@ -89,7 +89,7 @@ class Initializer:
 
 
 def _laws_of(weight: Tensor) -> tuple[Law, ...]:
-    """The laws whose standard deviation is that of the weight, to within four standard errors of its estimate."""
+    """The laws that fit the standard deviation of a weight, to within four standard errors of its estimate."""
     if weight.is_meta or weight.dim() < 2:
         return ()
     std = float(weight.detach().std(correction=0))
@@ -102,10 +102,7 @@ def _tolerance(numel: int) -> float:
 
 
 def stretched(values: Tensor, length: int, dim: int = 0) -> Tensor:
-    """Return a tensor with another length along `dim`: its values repeated in order.
-
-    A parameter is returned as a parameter.
-    """
-    index = torch.arange(length, device="cpu") * values.shape[dim] // length  # on meta it takes far longer
+    """Return a tensor, or parameter, with another length along `dim`: its values repeated in order."""
+    index = torch.arange(length, device="cpu") * values.shape[dim] // length  # arange is far slower on meta
     new = values.detach().index_select(dim, index.to(values.device))
     return nn.Parameter(new, requires_grad=values.requires_grad) if isinstance(values, nn.Parameter) else new

@@ -1,7 +1,4 @@
-"""The two factors of a layer: U with the layer's kernel, stride and padding, and a pointwise V.
-
-Ranks are exact rationals.
-"""
+"""The two factors of a layer: U with the layer's kernel, stride and padding, and a pointwise V."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ def factors(layer: Conv | nn.Linear, rank: int, initial: Initializer) -> tuple[A
 
 
 def rank_for(layer: AnyLayer, share: Fraction) -> Fraction:
-    """Return the rank per group, not rounded, at which U and V have `share` times the weights of the layer."""
+    """Return the rank per group at which U and V have `share` times the weights of the layer, not rounded."""
     din, dout, _ = fan_dims(layer)
     return share * din * dout / (din + dout)
 

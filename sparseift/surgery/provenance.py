@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +22,12 @@ class Origin:
 
     @property
     def value(self) -> Any:
-        """The number that is there now."""
+        """The present number."""
         value = vars(self.module)[self.key]
         return value if self.index is None else value[self.index]
 
     def set(self, number: int | float) -> None:
-        """Put another number there."""
+        """Replace the number."""
         value = vars(self.module)[self.key]
         if self.index is not None:
             number = type(value)(number if place == self.index else item for place, item in enumerate(value))
@@ -57,11 +58,10 @@ class Marked(int):
 
 
 class MarkedFloat(float):
-    """A float that remembers the attribute that it is.
+    """A float that remembers its attribute.
 
     Attributes:
-        origin: The attribute.
-        computed_with: Whether code has computed with it in Python, the result of which remembers nothing.
+        computed_with: Whether the network's code has computed with it in Python. The result is a plain float.
     """
 
     origin: Origin
@@ -77,7 +77,7 @@ class MarkedFloat(float):
 
 
 def _note_computing(name: str) -> None:
-    """Make an operator of `MarkedFloat` note that it is used, unless the other operand (a tensor) takes over."""
+    """Make an operator of `MarkedFloat` note its use, unless the other operand, a tensor, computes the result."""
     compute = getattr(float, name)
 
     def noted(self: MarkedFloat, *others: Any) -> Any:
@@ -93,19 +93,16 @@ for _operator in ("mul", "rmul", "truediv", "rtruediv", "pow", "rpow", "add", "r
 
 
 def constant(value: Any) -> bool:
-    """Return whether a value is a number, or a list or tuple of numbers and strings.
-
-    Tensors and modules belong to one network.
-    """
+    """Return whether a value is a number, or a list or tuple of numbers and strings."""
     if isinstance(value, list | tuple):
         return all(item is None or isinstance(item, str) or constant(item) for item in value)
     return isinstance(value, int | float)
 
 
 def mark(net: nn.Module) -> None:
-    """Mark the integers above 1 and the floats among the attributes of the network's own modules.
+    """Mark the attributes of the network's own modules that are floats, integers above 1, or lists or tuples of these.
 
-    Integers in a list or tuple are marked, too. Modules of torch.nn are left out: `resize` knows their attributes.
+    Modules of torch.nn are left out: `resize` sets their attributes.
     """
     for module in net.modules():
         if type(module).__module__.startswith("torch.nn"):
@@ -124,19 +121,11 @@ def _marked(value: Any, origin: Origin) -> Any:
 
 
 def unmark(net: nn.Module) -> None:
-    """Turn marked attributes into plain numbers again."""
+    """Turn marked attributes into plain numbers."""
     for module in net.modules():
         for key, value in list(vars(module).items()):
-            if type(value) in (list, tuple) and any(isinstance(item, Marked) for item in value):
-                vars(module)[key] = type(value)(map(_plain, value))
-            elif isinstance(value, Marked | MarkedFloat):
-                vars(module)[key] = _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Marked):
-        return int(value)
-    return float(value) if isinstance(value, MarkedFloat) else value
+            if constant(value):
+                vars(module)[key] = copy.deepcopy(value)  # which is plain
 
 
 def leaves_in(tree: Any) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""The reference run: what a network does before it is widened, call by call."""
+"""The reference run: the calls of a network before it is widened."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..graph.examples import tensor_leaves
 from ..graph.layers import LAYER_FUNCTIONS
-from ..graph.watching import Watching, own_code, shapes
+from ..graph.watching import Watching, shapes
 
 RESHAPES = {"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"}
 GROUPS = 6  # place of the groups among the arguments of a convolution
@@ -27,13 +27,14 @@ class Step:
     results: list[torch.Size]
 
     def keeps_places(self, inputs: list[Tensor], results: list[Tensor]) -> bool:
-        """Return whether a reshape merges and splits the dimensions that it merged and split in the reference run.
+        """Return whether a reshape merges and splits the same dimensions as in the reference run.
 
-        Where its first dimensions had as many elements before as after, they still must. True for all other calls.
+        Two groups of leading dimensions that had equal numbers of elements before and after the reshape must still have
+        equal numbers. True for all other calls.
 
         Args:
-            inputs: The tensor arguments of the same call in the present run.
-            results: Its results.
+            inputs: Tensor arguments of the same call in the present run.
+            results: Results of the same call in the present run.
         """
         if self.name not in RESHAPES or not self.arguments:
             return True
@@ -45,10 +46,10 @@ class Step:
         return all(old_now[i] == new_now[j] for i, j in ends)
 
     def scaled(self, results: list[Tensor], factor: Any, at_all: bool = True) -> bool:
-        """Return whether every dimension of the results is that of the reference run or `factor` times that.
+        """Return whether every dimension of the results is 1 or `factor` times that of the reference run.
 
         Args:
-            at_all: Require that some dimension differs. A call that failed may be one that sums over a width.
+            at_all: Require that some dimension differs.
         """
         now, before = shapes(results), self.results
         if list(map(len, now)) != list(map(len, before)):
@@ -64,7 +65,7 @@ class Reference(Watching):
     def steps(self, args: tuple, kwargs: dict[str, Any]) -> list[Step]:
         """Run the network twice, and return the steps of the second run.
 
-        What the code computes once and keeps is there in the second run, as in every run that follows.
+        Calls whose results the code caches are in the first run alone, and not in the runs that follow.
         """
         for _ in range(2):
             self._steps: list[Step] = []
@@ -73,21 +74,24 @@ class Reference(Watching):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        with own_code():
+        with self.own_code():
             if results := tensor_leaves(result):
                 self._steps.append(Step(func.__name__, shapes(tensor_leaves((args, kwargs))), shapes(results)))
         return result
 
 
-def called(func, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Return the result of a torch function on the meta device.
+def attempt(func, args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Exception | None]:
+    """Call a torch function on the meta device.
 
-    Raises:
-        RuntimeError: The filters of a convolution do not divide into its groups, which the meta device accepts.
+    Returns:
+        The result and None, or None and the exception that the function raised.
     """
     if func in LAYER_FUNCTIONS and ("groups" in kwargs or len(args) > GROUPS):
         weight = args[1] if len(args) > 1 else kwargs["weight"]
         groups = kwargs["groups"] if "groups" in kwargs else args[GROUPS]
-        if weight.shape[0] % groups:
-            raise RuntimeError(f"{weight.shape[0]} filters do not divide into {groups} groups")
-    return func(*args, **kwargs)
+        if weight.shape[0] % groups:  # the meta device accepts it
+            return None, RuntimeError(f"{weight.shape[0]} filters do not divide into {groups} groups")
+    try:
+        return func(*args, **kwargs), None
+    except Exception as error:
+        return None, error

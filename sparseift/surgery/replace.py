@@ -1,4 +1,4 @@
-"""Replace a layer of a network."""
+"""Replace layers of a network."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from typing import cast
 from torch import nn
 
 from ..graph.layers import AnyLayer, AnyNorm, channels_of, layer_at, stored_weight
-from ..graph.trace import Trace
+from ..graph.trace import Trace, is_within
 from .initialization import Initializer
 
 
 @dataclass(frozen=True)
 class Site:
-    """A layer that a local member replaces, with what follows it in the network.
+    """A layer, with the norm and the non-linearity that follow it in the network.
 
     Attributes:
-        norm: The norm that alone reads the layer.
+        norm: The norm that alone reads the layer, or None.
         carried: Whether the norm applies the non-linearity itself.
-        activation: A copy of the non-linearity that the output meets; None if there is none before the next layer, or
-            if the norm carries it.
-        activation_name: The module of the non-linearity, if it directly follows.
+        activation: A copy of the non-linearity before the next layer; None if there is none, or if the norm applies it.
+        activation_name: Name of the module of the non-linearity, if only this layer uses it.
     """
 
     name: str
@@ -42,15 +41,15 @@ class Site:
 
 
 def site_of(net: nn.Module, record: Trace, name: str) -> Site:
-    """Return a layer with what follows it.
+    """Return a layer with the norm and the non-linearity that follow it.
 
     Args:
-        net: The network in its present state, from which layer and norm are taken.
+        net: The network, in which other layers may have been replaced.
         record: The trace of the network before any replacement.
     """
     norm_name = record.norm_after(name)
     activation, activation_name = record.activation_after(name)
-    carried = activation_name is not None and f"{activation_name}.".startswith(f"{norm_name}.")
+    carried = None not in (activation_name, norm_name) and is_within(str(activation_name), str(norm_name))
     if carried:
         activation, activation_name = None, None
     return Site(
@@ -65,10 +64,10 @@ def site_of(net: nn.Module, record: Trace, name: str) -> Site:
 
 
 def replaceable(net: nn.Module, record: Trace, eligible: Sequence[str]) -> list[str]:
-    """Return the eligible layers that a local member replaces; the others are masked as they are.
+    """Return the eligible layers that a local member can replace.
 
-    Not replaced are projection shortcuts (authors' code), layers that the network does not call as modules, and layers
-    whose weight another module holds too.
+    Projection shortcuts (authors' code), layers that the network does not call as modules, and layers that share their
+    weight are left out.
     """
     holders = Counter(id(weight) for module in net.modules() for weight in module.parameters(recurse=False))
     return [
@@ -81,7 +80,7 @@ def replaceable(net: nn.Module, record: Trace, eligible: Sequence[str]) -> list[
 
 
 def replace(net: nn.Module, name: str, module: nn.Module) -> None:
-    """Put `module` in the place of the module `name`, and in every other place that holds the same one."""
+    """Replace a module under all its names."""
     old = net.get_submodule(name)
     module.train(old.training)
     for place, child in list(net.named_modules(remove_duplicate=False)):
@@ -96,7 +95,7 @@ def initializer(net: nn.Module, record: Trace) -> Initializer:
 
 
 def branch(layer: nn.Module, norm: nn.Module | None, activation: nn.Module | None) -> nn.Sequential:
-    """Return a layer followed by its own norm and a copy of the activation, as far as they are given."""
+    """Return a layer followed by a norm and a copy of an activation, if they are given."""
     parts = nn.Sequential()
     parts.add_module("layer", layer)
     if norm is not None:

@@ -1,4 +1,4 @@
-"""The same layer or norm with other numbers of channels; its class, stride, padding and options stay."""
+"""Layers and norms with other numbers of channels. Class, stride, padding and options stay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .transplant import own_tensors
 
 
 def weight_shape(layer: AnyLayer, inputs: int, outputs: int, groups: int) -> tuple[int, ...]:
-    """Return the shape of the weight of a layer that has these channels."""
+    """Return the shape of the weight of a layer with these numbers of channels."""
     if isinstance(layer, nn.Linear):
         return outputs, inputs
     if isinstance(layer, ConvTransposed):
@@ -76,9 +76,9 @@ def resize_norm_(norm: AnyNorm, channels: int) -> None:
 
 
 def fresh_norm(norm: AnyNorm, channels: int) -> AnyNorm:
-    """Return a copy of a norm with so many channels and its default scale of 1.
+    """Return a newly initialized copy of a norm with `channels` channels.
 
-    In front of an activation, a scale that the network initializes to zero would pass neither signal nor gradient.
+    If the network initializes the scale to zero, the copy would pass neither signal nor gradient to an activation.
     """
     new = copy.deepcopy(norm)
     resize_norm_(new, channels)

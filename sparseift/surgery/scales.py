@@ -1,15 +1,15 @@
 """Attributes that scale attention: 1 / sqrt(d), for queries and keys of width d (Vaswani et al. 2017, section 3.2.1).
 
-The attribute is computed when the network is built, so it must change where d changes. What counts as one follows from
-the calls of the network alone. A float attribute is the scale of attention if
+Such an attribute is computed when the network is built, so it must change where d changes. A float attribute is a scale
+of attention if
 
-- the code multiplies it into a factor or the result of a matrix product that sums over d, or passes it to the product
-  as its scale, and its value is exactly 1 / sqrt(d); or
-- it is named `scale`, its value is exactly 1 / sqrt(d), and its module calls `F.scaled_dot_product_attention`, whose
+- its value is exactly 1 / sqrt(d), and the code multiplies a factor or the result of a matrix product that sums over d
+  by it, or passes it to the product as its scale; or
+- its value is exactly 1 / sqrt(d), its name is `scale`, and its module calls `F.scaled_dot_product_attention`, whose
   default scale has the same value, for queries of width d.
 
-A network is refused if a module computes in Python with an attribute `scale` of this value for a product of its own,
-and neither holds: what the code makes of it is not seen. All other floats are constants.
+A network is refused if neither holds, but a module with such a product computes in Python with an attribute `scale` of
+this value: the result can't be followed. All other floats are constants.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..graph.copies import names_in
 from ..graph.examples import tensor_leaves
 from ..graph.pytree import tree_leaves
 from .provenance import MarkedFloat, Origin
@@ -31,7 +32,7 @@ MOVES = RESHAPES | {
     "__getitem__", "chunk", "clone", "contiguous", "expand", "float", "movedim", "permute", "roll", "split", "squeeze",
     "swapaxes", "tensor_split", "to", "transpose", "type_as", "unbind", "unsqueeze", "__get__",
 }  # fmt: skip
-"""Functions of a tensor that give the same values in another order or shape."""
+"""Functions that return the values of a tensor in another order, shape or type."""
 ATTENTION = "scaled_dot_product_attention"
 MATRIX = {"matmul", "__matmul__", "bmm", "baddbmm", ATTENTION}
 FIRST = {"baddbmm": 1}  # place of the first factor, if it is not the first tensor
@@ -39,7 +40,7 @@ LAWS: tuple[Callable[[int], float], ...] = (lambda width: width**-0.5, lambda wi
 
 
 class Scales:
-    """Finds the attributes that scale attention in one run of a network, and their values for its new widths."""
+    """Finds the attributes that scale attention in one run of a network, and their values for the new widths."""
 
     def __init__(self) -> None:
         self._factors: dict[int, set[Origin]] = {}  # of tensors, by id(): what they were multiplied by
@@ -74,16 +75,17 @@ class Scales:
                 self._factors |= {id(result): factors for result in results}
 
     def apply(self, net: nn.Module) -> None:
-        """Give the attributes found their new values.
+        """Set the attributes to their new values.
 
         Raises:
-            UserError: Code computes in Python with an attribute `scale` of a product of its module.
+            UserError: Code computes in Python with an attribute `scale`.
         """
-        names = {module: name for name, module in net.named_modules()}
+        names = names_in(net)
         for module, width in self._products:
             scale = _named_scale(module)
-            unseen = scale is not None and scale.computed_with and scale.origin not in self._new
-            if scale is not None and unseen and any(scale == law(width) for law in LAWS):
+            if scale is None or not scale.computed_with or scale.origin in self._new:
+                continue
+            if any(scale == law(width) for law in LAWS):
                 raise UserError(
                     f"sparse_wide can't widen {names[module] or 'the network'} ({type(module).__name__}): "
                     f"its code computes with scale={scale:g}, 1 / sqrt({width}), instead of multiplying a tensor by it"
@@ -105,7 +107,7 @@ def _named_scale(module: nn.Module) -> MarkedFloat | None:
 
 
 def _summed_over(name: str, args: tuple, step: Step, inputs: list[Tensor]) -> tuple[int, int] | None:
-    """The size that a product of activations sums over, in the reference run and now."""
+    """The size that a matrix product sums over, in the reference run and now."""
     if name in MATRIX:
         first = FIRST.get(name, 0)
         return step.arguments[first][-1], inputs[first].shape[-1]

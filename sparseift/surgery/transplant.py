@@ -1,4 +1,4 @@
-"""Give a network the shapes and numbers of its twin on the meta device."""
+"""Copy the shapes and numbers of a widened network on the meta device to the real network."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from .provenance import constant
 def adopt(net: nn.Module, twin: nn.Module, initial: Initializer) -> None:
     """Give `net` the shapes and numbers of its meta twin, in place.
 
-    New weights of layers are drawn; other tensors repeat the values that they have.
+    New weights of layers are drawn. Other tensors repeat their values.
     """
     new_of: dict[int, Tensor] = {}
     for (_, module), (_, other) in zip(net.named_modules(), twin.named_modules(), strict=True):
-        for (key, tensor), (_, shape) in zip(own_tensors(module), own_tensors(other), strict=True):
-            if tensor.shape != shape.shape:
+        like = dict(own_tensors(other))
+        for key, tensor in own_tensors(module):
+            if (shape := like[key]).shape != tensor.shape:
                 if id(tensor) not in new_of:
                     drawn = isinstance(module, AnyLayer) and key == "weight"
                     new_of[id(tensor)] = initial.weight(tensor, tuple(shape.shape)) if drawn else _fitted(tensor, shape)
@@ -34,6 +35,6 @@ def _fitted(tensor: Tensor, shape: Tensor) -> Tensor:
 
 
 def own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the parameters and buffers of a module itself, by attribute."""
+    """Return the parameters and buffers of a module without those of its submodules, with their names."""
     own = [*module.named_parameters(recurse=False, remove_duplicate=False), *module.named_buffers(recurse=False)]
     return [(key, tensor) for key, tensor in own if tensor is not None]

@@ -1,18 +1,18 @@
-"""Give a network other layer widths, and make everything else follow the shapes that arrive.
+"""Widen a network.
 
-The network runs on the meta device: first as it is, which is the reference run, then with the outputs of each layer
-changed when it is reached. In the second run
+The network runs on the meta device, first unchanged (the reference run) and then with new numbers of outputs of its
+layers. In this second run
 
-- a layer or a norm takes as many input channels as arrive at it;
-- a parameter or buffer that no longer fits the tensor it meets (a layer scale, a positional embedding) is changed in
-  the fewest dimensions with which the call works;
-- so is a number that the code takes from an attribute of a module (a head width, the sizes of a split); attributes are
-  marked before the run, so that a call shows which of them an argument comes from;
-- a layer whose outputs still do not fit the sizes that its reader names (a split into 1 + 2 widths) gets as many;
+- a layer or a norm gets the number of input channels of its input;
+- where a call fails, the parameters and buffers among its arguments (a layer scale, a positional embedding) change in
+  the fewest dimensions with which it works;
+- so do the numbers that the code takes from attributes of modules (a head width, the sizes of a split); attributes are
+  marked before the run, so that a call shows which attribute an argument comes from;
+- a layer whose outputs do not fit the split or reshape that reads them (1 + 2 widths) gets the number that fits;
 - an attribute that scales attention follows the width of the heads (`scales`).
 
-A network is refused where its own code or a torch function still raises an exception after that. Exceptions of this
-package's code are not caught. `adopt` makes the same changes to the real network.
+A network is refused if its code or a torch function still raises an exception. Exceptions of this package's code are
+faults and stay as they are. `adopt` makes the same changes to the real network.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..graph.copies import meta_copy
+from ..graph.copies import meta_copy, names_in
 from ..graph.examples import tensor_leaves
 from ..graph.layers import (
     LAYER_FUNCTIONS,
@@ -39,12 +39,12 @@ from ..graph.layers import (
 )
 from ..graph.pytree import tree_map
 from ..graph.trace import Trace
-from ..graph.watching import Failed, Watching, attempt, own_code, shapes
+from ..graph.watching import Failed, Watching, shapes
 from .changes import Committed, find_change
 from .flow import Flow
 from .initialization import Initializer
 from .provenance import Marked, leaves_in, mark, unmark
-from .reference_run import GROUPS, Reference, Step, called
+from .reference_run import GROUPS, Reference, Step, attempt
 from .resize import resize_layer_, resize_norm_
 from .scales import Scales
 
@@ -60,7 +60,7 @@ class NotWhole(Exception):
 
 
 class _Again(Exception):
-    """A tensor has changed that was already used: run from the start."""
+    """A tensor has changed that was already used, so the network must run again."""
 
 
 def widened(record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool], int]) -> nn.Module:
@@ -68,20 +68,39 @@ def widened(record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool]
 
     Args:
         record: The trace of the network, in the mode in which all its layers run.
-        factor: What sizes other than outputs of layers are multiplied by.
-        outputs: The new number of outputs of a layer, given its name, whether what arrives at it has another number of
-            channels than before, and whether it comes from the network's inputs without a layer in between.
+        factor: The factor of sizes other than outputs of layers.
+        outputs: Returns the new number of outputs of a layer, given its name, whether the number of its input channels
+            has changed, and whether its input is computed from the network's inputs without a layer in between.
 
     Raises:
         NotWhole: A size of the network times the factor is not an integer.
         UserError: The network can't be widened.
     """
     runner = meta_copy(record.net).train(record.training)
-    reference = Reference(runner).steps(*record.example)
-    mark(runner)
-    _Widening(runner, record.example, factor, outputs, reference).settle()
-    unmark(runner)
-    return runner
+    try:
+        before, numbers = names_in(runner), _numbers(runner)
+        reference = Reference(runner).steps(*record.example)
+        if made := [name for module, name in names_in(runner).items() if module not in before]:
+            raise UserError(
+                f"sparse_wide can't widen {made[0]}, which the network makes in its first run; run it once before the "
+                "transformation"
+            )
+        counted = numbers.items() - _numbers(runner).items()
+        mark(runner)
+        _Widening(runner, record.example, factor, outputs, reference).settle()
+        unmark(runner)
+        for (module, key), value in counted:  # state of the network's code, such as a counter of its runs
+            vars(module)[key] = value
+        return runner
+    except Failed as failure:
+        raise UserError(
+            f"sparse_wide can't widen {failure.module or 'the network'} ({failure.kind}): {failure}"
+        ) from failure.__cause__
+
+
+def _numbers(net: nn.Module) -> dict[tuple[nn.Module, str], int | float]:
+    """The attributes of modules that are numbers."""
+    return {(m, key): value for m in net.modules() for key, value in vars(m).items() if isinstance(value, int | float)}
 
 
 class _Widening(Watching):
@@ -98,12 +117,12 @@ class _Widening(Watching):
         super().__init__(net)
         self.example, self.factor, self.outputs, self.reference = example, factor, outputs, reference
         self.done: set[nn.Module] = set()
-        self.wanted: dict[nn.Module, int] = {}  # outputs of layers, by the sizes that their readers name
+        self.wanted: dict[nn.Module, int] = {}  # outputs of layers that their reader determines
         self.committed = Committed(factor)
         self.initial = Initializer(())
 
     def settle(self) -> None:
-        """Run until nothing has to change any more."""
+        """Run until no tensor changes that was already used."""
         for _ in range(MOST_RUNS):
             self.position = 0
             self.flow = Flow(self.net, tensor_leaves(self.example))
@@ -113,20 +132,15 @@ class _Widening(Watching):
                 self.run(*self.example)
             except _Again:
                 continue
-            except Failed as failure:
-                raise UserError(
-                    f"sparse_wide can't widen {failure.module or 'the network'} ({failure.kind}): {failure}"
-                ) from failure.__cause__
             self.scales.apply(self.net)
             return
         raise UserError(f"sparse_wide: the widths of {type(self.net).__name__} do not settle")
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        with own_code():
+        with self.own_code():
             args, kwargs = self._fitted(func, args, kwargs)
-        result, error = attempt(called, func, args, kwargs)
-        with own_code():
+            result, error = attempt(func, args, kwargs)
             if error is not None or (tensor_leaves(result) and self._left_behind(args, kwargs, result)):
                 result, error = self._changed(func, args, kwargs, result, error)
             if results := tensor_leaves(result):
@@ -149,7 +163,7 @@ class _Widening(Watching):
                 f"sparse_wide: {where} makes {tuple(results[0].shape)} of what was {tuple(self.step.results[0])}: "
                 "a width has gone into another dimension"
             )
-        by_layer, innermost = func in LAYER_FUNCTIONS, self.stack[-1]
+        by_layer, innermost = func in LAYER_FUNCTIONS, self.innermost
         maker = innermost if by_layer and isinstance(innermost, AnyLayer) else None
         self.flow.note(inputs, results, by_layer, maker)
         self.scales.note(func, args, kwargs, results, self.step, innermost)
@@ -158,10 +172,10 @@ class _Widening(Watching):
     # Layers and norms ------------------------------------------------------------------------------------------------
 
     def _fitted(self, func, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """The arguments of a call, with a layer or norm that fits what arrives at it."""
+        """The arguments of a call, after the layer or norm that makes it has been fitted to its input."""
         if func in LAYER_FUNCTIONS:
             return self._layer(args, kwargs)
-        norm = self.stack[-1]
+        norm = self.innermost
         if func is F.layer_norm and isinstance(norm, nn.LayerNorm) and len(norm.normalized_shape) == 1:
             resize_norm_(norm, args[0].shape[-1])
             return (args[0], norm.normalized_shape, norm.weight, norm.bias, norm.eps), {}
@@ -170,7 +184,7 @@ class _Widening(Watching):
     def _layer(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         inputs = args[0] if args else kwargs["input"]
         weight = args[1] if len(args) > 1 else kwargs["weight"]
-        innermost = self.stack[-1]
+        innermost = self.innermost
         layer = innermost if isinstance(innermost, AnyLayer) else self.layers.get(id(weight))
         if layer is None:
             return args, kwargs
@@ -182,16 +196,16 @@ class _Widening(Watching):
             args, kwargs = tree_map(lambda leaf: swap.get(id(leaf), leaf), (args, kwargs))
             self.layers[id(layer.weight)] = layer
         elif layer.weight is not old_weight:
-            raise _Again  # the weight was standardised before its new shape was known
+            raise _Again  # the weight was computed before its new shape was known
         bias = args[2] if len(args) > 2 else kwargs.get("bias")
         if layer.bias is not old_bias and bias is not None and bias is not layer.bias:
-            raise _Again  # and so was something made of the bias
+            raise _Again  # so was the bias
         if layer is innermost and len(args) == GROUPS + 1:
             args = (*args[:GROUPS], channels_of(layer)[2])
         return args, kwargs
 
-    def _resize(self, layer: AnyLayer, arriving: Tensor, dim: int) -> None:
-        channels, before = arriving.shape[dim], self.step.arguments[0][dim]
+    def _resize(self, layer: AnyLayer, tensor: Tensor, dim: int) -> None:
+        channels, before = tensor.shape[dim], self.step.arguments[0][dim]
         inputs, outputs, groups = channels_of(layer)
         if layer in self.done:
             if channels != inputs:
@@ -201,7 +215,7 @@ class _Widening(Watching):
         if groups > 1 and groups == inputs:
             new_outputs, groups = channels * (outputs // inputs), channels
         else:
-            changed, fresh = channels != before, self.flow.fresh(arriving)
+            changed, fresh = channels != before, self.flow.fresh(tensor)
             new_outputs = self.wanted.get(layer) or self.outputs(self.names[layer], changed, fresh)
         if stored_weight(layer) is None and (channels, new_outputs) != (inputs, outputs):
             raise UserError(
@@ -217,9 +231,9 @@ class _Widening(Watching):
     # Everything else -------------------------------------------------------------------------------------------------
 
     def _left_behind(self, args: tuple, kwargs: dict, result: Any) -> bool:
-        """Whether a call has kept its old result although an argument has changed.
+        """Whether a call has its old result although an argument has changed.
 
-        A number of the code kept it, as in x[:, :width], or a reshape put the width into a dimension that it left open.
+        The reason is a number in the code, as in x[:, :width], or a reshape that puts the width into a dimension of -1.
         """
         inputs, results = tensor_leaves((args, kwargs)), tensor_leaves(result)
         if shapes(inputs) == self.step.arguments:
@@ -232,7 +246,7 @@ class _Widening(Watching):
     def _changed(
         self, func, args: tuple, kwargs: dict, result: Any, error: Exception | None
     ) -> tuple[Any, Exception | None]:
-        """The result of the call with the fewest changes with which it works, or what it gave as it is."""
+        """The result of the call with the fewest changes with which it works, or that of the unchanged call."""
         failed = error is not None
         change, odd = find_change(func, args, kwargs, self.flow, self.step, self.factor, failed)
         if change is not None:
@@ -246,13 +260,13 @@ class _Widening(Watching):
         return result, error
 
     def _fit_maker(self, func, args: tuple) -> None:
-        """Give the layer that made a tensor as many outputs as its reader names, and run again."""
+        """Give a layer as many outputs as the split or reshape that reads them has in its sizes, and run again."""
         layer = self.flow.maker(args[0]) if args else None
         sizes = args[1] if len(args) > 1 and isinstance(args[1], list | tuple) else args[1:]
         if layer is None or layer in self.wanted or not all(isinstance(size, int) and size > 0 for size in sizes):
             return
         if not any(isinstance(size, Marked) for size in sizes):
-            return  # constants of the code: the layer would lose its width
+            return  # constants of the code, which do not change with the width
         outputs, named = channels_of(layer)[1], [self.committed.size(size) for size in sizes]
         if func.__name__ in ("split", "split_with_sizes"):
             wanted = Fraction(sum(named))

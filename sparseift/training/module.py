@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from ..common import checks
 from ..tasks import Task
 from .optimizers import parameter_groups
 
@@ -39,17 +39,18 @@ class TrainingModule(pl.LightningModule):
         decay_norm_and_bias: bool,
     ):
         super().__init__()
-        names = [metric.name for metric in task.metrics]
-        distinct = bool(names) and len({"loss", "loss_epoch", *names}) == len(names) + 2
-        checks.require(distinct, "task.metrics", names, "at least one name, each one once, but for loss and loss_epoch")
         self.net = net
         self.task = task
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.scheduler_interval = scheduler_interval
         self.decay_norm_and_bias = decay_norm_and_bias
-        self.means: Any = nn.ModuleDict({stage: _means("loss", task) for stage in ("val", "test")})
+        self.means = {stage: _means("loss", task) for stage in ("val", "test")}
         # Other NaN strategies synchronize with the device in every step.
-        self.train_means: Any = _means("loss_epoch", task, nan_strategy="disable")
+        self.train_means = _means("loss_epoch", task, nan_strategy="disable")
+        # Modules move to the device of the network. A list, since ModuleDict refuses some names.
+        self.all_means = nn.ModuleList(
+            mean for means in (*self.means.values(), self.train_means) for mean in means.values()
+        )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.net(*args, **kwargs)
@@ -119,10 +120,14 @@ class _Mean(MeanMetric):
 
     def compute(self) -> Tensor:
         mean = super().compute()
-        return mean if self.of_mean is None else mean.new_tensor(self.of_mean(float(mean)))
+        if self.of_mean is None:
+            return mean
+        try:
+            return mean.new_tensor(self.of_mean(float(mean)))
+        except OverflowError:  # of math.exp
+            return mean.new_tensor(inf)
 
 
-def _means(loss: str, task: Task, **options: Any) -> nn.ModuleDict:
+def _means(loss: str, task: Task, **options: Any) -> dict[str, _Mean]:
     """The means of the loss, under this name, and of the metrics."""
-    means = {metric.name: _Mean(metric.of_mean, **options) for metric in task.metrics}
-    return nn.ModuleDict({loss: _Mean(None, **options), **means})
+    return {loss: _Mean(None, **options), **{metric.name: _Mean(metric.of_mean, **options) for metric in task.metrics}}

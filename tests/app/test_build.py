@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
@@ -136,3 +137,38 @@ def test_the_optimizer_takes_a_fused_step_where_it_can(overrides: tuple[str, ...
     optimizer = make_optimizer(composed(*overrides))([nn.Parameter(torch.ones(2))])
     assert bool(optimizer.defaults.get("fused")) == bool(fused)
     assert getattr(optimizer, "_step_supports_amp_scaling", False) == bool(fused)
+
+
+@pytest.mark.parametrize(
+    ("group", "kind"),
+    [
+        ("model", "Module"),
+        ("pattern", "Pattern"),
+        ("backend", "Backend"),
+        ("sparsifier", "Sparsifier"),
+        ("dataset", "LightningDataModule"),
+    ],
+)
+def test_a_class_of_another_kind_is_told_in_one_line(group: str, kind: str, tmp_path: Path) -> None:
+    config = composed("sparsifier=static")
+    config[group] = {**config[group], "_target_": "builtins.dict"}
+    with pytest.raises(UserError, match=f"^{group}._target_ is 'builtins.dict'; expected what makes a {kind}$"):
+        build_run(config, tmp_path, {})
+
+
+def test_a_data_module_without_loaders_is_refused_before_training(tmp_path: Path) -> None:
+    config = composed()
+    config.dataset = {**config.dataset, "_target_": f"{__name__}.WithoutLoaders"}
+    with pytest.raises(UserError, match="; expected a data module with train_dataloader, val_dataloader, test_dat"):
+        build_run(config, tmp_path, {})
+
+
+def test_a_data_set_need_not_tell_the_size_of_its_validation_set() -> None:
+    config = composed("checkpoint.test=best")
+    config.dataset, config.model = {"_target_": "mine.Data"}, {"_target_": "mine.Net"}
+    check_run(config)
+
+
+class WithoutLoaders(pl.LightningDataModule):
+    def __init__(self, **options: object):
+        super().__init__()

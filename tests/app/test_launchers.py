@@ -24,9 +24,13 @@ def environment(monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "sweep", "said"),
     [
-        (["hydra/launcher=slurm"], False, "add -m, also for a single job"),
-        (["hydra/launcher=parallel"], False, "add -m"),
-        (["hydra/launcher=mine"], False, "hydra/launcher=mine launches sweeps: add -m"),
+        (
+            ["hydra/launcher=slurm"],
+            False,
+            "hydra/launcher=slurm needs the option -m .*, also for a single job",
+        ),
+        (["hydra/launcher=parallel"], False, "hydra/launcher=parallel needs the option -m"),
+        (["hydra/launcher=mine"], False, "hydra/launcher=mine needs the option -m"),
         (["hydra/launcher=slurm", "trainer.devices=1,2"], True, "start one sweep for each trainer.devices"),
         (["hydra/launcher=slurm", "trainer=auto,ddp"], True, "start one sweep for each trainer"),
     ],

@@ -40,8 +40,8 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path, arguments) -> None:
         os.kill(other.pid, signal.SIGKILL)
         other.wait()
         with locked(file, timeout=5):
-            assert file.exists()
-    assert not file.exists()
+            pass
+    assert file.exists()  # deleting it is not safe on network file systems
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])

@@ -18,6 +18,7 @@ from ..e2e.programs import Outcome, Zygote, environment, files, metrics, quick, 
 from .readme import BLOCKS, COMMANDS, PROSE, ROOT, TEXT, inline_code, table, write_files
 
 FEW_BATCHES = ("+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1", "+trainer.limit_test_batches=1")
+OF_OWN_TASK = ("trainer=cpu", "recipe.epochs=2", "export=false")
 ALONE = ("profile", "report", "compare", "export")
 """Programs that are fast enough to run unchanged."""
 
@@ -65,7 +66,8 @@ def test_command(words, program, finished, tmp_path):
             assert rows and all(re.search(rf"^  {row} ", listed, re.MULTILINE) for row in rows)
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
-            overrides = [*quick(*arguments), "sparsifier.update_interval=5"]
+            own_task = "dataset=diabetes" in arguments
+            overrides = [*(OF_OWN_TASK if own_task else quick()), *arguments, "sparsifier.update_interval=5"]
             succeeded(program("sparseift.train", ["--config-dir", "my_conf", *overrides], tmp_path))
             (run,) = (tmp_path / "runs").iterdir()
             assert results(run)["flops"]["ratio"] == pytest.approx(1, abs=1e-3)
@@ -85,6 +87,29 @@ def test_command(words, program, finished, tmp_path):
             assert succeeded(program(module, arguments, finished)).out
         case _:
             pytest.fail(f"no test for this command of README.md: {' '.join(words)}")
+
+
+def test_a_recipe_a_pattern_and_a_backend_of_ones_own(program, tmp_path):
+    """The README says that they are added like its examples."""
+    (tmp_path / "own.py").write_text(
+        "from sparseift.backends import Masked\n"
+        "from sparseift.masks.patterns import NofM\n"
+        "class Groups(NofM):\n    pass\n"
+        "class Silent(Masked):\n    pass\n"
+    )
+    for name, config in {
+        "pattern/groups": "_target_: own.Groups\nm: 8\ntolerance: 0.5",
+        "backend/silent": "_target_: own.Silent",
+        "recipe/mine": "defaults:\n  - short\nepochs: 1",
+    }.items():
+        file = tmp_path / "my_conf" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(config)
+    choices = ["pattern=groups", "backend=silent", "recipe=mine", "sparsifier.update_interval=5"]
+    arguments = [argument for argument in quick(*choices) if not argument.startswith("recipe.epochs")]
+    succeeded(program("sparseift.train", ["--config-dir", "my_conf", *arguments], tmp_path))
+    (run,) = (tmp_path / "runs").iterdir()
+    assert (results(run)["pattern"], results(run)["backend"], results(run)["epochs"]) == ("groups", "silent", 1)
 
 
 def test_python_of_a_user_of_the_library(tmp_path):

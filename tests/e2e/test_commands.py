@@ -160,11 +160,11 @@ def test_a_sweep_that_is_said_again_does_what_is_missing(program, tmp_path) -> N
 
 def test_a_sweep_that_was_not_there_is_not_gone_on_with_without_a_word(program, tmp_path) -> None:
     mistake = program("sparseift.train", quick(TINY, "sweep.resume=true"), tmp_path).mistake()
-    assert mistake == "sweep.resume=true resumes a sweep: add -m; resume=auto resumes a single run"
+    assert mistake == "sweep.resume=true needs the option -m (--multirun); a single run resumes with resume=auto"
     outcome = program("sparseift.train", ["-m", *quick(TINY, "seed=0", "sweep.resume=true")], tmp_path)
     assert (outcome.code, outcome.err) == (
         0,
-        "sparseift: no sweep in multirun/ has these overrides: starting a new one\n",
+        "sparseift: no sweep in multirun/ has these overrides; a new sweep starts\n",
     )
 
 

@@ -58,13 +58,17 @@ def test_two_truncated_checkpoints(interrupted, train, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("sparsity=0.75", "sparsity=0.5, this one has sparsity=0.75"),
-        ("member=sparse_parallel", "member=sparse_wide, this one has member=sparse_parallel"),
-        ("seed=1", "seed=0, this one has seed=1"),
-        ("sparsifier=set", "sparsifier=rigl, this one has sparsifier=set"),
-        ("sparsifier=none", "distribution=uniform, this one has distribution=None"),
-        ("recipe.optimizer.lr=0.9", "recipe.optimizer.lr=0.1, this one has recipe.optimizer.lr=0.9"),
-        ("recipe.optimizer._target_=torch.optim.Adam", "recipe.optimizer._target_=SGD, this one has"),
+        ("sparsity=0.75", "sparsity=0.5; this run has sparsity=0.75"),
+        ("member=sparse_parallel", "member=sparse_wide; this run has member=sparse_parallel"),
+        ("seed=1", "seed=0; this run has seed=1"),
+        ("sparsifier=set", "sparsifier=rigl; this run has sparsifier=set"),
+        ("sparsifier=none", "distribution=uniform; this run has distribution=None"),
+        ("recipe.optimizer.lr=0.9", "recipe.optimizer.lr=0.1; this run has recipe.optimizer.lr=0.9"),
+        ("recipe.optimizer._target_=torch.optim.Adam", "recipe.optimizer._target_=torch.optim.SGD; this run has"),
+        ("pattern=block", "pattern=unstructured; this run has pattern=block"),
+        ("pattern._target_=mine.Pattern", "pattern._target_=Unstructured; this run has pattern._target_=mine.Pattern"),
+        ("backend._target_=mine.Masked", "backend._target_=Masked; this run has backend._target_=mine.Masked"),
+        ("task._target_=mine.Task", "task._target_=Classification; this run has task._target_=mine.Task"),
     ],
 )
 def test_another_run_is_refused(interrupted, train, tmp_path, override: str, told: str) -> None:
@@ -100,7 +104,7 @@ def test_a_finished_run_says_so_and_is_left_alone(trained, train, tmp_path, how:
 def test_a_finished_run_of_other_settings_is_not_taken_for_this_one(trained, train, tmp_path, override, before) -> None:
     shutil.copytree(trained(*RUN), tmp_path / "run")
     told = train(*RUN, override, "resume=auto", "hydra.run.dir=run").mistake()
-    assert f"{before}, this one has {override}" in told
+    assert f"{before}; this run has {override}" in told
 
 
 def test_a_run_that_goes_on_for_longer_follows_the_schedule_of_the_longer_run(trained, train, tmp_path) -> None:

@@ -55,6 +55,7 @@ def rebuilt():
 
 def test_files(folder) -> None:
     assert files(folder) - {"outcome.json"} == {
+        ".lock",
         *(".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"),
         *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/previous.ckpt"),
         *("metrics.csv", "model.pt2", "results.json", "train.log"),

@@ -42,8 +42,8 @@ def test_a_half_done_run_is_resumed_to_its_end(program, half_done, tmp_path) -> 
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("sparsifier.update_interval=5", "sparsifier.update_interval=4, this one has sparsifier.update_interval=5"),
-        ("model.base_width=2", "model.base_width=1, this one has model.base_width=2"),
+        ("sparsifier.update_interval=5", "sparsifier.update_interval=4; this run has sparsifier.update_interval=5"),
+        ("model.base_width=2", "model.base_width=1; this run has model.base_width=2"),
     ],
 )
 def test_other_settings_are_refused(program, half_done, tmp_path, override: str, told: str) -> None:

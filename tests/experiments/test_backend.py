@@ -81,3 +81,9 @@ def test_a_refusal_ends_the_run_in_one_line(build: Build) -> None:
     with pytest.raises(UserError, match=r"backend Toy cannot compute layer1\.0\.conv1: it has no kernel") as error:
         build(TOY, "+backend.refuse=Block", *pattern)
     assert "\n" not in str(error.value)
+
+
+def test_masked_weights_that_it_has_changed_end_the_run(build: Build) -> None:
+    run = build("backend._target_=toy_backend.Leaky", "sparsifier=static")
+    with pytest.raises(UserError, match=f"^backend Leaky has changed masked weights of {', '.join(run.masks)}$"):
+        fit(run)

@@ -56,3 +56,14 @@ class Toy:
         for name in self.masks:
             del net.get_submodule(name).forward
         self.calls.append(("detach",))
+
+
+class Leaky(Toy):
+    """Forgets to mask gradients."""
+
+    def mask_gradients(self) -> None:
+        pass
+
+    def forward(self, name: str, layer: nn.Conv2d, inputs: Tensor) -> Tensor:
+        self.wanted = True
+        return super().forward(name, layer, inputs)

@@ -1,4 +1,4 @@
-"""FLOPs against torch's own counter, and training FLOPs against the formulas of the paper."""
+"""FLOPs against torch's counter, and training FLOPs against the formulas of the paper."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from sparseift.graph.recorder import trace
 
 
 def counted(net: nn.Module, example: torch.Tensor) -> int:
-    """FLOPs of one sample by torch's counter, which sees the operators and not the modules."""
+    """FLOPs of one sample by torch's counter, which counts operators."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net.eval()(example[:1])
     return counter.get_total_flops()
@@ -37,7 +37,7 @@ def test_torchvision_networks(name: str) -> None:
     ],
 )
 def test_published_counts(name: str, parameters: int, macs: int) -> None:
-    """Multiply-accumulates as torchvision's documentation gives them, in GFLOPS: 1.81, 3.66, 4.09."""
+    """torchvision's documentation gives the multiply-accumulates in GFLOPS: 1.81, 3.66, 4.09."""
     with torch.device("meta"):
         net, x = getattr(torchvision.models, name)(), torch.empty(1, 3, 224, 224)
     assert sum(p.numel() for p in net.parameters()) == parameters
@@ -102,7 +102,7 @@ def test_every_kind_of_layer_and_of_sharing(batch: int) -> None:
     assert forward_flops(net, x) == counted(net, torch.randn(x.shape))
 
 
-def test_a_shared_weight_is_one_cost_that_holds_all_its_uses() -> None:
+def test_a_shared_weight_has_one_cost_for_all_its_uses() -> None:
     costs = layer_costs(trace(Mixed(), torch.empty(2, 3, 12, 12)))
     assert list(costs) == ["two", "grouped", "depthwise", "up", "three", "one", "again", "head"]
     tokens = 12 * 12 - 2  # what `three` leaves of 14 x 14, less the margin of `one`
@@ -112,7 +112,7 @@ def test_a_shared_weight_is_one_cost_that_holds_all_its_uses() -> None:
     assert all(cost.numel == torch.Size(cost.shape).numel() for cost in costs.values())
 
 
-def test_one_module_under_two_names_is_one_cost() -> None:
+def test_a_module_under_two_names_has_one_cost() -> None:
     layer = nn.Conv2d(8, 8, 3, padding=1)
     net = nn.Sequential(nn.Conv2d(3, 8, 1), layer, nn.ReLU(), layer, nn.Conv2d(8, 2, 1))
     x = torch.randn(2, 3, 6, 6)
@@ -121,7 +121,7 @@ def test_one_module_under_two_names_is_one_cost() -> None:
 
 
 @pytest.mark.parametrize("wrap", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm])
-def test_layers_whose_weight_is_computed_each_keep_their_own_cost(wrap) -> None:
+def test_layers_that_compute_their_weight_have_separate_costs(wrap) -> None:
     net = nn.Sequential(*(wrap(nn.Conv2d(i, o, 3)) for i, o in [(3, 8), (8, 8), (8, 8), (8, 4)]))
     record = trace(net, torch.empty(1, 3, 12, 12))
     assert {name: cost.flops_per_weight for name, cost in layer_costs(record).items()} == {
@@ -147,14 +147,14 @@ def test_training_a_dense_or_static_network_costs_three_forward_passes() -> None
 
 @given(st.integers(1, 10**12), st.integers(1, 10**12), st.integers(1, 1000), st.integers(1, 50))
 def test_rigl_costs_on_average_what_its_paper_says(sparse: int, more: int, interval: int, periods: int) -> None:
-    """(3 f_S dT + 2 f_S + f_D) / (dT + 1) a step: dT sparse steps for one with dense gradients."""
+    """(3 f_S dT + 2 f_S + f_D) / (dT + 1) per step: dT sparse steps for each one with dense gradients."""
     dense, steps = sparse + more, periods * (interval + 1)
     total = training_flops(sparse, dense, samples=steps, dense_gradient_samples=periods)
     assert total * (interval + 1) == (3 * sparse * interval + 2 * sparse + dense) * steps
 
 
 def test_overhead_of_rigl_on_the_wide_networks() -> None:
-    """Over dense training, at an interval of 100 for 80 % of the steps, the sparse cost being the budget."""
+    """Relative to dense training, with updates every 100 steps in 80 % of the steps, where f_S is the budget."""
     for stored, overhead in [(1.973, 0.0026), (3.986, 0.0079), (9.914, 0.0235)]:
         budget, steps = 10**6, 101 * 1000
         total = training_flops(budget, round(stored * budget), steps, dense_gradient_samples=round(0.8 * steps / 101))

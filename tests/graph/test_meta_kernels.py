@@ -1,4 +1,4 @@
-"""Answers by shape alone: those of torch itself, without its compiler."""
+"""The shape rules return what torch returns, and do not import its compiler."""
 
 import subprocess
 import sys
@@ -46,7 +46,7 @@ MISTAKES: dict[str, Callable[[], Tensor]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_as_torch(name: str) -> None:
+def test_a_shape_rule_returns_what_torch_returns(name: str) -> None:
     expected = CALLS[name]()
     with Shapes():
         found = CALLS[name]()

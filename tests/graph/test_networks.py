@@ -1,4 +1,4 @@
-"""`transform` and `sparsify` on networks as people write them: each works, or is refused by the name of a module."""
+"""`transform` and `sparsify` on hand-written networks: each works, or is refused with the name of a module."""
 
 import warnings
 
@@ -113,7 +113,7 @@ def leaves(output) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("member", MEMBERS)
 @pytest.mark.parametrize("case", NETWORKS)
-def test_networks_as_people_write_them_work_or_are_refused_by_name(case: str, member: str) -> None:
+def test_hand_written_networks_work_or_are_refused_by_name(case: str, member: str) -> None:
     net, example = NETWORKS[case]
     said = REFUSALS.get((member, case))
     try:
@@ -155,7 +155,7 @@ def test_a_layer_under_two_names_stays_one_layer(member: str) -> None:
 
 
 @pytest.mark.parametrize("member", LOCAL)
-def test_layers_that_share_a_weight_go_on_sharing_it(member: str) -> None:
+def test_layers_that_share_a_weight_still_share_it(member: str) -> None:
     net = nn.Sequential(*(nn.Linear(8, 8) for _ in range(5)))
     net[2].weight = net[1].weight
     new, plan = sparsify(net, member, 0.75, torch.randn(2, 8))
@@ -166,7 +166,7 @@ def test_layers_that_share_a_weight_go_on_sharing_it(member: str) -> None:
 
 
 class Contained(nn.Module):
-    """Its two middle layers are attributes, and stand in a container of plain Python that it may run them from."""
+    """A network that runs its two middle layers from a plain container; they are attributes, too."""
 
     def __init__(self, contain, layers=None):
         super().__init__()
@@ -192,8 +192,8 @@ CONTAINERS = {
 
 @pytest.mark.parametrize("member", ["dense", *MEMBERS])
 @pytest.mark.parametrize("kind", CONTAINERS)
-def test_layers_in_plain_containers_are_those_of_the_result(kind: str, member: str) -> None:
-    """It is what one whose code takes the attributes becomes: the same plan, values, and gradients."""
+def test_plain_containers_hold_the_layers_of_the_result(kind: str, member: str) -> None:
+    """Plan, values and gradients are those of a network whose code uses the attributes."""
     net = CONTAINERS[kind]
     plain = Net(lambda m, x: m.head(F.relu(m.c(F.relu(m.b(F.relu(m.stem(x))))))), **dict(net.named_children()))
     torch.manual_seed(0)
@@ -209,7 +209,7 @@ def test_layers_in_plain_containers_are_those_of_the_result(kind: str, member: s
 
 
 @pytest.mark.parametrize("member", MEMBERS)
-def test_a_container_that_the_code_does_not_use_holds_the_layers_of_the_result_too(member: str) -> None:
+def test_unused_containers_hold_the_layers_of_the_result(member: str) -> None:
     net = Net(lambda m, x: m.head(F.relu(m.b(F.relu(m.stem(x))))), stem=conv(3, 8), b=conv(8, 8), head=conv(8, 2))
     net.unused, net.sizes = [net.b, net.head], [8, [8, "same"]]
     new = transform(net, member, 0.75, X)
@@ -218,7 +218,7 @@ def test_a_container_that_the_code_does_not_use_holds_the_layers_of_the_result_t
     assert new(X).shape == (2, 2, 8, 8)
 
 
-def test_attention_that_runs_from_a_list_is_unpacked_there_too() -> None:
+def test_attention_in_a_list_is_replaced_in_the_list() -> None:
     net = Net(lambda m, x: m.head(m.run_from[0](h := m.stem(x), h, h)[0]), stem=nn.Linear(8, 8), head=nn.Linear(8, 3))
     net.attention = nn.MultiheadAttention(8, 2, batch_first=True)
     net.run_from, x = [net.attention], torch.randn(2, 5, 8)
@@ -233,15 +233,15 @@ class Holder:
 
 
 @pytest.mark.parametrize("member", LOCAL)
-def test_a_layer_held_where_no_replacement_can_be_put_is_refused_by_name(member: str) -> None:
+def test_a_layer_in_an_object_of_the_code_is_refused_by_name(member: str) -> None:
     net = Contained(Holder, lambda holder: holder.layers)
     with pytest.raises(UserError, match=r"^b\b.* does not run in the transformed network"):
         sparsify(net, member, 0.75, X)
-    new, plan = sparsify(net, "sparse_wide", 0.75, X)  # which changes layers where they are
+    new, plan = sparsify(net, "sparse_wide", 0.75, X)  # which resizes layers in place
     assert plan.ratio == pytest.approx(1, abs=1e-3) and new(X).shape == net(X).shape
 
 
-def test_recurrent_layers_that_keep_their_width_are_left_as_they_are_and_others_refused() -> None:
+def test_recurrent_layers_that_would_be_widened_are_refused_and_others_kept() -> None:
     x = torch.randn(2, 4, 6)
     for kind in (nn.LSTM, nn.GRU, nn.RNN):
         rest = (part for _ in range(3) for part in (nn.Linear(8, 8), nn.ReLU()))

@@ -1,6 +1,7 @@
-"""What a trace sees of hand-written networks: order, use of weights, what follows a layer, what is a shortcut."""
+"""Traces of hand-written networks: order and use of layers, norms and activations after a layer, shortcuts."""
 
 import dataclasses
+from contextlib import suppress
 
 import pytest
 import torch
@@ -59,7 +60,7 @@ def test_positions_do_not_depend_on_the_batch(batch: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_a_layer_on_a_tensor_without_a_batch_counts_the_same_for_every_batch(batch: int) -> None:
-    """As for the table of relative positions of a Swin-v2 block, which one sample needs as much as a hundred do."""
+    """Such as the table of relative positions of a Swin-v2 block, which does not depend on the batch."""
     net = Net(
         lambda m, x: m.stem(x) + m.table(torch.ones(3, 4, device=x.device) + 0 * x.mean())[..., None, None].mean(0),
         stem=conv(3, 8),
@@ -138,7 +139,7 @@ def test_a_functional_activation_is_seen_with_its_options(function) -> None:
     torch.testing.assert_close(found(values.clone()), function(values.clone()))
 
 
-def test_gates_are_no_activations() -> None:
+def test_gates_are_not_activations() -> None:
     net = Net(lambda m, x: m.c(x * torch.sigmoid(m.b(m.a(x)))), a=conv(3, 8), b=conv(8, 3), c=conv(3, 2))
     assert trace(net, X).activation_after("b") == (None, None)
 
@@ -166,7 +167,7 @@ def test_an_activation_module_that_runs_twice_is_not_taken_away() -> None:
 
 
 class Block(nn.Module):
-    """A residual block of any kind: `shortcut` reads the input or, before it, the preactivation."""
+    """A residual block. `body` and `shortcut` read the output of `before`."""
 
     def __init__(self, body: nn.Module, shortcut: nn.Module, before: nn.Module | None = None, inplace: bool = False):
         super().__init__()
@@ -198,7 +199,7 @@ SHORTCUTS = {
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("before", [None, nn.Sequential(nn.BatchNorm2d(8), nn.ReLU())], ids=["post", "pre"])
 @pytest.mark.parametrize("shortcut", SHORTCUTS.values(), ids=SHORTCUTS)
-def test_projection_shortcuts_are_told_from_other_pointwise_layers(shortcut, before, inplace: bool) -> None:
+def test_projection_shortcuts_differ_from_other_pointwise_layers(shortcut, before, inplace: bool) -> None:
     net = nn.Sequential(conv(3, 8), Block(_body(), shortcut, before, inplace), nn.Flatten(), nn.Linear(256, 5))
     record = trace(net, X)
     assert len(record.layers) == 6
@@ -257,7 +258,7 @@ def test_projections_of_torchvision(name: str, count: int) -> None:
     assert len([name for name in record.layers if record.is_projection(name)]) == count
 
 
-def test_output_layers_reach_the_output_past_no_other_layer() -> None:
+def test_output_layers_reach_the_output_without_another_layer_in_between() -> None:
     net = Net(
         lambda m, x: {"y": m.head((y := F.relu(m.b(m.a(x)))).mean((2, 3))), "aux": [m.aux(y).softmax(1)]},
         a=conv(3, 8), b=conv(8, 8), head=nn.Linear(8, 5), aux=conv(8, 2),
@@ -265,12 +266,12 @@ def test_output_layers_reach_the_output_past_no_other_layer() -> None:
     assert trace(net, X).output_layers == {"head", "aux"}
 
 
-def test_a_residual_chain_to_the_output_ends_in_all_its_layers() -> None:
+def test_all_layers_that_a_residual_sum_adds_to_the_output_are_output_layers() -> None:
     net = Net(lambda m, x: (x := m.a(x)) + m.c(m.b(x)), a=conv(3, 8), b=conv(8, 8), c=conv(8, 8))
     assert trace(net, X).output_layers == {"a", "c"}
 
 
-def test_an_output_that_is_an_object_is_looked_into() -> None:
+def test_tensors_in_an_output_object_are_outputs() -> None:
     @dataclasses.dataclass
     class Output:
         logits: Tensor
@@ -348,7 +349,7 @@ def test_a_network_is_traced_untouched() -> None:
     assert record.layers["0"].module is net[0]
 
 
-def test_a_fault_of_the_recorder_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_recorder_is_not_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     def fault(*_):
         raise KeyError("ours")
 
@@ -356,3 +357,39 @@ def test_a_fault_of_the_recorder_is_no_refusal(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sparseift.graph.recorder.Layer", fault)
     with pytest.raises(KeyError, match="ours"):
         trace(nn.Sequential(nn.Linear(2, 2)), torch.empty(1, 2))
+
+
+def test_a_module_that_raises_is_left_behind() -> None:
+    """The network catches the exception, and runs a function of a layer itself."""
+
+    def run(m, x):
+        with suppress(RuntimeError):
+            m.broken(x)
+        return F.conv2d(x, m.a.weight)
+
+    record = trace(Net(run, broken=nn.Sequential(conv(5, 5)), a=conv(3, 8, 1)), X)
+    assert list(record.layers) == ["a"]
+
+
+def test_an_exception_is_that_of_the_module_that_raised_it() -> None:
+    def run(m, x):
+        with suppress(RuntimeError):
+            m.broken(x)
+        return m.parts(x)
+
+    with pytest.raises(UserError, match=r"3, 8, 8\): parts\.1: "):
+        trace(Net(run, broken=conv(5, 5), parts=nn.Sequential(conv(3, 8), conv(5, 8))), X)
+
+
+def test_a_hook_before_the_network_may_call_layers() -> None:
+    net = Net(lambda m, x: m.b(x), a=conv(3, 8), b=conv(8, 2))
+    net.register_forward_pre_hook(lambda m, args: (F.conv2d(args[0], m.a.weight, padding=1),))
+    assert list(trace(net, X).layers) == ["a", "b"]
+
+
+def test_outputs_may_refer_to_themselves() -> None:
+    class Output:
+        def __init__(self, y: Tensor):
+            self.y, self.same = y, self
+
+    assert trace(Net(lambda m, x: Output(m.a(x)), a=conv(3, 8)), X).output_layers == {"a"}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sparseift import Masks, Plan, UserError
 from sparseift.masks.bits import pack, unpack
+from sparseift.masks.patterns import Unstructured
 from sparseift.masks.topk import largest
 from sparseift.sparsity import LayerPlan
 
@@ -266,3 +267,46 @@ def test_no_masks_at_all_is_fine() -> None:
 
 if __name__ == "__main__":
     print(masks_of(network()).sha256())
+
+
+# What a pattern or a sparsifier of the user's may give
+
+
+class WrongCount(Unstructured):
+    def largest(self, scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
+        return super().largest(scores, count - 1, among)
+
+
+class WrongShape(Unstructured):
+    def largest(self, scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
+        return super().largest(scores, count, among).flatten()
+
+
+def test_a_pattern_must_give_masks_of_the_shape_and_number_that_are_planned() -> None:
+    plan = plan_of({"0": 7})
+    with pytest.raises(UserError, match=r"^the number of active weights of 0 is 6; expected 7, as planned$"):
+        Masks.random(network(), plan, 0, WrongCount())
+    with pytest.raises(
+        UserError, match=r"^the shape of the mask of 0 is \(30,\); expected \(6, 5\), as of its weight$"
+    ):
+        Masks.random(network(), plan, 0, WrongShape())
+
+
+@pytest.mark.parametrize("mask", [torch.ones(5, dtype=torch.bool), torch.ones(1, 5, dtype=torch.bool), None])
+def test_a_mask_of_another_shape_is_refused_even_if_it_could_be_broadcast(mask) -> None:
+    masks = masks_of(network())
+    for change in (lambda: masks.move("0", mask, []), lambda: masks.__setitem__("0", mask)):
+        with pytest.raises(UserError, match=r"^the shape of the mask of 0 is "):
+            change()
+    assert masks.active["0"] == 7
+
+
+def test_layers_with_masked_weights_that_are_not_zero() -> None:
+    net = network()
+    masks = masks_of(net)
+    assert masks.nonzero_outside() == ["0", "1"]
+    masks.apply()
+    assert masks.nonzero_outside() == []
+    with torch.no_grad():
+        net[1].weight.view(-1)[int(masks["1"].logical_not().flatten().nonzero()[0])] = -0.25
+    assert masks.nonzero_outside() == ["1"]

@@ -1,4 +1,4 @@
-"""Small networks that every member is tried on, and the masked training step."""
+"""Small networks for the tests of all members, and a masked training step."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from sparseift import Masks, sparsify
 
 
 class Tiny(nn.Module):
-    """stem -> relu -> [layer -> norm -> activation] -> head: a place for one layer of any kind."""
+    """stem -> relu -> [layer -> norm -> activation] -> head, with a layer of any kind."""
 
     def __init__(self, layer: nn.Module, norm: nn.Module | None = None, activation: nn.Module | None = None):
         super().__init__()
@@ -30,7 +30,7 @@ class Tiny(nn.Module):
         return self.head(self.activation(self.norm(self.layer(self.before(x)))))
 
     def before(self, x: Tensor) -> Tensor:
-        """What arrives at the layer."""
+        """The input of the layer."""
         return F.relu(self.stem(x))
 
 

@@ -1,4 +1,4 @@
-"""Sparse Doped against V(U(x)) + sigma(norm(layer(x))), written out, and its ranks against the formula."""
+"""Sparse Doped against V(U(x)) + sigma(norm(layer(x))), and its ranks against the formula."""
 
 from fractions import Fraction
 from math import floor
@@ -18,7 +18,7 @@ SPARSITIES = (0.5, 0.75, 0.9)
 
 
 def rank(layer: nn.Module, sparsity: float) -> int:
-    """s Ci/g q^2 Co/g / (Ci/g q^2 + Co/g), rounded down, for each of the groups."""
+    """s Ci/g q^2 Co/g / (Ci/g q^2 + Co/g), rounded down, times the number of groups g."""
     groups = getattr(layer, "groups", 1)
     outputs, inputs = layer.weight.shape[0] // groups, layer.weight[0].numel()
     return groups * floor(Fraction(str(sparsity)) * inputs * outputs / (inputs + outputs))
@@ -47,7 +47,7 @@ def test_is_low_rank_plus_the_activated_sparse_layer(tiny, like, layer: nn.Modul
     torch.testing.assert_close(new(x), new.head(z.tanh()), rtol=1e-4, atol=1e-5)
 
 
-def test_the_norm_stands_on_the_sparse_branch_and_the_network_s_own_after_the_sum(tiny) -> None:
+def test_the_sparse_branch_has_its_own_norm_and_the_network_s_norm_follows_the_sum(tiny) -> None:
     torch.manual_seed(0)
     net, x = tiny(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)), torch.randn(4, 3, 6, 6)
     new = transform(net, "sparse_doped", 0.75, x)
@@ -95,7 +95,7 @@ def test_ranks_of_resnet18_are_the_published_ones(index: int) -> None:
 
 
 def test_the_low_rank_pair_is_never_masked() -> None:
-    """The authors' code masks it too and ends at 1 - s^2 of the budget."""
+    """The authors' code also masks it, and costs 1 - s^2 of the budget."""
     net = resnet18_cifar(10, base_width=8)
     new, plan = sparsify(net, "sparse_doped", 0.75, torch.empty(1, 3, 16, 16))
     convs = [f"layer{stage}.{block}.conv{i}" for stage in range(1, 5) for block in range(2) for i in (1, 2)]

@@ -1,4 +1,4 @@
-"""Sparse Factorized against V(sigma(norm(U(x)))), written out, and its ranks against the formula."""
+"""Sparse Factorized against V(sigma(norm(U(x)))), and its ranks against the formula."""
 
 from fractions import Fraction
 from math import ceil
@@ -18,7 +18,7 @@ SPARSITIES = (0.5, 0.75, 0.9)
 
 
 def rank(layer: nn.Module, sparsity: float) -> int:
-    """Ci/g q^2 Co/g / ((1 - s) (Ci/g q^2 + Co/g)), rounded up, for each of the groups."""
+    """Ci/g q^2 Co/g / ((1 - s) (Ci/g q^2 + Co/g)), rounded up, times the number of groups g."""
     groups = getattr(layer, "groups", 1)
     outputs, inputs = layer.weight.shape[0] // groups, layer.weight[0].numel()
     return groups * ceil(Fraction(inputs * outputs) / ((1 - Fraction(str(sparsity))) * (inputs + outputs)))
@@ -26,7 +26,7 @@ def rank(layer: nn.Module, sparsity: float) -> int:
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.8])
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
-def test_is_v_of_the_activated_u(tiny, like, layer: nn.Module, sparsity: float) -> None:
+def test_it_computes_v_of_the_activated_u(tiny, like, layer: nn.Module, sparsity: float) -> None:
     torch.manual_seed(0)
     dims = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
     net, x = tiny(layer, activation=nn.Tanh()), torch.randn(4, 3, *[7] * dims)
@@ -51,7 +51,7 @@ def test_is_v_of_the_activated_u(tiny, like, layer: nn.Module, sparsity: float) 
 @pytest.mark.parametrize(
     "norm", [nn.BatchNorm2d(8), nn.GroupNorm(2, 8), nn.InstanceNorm2d(8)], ids=lambda norm: type(norm).__name__
 )
-def test_a_norm_like_the_network_s_stands_between_the_factors(tiny, norm: nn.Module, training: bool) -> None:
+def test_a_norm_of_the_network_s_kind_is_between_the_factors(tiny, norm: nn.Module, training: bool) -> None:
     torch.manual_seed(0)
     net, x = tiny(nn.Conv2d(8, 8, 3, padding=1, bias=False), norm), torch.randn(4, 3, 6, 6)
     new = transform(net, "sparse_factorized", 0.75, x).train(training)
@@ -73,7 +73,7 @@ def test_a_norm_like_the_network_s_stands_between_the_factors(tiny, norm: nn.Mod
 
 
 @pytest.mark.parametrize(("with_norm", "with_activation"), [(True, False), (False, True), (False, False)])
-def test_options_take_the_norm_and_the_activation_away(tiny, with_norm: bool, with_activation: bool) -> None:
+def test_options_leave_out_the_norm_and_the_activation(tiny, with_norm: bool, with_activation: bool) -> None:
     torch.manual_seed(0)
     net, x = tiny(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)), torch.randn(4, 3, 6, 6)
     new = transform(net, SparseFactorized(norm=with_norm, activation=with_activation), 0.5, x).eval()
@@ -85,13 +85,13 @@ def test_options_take_the_norm_and_the_activation_away(tiny, with_norm: bool, wi
 
 
 @pytest.mark.parametrize(("act", "between"), [(None, []), (nn.GELU(), []), (nn.Identity(), ["activation"])])
-def test_a_norm_between_the_factors_brings_its_own_activation_if_it_has_one(tiny, act, between: list[str]) -> None:
+def test_a_norm_with_an_activation_between_the_factors_keeps_it(tiny, act, between: list[str]) -> None:
     net, x = tiny(nn.Conv2d(8, 8, 3), NormAct(8, act)), torch.randn(4, 3, 6, 6)
     new = transform(net, "sparse_factorized", 0.5, x)
     assert [name for name, _ in new.layer.first.named_children()] == ["layer", "norm", *between]
 
 
-def test_a_layer_without_an_activation_takes_the_one_the_network_uses_most() -> None:
+def test_a_layer_without_an_activation_gets_the_most_frequent_one() -> None:
     net = nn.Sequential(
         nn.Linear(6, 8),
         nn.GELU(),
@@ -106,13 +106,13 @@ def test_a_layer_without_an_activation_takes_the_one_the_network_uses_most() -> 
     assert [str(new[i].first.activation) for i in (2, 4, 6)] == [str(nn.GELU()), "Tanh()", str(nn.GELU())]
 
 
-def test_a_network_without_activations_takes_relu() -> None:
+def test_a_network_without_activations_gets_relu() -> None:
     net = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 2))
     assert isinstance(transform(net, "sparse_factorized", 0.5, torch.empty(2, 6))[1].first.activation, nn.ReLU)
 
 
 RANKS = {
-    # At .9 a square layer has rank 9 C exactly: 576, 1152, 2304, 4608. The authors' floats end one above each.
+    # At 0.9 a square layer has rank 9 C exactly: 576, 1152, 2304, 4608. The authors' floats give one more.
     "layer1.0.conv1": (116, 231, 576),
     "layer2.0.conv1": (210, 419, 1048),
     "layer2.0.conv2": (231, 461, 1152),
@@ -134,7 +134,7 @@ def test_ranks_of_resnet18_are_the_published_ones(index: int) -> None:
         assert pair.first.layer.out_channels == pair.second.in_channels == ranks[index]
 
 
-def test_both_factors_are_masked_and_shortcuts_stay_whole() -> None:
+def test_both_factors_are_masked_and_shortcuts_are_not_factorized() -> None:
     with torch.device("meta"):
         net = resnet18_cifar(100)
     new, plan = sparsify(net, "sparse_factorized", 0.75, torch.empty(1, 3, 32, 32))

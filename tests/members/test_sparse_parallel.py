@@ -1,4 +1,4 @@
-"""Sparse Parallel against sum_j sigma(norm_j(layer_j(x))), written out."""
+"""Sparse Parallel against sum_j sigma(norm_j(layer_j(x)))."""
 
 import pytest
 import torch
@@ -76,7 +76,7 @@ def test_without_the_inner_norm_the_network_s_own_follows_the_sum(tiny) -> None:
     torch.testing.assert_close(new(x), new.head(new.norm(total).tanh()))
 
 
-def test_where_there_is_no_norm_the_activation_moves_into_the_branches_all_the_same(tiny) -> None:
+def test_the_activation_moves_into_the_branches_without_a_norm_too(tiny) -> None:
     torch.manual_seed(0)
     net, x = tiny(nn.Linear(8, 8), activation=nn.Tanh()), torch.randn(4, 3)
     new = transform(net, "sparse_parallel", 0.5, x)
@@ -192,7 +192,7 @@ def test_shortcuts_are_masked_but_not_replicated() -> None:
 
 
 def test_no_norm_is_left_without_a_use() -> None:
-    """The authors' CIFAR code owns norms after the sum that nothing reads."""
+    """The authors' CIFAR code has unused norms after the sum."""
     net = resnet18_cifar(10, base_width=4)
     new = transform(net, "sparse_parallel", 0.5, torch.empty(1, 3, 8, 8))
     names = [name for name, module in new.named_modules() if isinstance(module, nn.BatchNorm2d)]

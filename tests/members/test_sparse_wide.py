@@ -1,4 +1,4 @@
-"""Sparse Wide against networks built wide from the start, and what it refuses."""
+"""Sparse Wide against networks that are built wide, and its refusals."""
 
 import re
 
@@ -46,7 +46,7 @@ def test_resnet18_has_the_shapes_of_one_built_that_wide(sparsity: float, member:
     assert str(new) == str(wide)
 
 
-def test_it_computes_what_one_built_that_wide_computes() -> None:
+def test_it_equals_a_network_that_is_built_that_wide() -> None:
     torch.manual_seed(0)
     net, wide = resnet18_cifar(10, base_width=8), resnet18_cifar(10, base_width=16)
     x = torch.randn(2, 3, 16, 16)
@@ -56,7 +56,7 @@ def test_it_computes_what_one_built_that_wide_computes() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2"])
-def test_stem_takes_the_image_and_head_gives_the_classes(name: str) -> None:
+def test_stem_and_head_keep_the_channels_of_inputs_and_outputs(name: str) -> None:
     with torch.device("meta"):
         net = getattr(torchvision.models, name)(num_classes=64)  # as many classes as channels: nothing goes by shape
     new = transform(net, "sparse_wide", 0.75, torch.empty(1, 3, 64, 64))
@@ -79,7 +79,7 @@ BUILD = {
 
 
 @pytest.mark.parametrize("build", BUILD.values(), ids=BUILD)
-def test_networks_of_many_kinds_are_widened_as_they_are(build) -> None:
+def test_networks_of_many_kinds_are_widened(build) -> None:
     with torch.device("meta"):
         net = build()
     x = torch.empty(1, 3, 64, 64)
@@ -101,7 +101,7 @@ def test_grouped_convolutions_keep_their_groups_and_depthwise_their_multiplier()
     assert new(torch.randn(2, 3, 8, 8)).shape == (2, 5, 8, 8)
 
 
-def test_every_other_option_of_a_layer_is_kept() -> None:
+def test_all_other_options_of_a_layer_are_kept() -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
         nn.Conv2d(4, 8, 3, stride=2, padding=2, dilation=2, bias=False, padding_mode="circular"),
@@ -175,7 +175,7 @@ def test_every_output_keeps_its_width() -> None:
 
 @given(st.floats(0.02, 0.99), st.sampled_from([1, 8, 24, 64]), st.sampled_from(["nearest", "down"]))
 def test_the_factor_is_the_nearest_or_the_next_lower(sparsity: float, unit: int, rounding: str) -> None:
-    """Hidden widths change in steps of one part in `unit`, their greatest common divisor."""
+    """Hidden widths are multiples of `unit`, so that the factor is a multiple of 1 / `unit`."""
     with torch.device("meta"):
         net = nn.Sequential(nn.Linear(3, unit), nn.Linear(unit, 2 * unit), nn.Linear(2 * unit, 2))
     wanted = unit * (1 - sparsity) ** -0.5
@@ -213,14 +213,14 @@ def test_a_sparsity_at_which_no_width_fits_is_refused_with_one_that_works(unit: 
         sparsify(net, member, near - 0.02, x)
 
 
-def test_where_no_width_leaves_a_weight_for_every_layer_no_sparsity_works() -> None:
-    """Of a budget of 22 multiplications the dense ends take 4 at twice the width: 18 are left for 20 layers."""
+def test_no_sparsity_works_if_no_width_leaves_a_weight_for_every_layer() -> None:
+    """At twice the width the dense ends cost 4 of the budget of 22 multiplications: 18 are left for 20 layers."""
     with pytest.raises(UserError, match=r"no sparsity can$"):
         sparsify(deep(1), SparseWide(), 0.01, torch.empty(1, 1))
 
 
-def test_the_sparsity_it_says_works_also_meets_the_budget() -> None:
-    """Here the stem costs so much that no wider network does: to name a width that fits would mislead."""
+def test_the_nearest_sparsity_meets_the_budget() -> None:
+    """The stem costs so much that a sparsity at which a width fits may not meet the budget."""
     net = nn.Sequential(conv(3, 3, 7), conv(3, 3, 1), conv(3, 5, 1)).to("meta")
     with pytest.raises(UserError) as refusal:
         sparsify(net, "sparse_wide", 0.2, X)
@@ -230,7 +230,7 @@ def test_the_sparsity_it_says_works_also_meets_the_budget() -> None:
         assert abs(sparsify(net, "sparse_wide", near, X)[1].ratio - 1) < 1e-2
 
 
-def test_a_network_without_hidden_layers_is_refused_in_terms_that_make_sense() -> None:
+def test_the_refusal_of_a_network_without_hidden_layers_has_no_meaningless_number() -> None:
     with pytest.raises(UserError) as refusal:
         sparsify(nn.Linear(4, 4), "sparse_wide", 0.75, torch.empty(2, 4))
     assert "1/0" not in str(refusal.value)
@@ -277,7 +277,7 @@ class Padded(nn.Module):
         return x + F.pad(x[:, :4], (0, 0, 0, 0, 0, 4))
 
 
-UNUSUAL = {  # and what a refusal has to name
+UNUSUAL = {  # networks, and the module that a refusal names
     "a parameter of its own": (Own(middle=Scale()), "middle"),
     "attention": (Own(middle=Attention()), r"middle\.attn"),
     "a constant in a reshape": (Own(middle=Constant()), "stem|middle"),
@@ -301,13 +301,13 @@ def test_what_cannot_be_widened_is_refused_by_name(net: nn.Module, said: str) ->
 
 
 def test_a_layer_that_does_not_run_with_the_example_is_refused() -> None:
-    """An auxiliary head, say, which runs in training: nothing tells how wide its input will be."""
+    """Such as an auxiliary head: the width of its input is unknown."""
     with pytest.raises(UserError, match="aux"):
         transform(Own(middle=nn.ReLU(), aux=nn.Linear(8, 2)), "sparse_wide", 0.75, X)
 
 
-def test_attention_is_not_scrambled_in_silence() -> None:
-    """With constants in its reshape, a network twice as wide would run on twice as many tokens of half the width."""
+def test_attention_never_silently_mixes_tokens_and_channels() -> None:
+    """With constants in its reshape, a network twice as wide could run on twice as many tokens of half the width."""
 
     class Block(nn.Module):
         def __init__(self):
@@ -333,8 +333,8 @@ def test_attention_is_not_scrambled_in_silence() -> None:
     assert new.tokens[-1] == 5
 
 
-def test_outputs_are_never_widened_in_silence() -> None:
-    """The network's output is an object that the tracing of tensors does not look into."""
+def test_outputs_are_never_silently_widened() -> None:
+    """The output of the network is an object of a class of its own."""
 
     class Output:
         def __init__(self, logits):

@@ -1,4 +1,4 @@
-"""Every member trains: all parameters are used, and no branch is dead from the start."""
+"""Every member trains: all parameters are used, and each layer gets a gradient."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def assert_all_alive(net: nn.Module, masks: Masks) -> None:
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=str)
-def test_gradient_reaches_every_layer_in_spite_of_zero_init_residual(train, member) -> None:
+def test_gradient_reaches_every_layer_with_zero_init_residual(train, member) -> None:
     torch.manual_seed(0)
     net = resnet18_cifar(10, base_width=4, zero_init_residual=True)
     assert_all_alive(*train(net, member, 0.75, torch.randn(8, 3, 16, 16), steps=2))
@@ -42,8 +42,8 @@ def test_one_step_without_norms(train, member) -> None:
 
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.GELU()], ids=str)
 @pytest.mark.parametrize("member", ["sparse_wide", "sparse_parallel", "sparse_factorized", "sparse_doped"])
-def test_a_layer_that_starts_at_zero_can_leave_it(train, member: str, activation: nn.Module) -> None:
-    """A residual branch whose last layer is initialised to zero (Fixup, DiT): two zero factors would never move."""
+def test_a_layer_that_starts_at_zero_learns(train, member: str, activation: nn.Module) -> None:
+    """A residual branch whose last layer starts at zero (Fixup, DiT): two zero factors would get no gradient."""
 
     class Residual(nn.Module):
         def __init__(self):

@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm by name: right classes, channels and sizes, or one line that says what is wrong."""
+"""Networks of torchvision and timm by name: classes, channels, image sizes, and one-line errors."""
 
 import sys
 
@@ -25,7 +25,7 @@ CASES = [
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("library", "name"), CASES)
-def test_takes_the_images_of_the_data_set(library: str, name: str, channels: int) -> None:
+def test_a_network_takes_the_images_of_the_data_set(library: str, name: str, channels: int) -> None:
     with torch.device("meta"):
         net = BUILDERS[library](name, num_classes=7, in_channels=channels, image_size=64)
         for training in (True, False):
@@ -33,7 +33,7 @@ def test_takes_the_images_of_the_data_set(library: str, name: str, channels: int
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-def test_is_what_torchvision_makes(name: str) -> None:
+def test_a_network_equals_that_of_torchvision(name: str) -> None:
     torch.manual_seed(0)
     expected = getattr(torchvision.models, name)(num_classes=5).state_dict()
     torch.manual_seed(0)
@@ -42,11 +42,11 @@ def test_is_what_torchvision_makes(name: str) -> None:
     assert all(torch.equal(made[key], expected[key]) for key in expected)
 
 
-def test_the_first_convolution_is_made_anew_for_other_channels() -> None:
+def test_the_first_convolution_is_drawn_again_for_other_channels() -> None:
     torch.manual_seed(0)
     conv = from_torchvision("resnet18", num_classes=5, in_channels=1).conv1
     assert (conv.in_channels, conv.kernel_size, conv.stride, conv.padding) == (1, (7, 7), (2, 2), (3, 3))
-    # He et al.'s law over the fan-out, as torchvision draws it: five standard errors of 64 * 49 draws
+    # torchvision draws by He et al. with fan-out; five standard errors of 64 * 49 draws
     assert conv.weight.std().item() == pytest.approx((2 / (64 * 49)) ** 0.5, rel=5 / (2 * 64 * 49) ** 0.5)
 
 
@@ -56,7 +56,7 @@ def test_options_go_to_the_constructor() -> None:
 
 
 @pytest.mark.parametrize("library", BUILDERS)
-def test_an_unknown_name_is_told_with_the_nearest(library: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest(library: str) -> None:
     said = rf"^model.name is 'resnet81'; expected a network of {library}, such as .*resnet18"
     with pytest.raises(UserError, match=said) as refusal:
         BUILDERS[library]("resnet81", num_classes=5)
@@ -64,7 +64,7 @@ def test_an_unknown_name_is_told_with_the_nearest(library: str) -> None:
 
 
 @pytest.mark.parametrize("library", BUILDERS)
-def test_an_unknown_option_is_told(library: str) -> None:
+def test_an_unknown_option_is_refused(library: str) -> None:
     with pytest.raises(UserError, match=r"^model.name=resnet18: .*unexpected keyword argument 'depht'$"):
         BUILDERS[library]("resnet18", num_classes=5, depht=3)
 
@@ -76,7 +76,7 @@ def test_without_timm_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 def strides(net: nn.Module) -> list[str]:
-    """What halves the resolution."""
+    """The modules that halve the resolution."""
     leaves = [(name, module) for name, module in net.named_modules() if not list(module.children())]
     return [name for name, module in leaves if getattr(module, "stride", 1) in (2, (2, 2))]
 
@@ -104,7 +104,7 @@ def test_skipping_two_halvings_of_a_resnet_leaves_out_stem_stride_and_pooling() 
     ],
 )
 def test_maps_are_as_large_as_those_of_larger_images(library: str, name: str, count: int) -> None:
-    """Every convolution after the first gets from a small image what it gets from one 2^count times as large."""
+    """The maps of a small image are as large as those of an image 2^count times as large in the full network."""
 
     def sides(net: nn.Module, size: int) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -125,11 +125,11 @@ def test_maps_are_as_large_as_those_of_larger_images(library: str, name: str, co
 @pytest.mark.parametrize(
     ("library", "name", "count", "said"),
     [
-        ("torchvision", "resnet18", 6, "ResNet halves the resolution fewer times than that"),
-        ("timm", "vit_tiny_patch16_224", 1, "VisionTransformer halves the resolution fewer times than that"),
-        ("torchvision", "maxvit_t", 1, "MaxVit can't do without them at dataset.image_size=32: "),
+        ("torchvision", "resnet18", 6, "at most 5, the number of halvings of ResNet"),
+        ("timm", "vit_tiny_patch16_224", 1, "at most 0, the number of halvings of VisionTransformer"),
+        ("torchvision", "maxvit_t", 1, "fewer, because MaxVit then fails at dataset.image_size=32: "),
     ],
 )
 def test_halvings_that_cannot_be_skipped_are_refused(library: str, name: str, count: int, said: str) -> None:
-    with torch.device("meta"), pytest.raises(UserError, match=f"^model.skip_halvings={count}: {said}"):
+    with torch.device("meta"), pytest.raises(UserError, match=f"^model.skip_halvings is {count}; expected {said}"):
         BUILDERS[library](name, num_classes=5, image_size=32, skip_halvings=count)

@@ -1,4 +1,4 @@
-"""Every file of conf/model builds a network for the data set it is given."""
+"""Every file of conf/model builds a network for the chosen data set."""
 
 from pathlib import Path
 

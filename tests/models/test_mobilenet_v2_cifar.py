@@ -1,4 +1,4 @@
-"""The small-image MobileNetV2 layer by layer; its published totals are in tests/fidelity."""
+"""MobileNetV2 for CIFAR, layer by layer. Its published totals are in tests/fidelity."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_parameters_by_hand() -> None:
 
 
 def test_resolution_of_every_stage() -> None:
-    """34 pixels after the stem's padding, 17, 9 and 5 after the halvings."""
+    """34 pixels after the padding of the stem; 17, 9 and 5 after the halvings."""
     with torch.device("meta"):
         net = MobileNetV2Cifar(num_classes=10).eval()
         x, sides = net.stem(torch.empty(1, 3, 32, 32)), []

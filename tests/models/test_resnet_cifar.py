@@ -1,4 +1,4 @@
-"""The small-image ResNets against the published counts and against torchvision's own code."""
+"""The ResNets for CIFAR against the published counts and against torchvision's networks."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_resnet34_adds_eight_blocks() -> None:
 
 
 def test_multiplications_of_the_authors() -> None:
-    """Their count of multiplications: convolutions, linear, and three for each element of a norm."""
+    """The authors count convolutions, the linear layer, and three multiplications per element of a norm."""
     # Five norms a stage: four in its blocks, and the stem's or the shortcut's.
     norm_elements = sum(5 * w * s**2 for w, s in zip(WIDTHS, SIDES, strict=True))
     macs = resnet18_macs_by_hand()
@@ -91,7 +91,7 @@ def test_zero_init_makes_every_block_its_shortcut() -> None:
 
 
 def test_zero_init_zeroes_the_last_norm_of_each_block_alone() -> None:
-    """A zero first norm would start as the shortcut too, but get no gradient and never leave it."""
+    """A zero first norm would also start as the shortcut, but would get no gradient."""
     net = resnet18_cifar(num_classes=10, base_width=4, zero_init_residual=True)
     zero = {name for name, p in net.named_parameters() if name.endswith("weight") and not p.any()}
     assert zero == {f"layer{stage}.{block}.bn2.weight" for stage in (1, 2, 3, 4) for block in (0, 1)}
@@ -109,5 +109,5 @@ def test_convolutions_start_kaiming_normal_fan_out() -> None:
     net = resnet18_cifar(num_classes=10)
     for conv in (m for m in net.modules() if isinstance(m, nn.Conv2d)):
         expected = (2 / (conv.out_channels * conv.kernel_size[0] ** 2)) ** 0.5
-        # A standard deviation of n draws is within 5 / sqrt(2n) of the truth, but for one time in a million.
+        # The standard deviation of n draws has an error below 5 / sqrt(2n), except once in a million.
         assert conv.weight.std().item() == pytest.approx(expected, rel=5 / (2 * conv.weight.numel()) ** 0.5)

@@ -77,7 +77,7 @@ def test_names_that_are_no_text(program, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("report",), "the following arguments are required: runs; see --help"),
+        (("report",), "the following arguments are required: RUN; see --help"),
         (("compare", "sweep/dense0"), "arguments are required: B"),
         (("report", "nowhere"), "nowhere is not a folder"),
         (("report", "empty"), "no runs in empty"),

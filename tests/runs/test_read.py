@@ -129,7 +129,7 @@ def no_config(folder: Path) -> None:
     ("damage", "told"),
     [
         (damage_results, "results.json is damaged"),
-        (foreign_results, "results.json cannot be reported on: dataset is missing"),
+        (foreign_results, "results.json is not valid: dataset is missing"),
         (other_types, "test.acc1 is 'high'; expected a finite number"),
         (a_list, "the content is [1, 2]; expected an object"),
         (not_text, "results.json is damaged"),
@@ -170,7 +170,7 @@ LAYER = {"name": "a", "stored": 10, "active": 5, "flops": 10}
 )
 def test_results_that_nothing_can_be_computed_with(tmp_path: Path, change, told) -> None:
     run = read_run(write_run(tmp_path / "a", change=change))
-    assert (run.state, run.detail) == (UNREADABLE, f"results.json cannot be reported on: {told}")
+    assert (run.state, run.detail) == (UNREADABLE, f"results.json is not valid: {told}")
 
 
 def test_runs_behind_links_and_in_folders_of_any_name(tmp_path: Path) -> None:
@@ -250,10 +250,11 @@ def test_flat() -> None:
     assert flat({}) == {}
 
 
-def test_flat_names_classes_without_their_modules() -> None:
-    assert flat({"a": {"_target_": "torch.optim.SGD", "lr": 0.1}, "b": [{"_target_": "x.y.Z"}, "x.y"]}) == {
-        "a._target_": "SGD",
-        "a.lr": 0.1,
-        "b": [{"_target_": "Z"}, "x.y"],
-    }
-    assert flat({"a._target_": "old.module.Class"}) == flat({"a": {"_target_": "new.home.Class"}})
+def test_flat_names_classes_of_this_package_without_their_modules() -> None:
+    tree = {"a": {"_target_": "torch.optim.SGD", "lr": 0.1}, "b": [{"_target_": "sparseift.y.Z"}, "sparseift.y"]}
+    assert flat(tree) == {"a._target_": "torch.optim.SGD", "a.lr": 0.1, "b": [{"_target_": "Z"}, "sparseift.y"]}
+    assert flat({"a._target_": "sparseift.old.Class"}) == flat({"a": {"_target_": "sparseift.new.home.Class"}})
+
+
+def test_flat_distinguishes_classes_of_one_name_in_modules_of_others() -> None:
+    assert len({flat({"_target_": f"{module}.Masked"})["_target_"] for module in ("mine", "yours", "sparseift.x")}) == 3

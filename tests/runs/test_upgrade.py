@@ -46,8 +46,8 @@ def test_sparsifiers_with_a_pattern_are_two_choices(old, pattern) -> None:
 def test_a_newer_version_is_unreadable(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "a", change={"version": VERSION + 1}))
     assert run.state == UNREADABLE
-    reason = f"version is {VERSION + 1}; this version of sparseift reads versions up to {VERSION}"
-    assert run.detail == f"results.json cannot be reported on: {reason}"
+    reason = f"version is {VERSION + 1}; expected at most {VERSION}; a newer version of sparseift wrote the file"
+    assert run.detail == f"results.json is not valid: {reason}"
 
 
 @pytest.mark.parametrize("version", ["2", None, True, 1.5])

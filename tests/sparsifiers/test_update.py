@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparseift import Masks
+from sparseift import Masks, UserError
+from sparseift.masks.patterns import Unstructured
 from sparseift.sparsifiers import SET, RigL, Static, Update
 
 from . import reference
@@ -162,3 +163,16 @@ def test_a_trial_run_of_one_step_can_update(loop, active) -> None:
     run.backward(1)
     RigL(**{**OPTIONS, "end": 0.75}).update(run.masks, [run.optimizer], Update(1, 1, 0))
     assert {name: int(run.masks[name].sum()) for name in active} == active
+
+
+class Shrinking(Unstructured):
+    def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return kept
+
+
+def test_a_pattern_that_grows_another_number_than_was_dropped_is_refused(loop) -> None:
+    run = loop(**MOMENTUM)
+    run.masks.pattern = Shrinking()
+    run.backward(1)
+    with pytest.raises(UserError, match=r"^the number of active weights of .* is \d+; expected \d+, as before the upd"):
+        RigL(**OPTIONS).update(run.masks, [run.optimizer], Update(1, TOTAL, 0))

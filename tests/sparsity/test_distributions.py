@@ -17,7 +17,7 @@ from sparseift.sparsity import ER, ERK, Uniform, plan_for_sparsity
 
 
 def rigl_erk(shapes: list[tuple[int, ...]], sparsity: float, power: float = 1.0) -> list[float]:
-    """As RigL finds densities: solve for a common factor, make the layers dense that it would fill beyond 1, redo."""
+    """RigL's algorithm: solve for a common factor, make layers with a density above 1 dense, repeat."""
     dense: set[int] = set()
     raw = [(sum(shape) / prod(shape)) ** power for shape in shapes]
     while True:

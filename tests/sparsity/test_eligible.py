@@ -1,4 +1,4 @@
-"""Which layers are masked: all but the first, the last and the depthwise ones, whatever their shapes and names."""
+"""Eligible layers: all but the first, the last and the depthwise ones, whatever their shapes and names."""
 
 from functools import cache
 
@@ -23,7 +23,7 @@ def conv(inputs: int, outputs: int, kernel: int = 3, **options) -> nn.Conv2d:
 
 
 class Reversed(nn.Module):
-    """Registers its layers in the opposite order of their use, under misleading names."""
+    """A network that registers its layers in the reverse order of their use, under misleading names."""
 
     def __init__(self):
         super().__init__()
@@ -49,7 +49,7 @@ def test_first_and_last_stay_dense_in_every_member(member: str) -> None:
 
 
 def test_the_last_layer_is_the_one_that_ran_last() -> None:
-    """`shared` runs second and once more at the end: it is the layer that makes the output, not `middle`."""
+    """`shared` runs second and again at the end."""
     shared = conv(8, 8)
     net = nn.Sequential(conv(3, 8), shared, conv(8, 8), nn.ReLU(), shared)
     assert eligible_layers(trace(net, X)) == ["2"]
@@ -64,7 +64,7 @@ def test_a_weight_that_the_first_or_last_layer_shares_stays_dense(tied: str) -> 
 
 
 def test_shapes_that_look_like_stems_and_heads_are_masked() -> None:
-    """A layer as wide as there are classes, a 3-channel layer, a grouped one with 3 channels a group."""
+    """A layer with 100 outputs, one with 3 channels, one with 3 channels per group."""
     net = nn.Sequential(
         conv(3, 12), conv(12, 12, groups=4), conv(12, 100), conv(100, 3), conv(3, 100, 1), nn.Flatten(2),
         nn.Linear(64, 100), nn.Linear(100, 100), nn.Linear(100, 100),
@@ -94,7 +94,7 @@ def test_no_depthwise_weight_of_mobilenet_is_masked(member: str) -> None:
     masked = {id(new.get_submodule(name)) for name in plan.masked}
     assert not masked & {id(m) for m in depthwise}
     blocks = {".".join(name.split(".")[:2]) for name in plan.masked}
-    assert blocks == {f"features.{i}" for i in range(1, 6)}  # every block and the last convolution, not stem and head
+    assert blocks == {f"features.{i}" for i in range(1, 6)}  # all blocks and the last convolution
 
 
 def test_sparse_wide_resnet18_has_the_19_tensors_of_the_authors() -> None:
@@ -144,7 +144,7 @@ def test_an_included_depthwise_layer_is_masked() -> None:
 
 
 class Standardised(nn.Conv2d):
-    """A convolution that shifts and scales its weight before use: zeros come out as something else."""
+    """A convolution that standardises its weight before use, so that zeros do not stay zero."""
 
     def forward(self, x):
         weight = (self.weight - self.weight.mean()) / self.weight.std()

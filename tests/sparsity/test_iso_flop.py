@@ -1,4 +1,4 @@
-"""Every member at every sparsity and distribution costs what the dense network costs, by torch's own counter."""
+"""Every member costs what the dense network costs at every sparsity and distribution, by torch's counter."""
 
 import copy
 from functools import cache
@@ -37,7 +37,7 @@ def counted(net: nn.Module, example: torch.Tensor) -> tuple[int, dict[nn.Module,
 
 
 def under_masks(net: nn.Module, plan: Plan, stored: int, positions: dict[nn.Module, int]) -> int:
-    """FLOPs when each zero saves 2 at every output position."""
+    """FLOPs if each zero saves 2 FLOPs per output position."""
     return stored - sum(
         2 * (layer.numel - layer.active) * positions[net.get_submodule(name)] for name, layer in plan.masked.items()
     )
@@ -52,7 +52,7 @@ def dense(name: str) -> tuple[nn.Module, torch.Tensor, Trace, int]:
 
 
 def planned(name: str, member: members.Member, sparsity: float) -> tuple[nn.Module, list[Plan]]:
-    """The transformed network and its plans for all distributions: `sparsify` with the transformation done once."""
+    """The transformed network and its plans for all distributions, with a single transformation."""
     net, x, record, budget = dense(name)
     new = copy.deepcopy(net)
     names = member(new, record, eligible_layers(record), members.exact(sparsity))
@@ -68,7 +68,7 @@ def test_forward_flops_are_the_budget(name: str, member: members.Member, sparsit
     for plan in plans:
         assert abs(plan.ratio - 1) < 1e-5
         assert all(1 <= layer.active <= layer.numel for layer in plan.layers)
-    if sparsity == 0.5 and name != "resnet50":  # the smaller networks: here torch counts again
+    if sparsity == 0.5 and name != "resnet50":  # small enough to be counted again by torch
         stored, positions = counted(new, dense(name)[1])
         for plan in plans:
             assert plan.forward_stored == stored
@@ -87,7 +87,7 @@ def test_sparsify_does_the_same_in_one_call(member: str) -> None:
 
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.9])
-def test_dense_has_no_budget_to_meet(sparsity: float) -> None:
+def test_the_dense_member_meets_the_sparsity(sparsity: float) -> None:
     net, x, *_ = dense("resnet18")
     new, plan = sparsify(net, "dense", sparsity, x)
     eligible = sum(layer.numel for layer in plan.masked.values())

@@ -1,4 +1,4 @@
-"""The closed form against bisection, on random tables of layers: counts, budget, saturation, edges."""
+"""The closed form of the plan against bisection on random layers; saturation and edge cases."""
 
 from math import prod
 
@@ -33,7 +33,7 @@ def tables(draw) -> dict[str, LayerCost]:
 
 
 def bisected(prices: list[int], sizes: list[int], relative: list[float], target: float) -> list[float]:
-    """Real-valued counts: size * min(1, factor * relative), and at least 1, that cost `target` in all."""
+    """Real-valued counts, size * min(1, factor * relative) and at least 1, with a total cost of `target`."""
 
     def counts(factor: float) -> list[float]:
         return [max(1.0, size * min(1.0, factor * weight)) for size, weight in zip(sizes, relative, strict=True)]
@@ -121,15 +121,15 @@ def test_uniform_density_is_the_same_everywhere() -> None:
     assert plan.density == pytest.approx(0.25, abs=1e-4)
 
 
-def test_saturated_layers_hand_their_budget_on() -> None:
-    """ERK wants more than all of the small layer: it is filled, and the large one gets the rest."""
+def test_the_other_layers_get_the_budget_of_saturated_ones() -> None:
+    """ERK gives the small layer a density above 1: it becomes dense, and the large one gets the rest."""
     costs = {"small": LayerCost("small", (2, 2), 4, 2), "large": LayerCost("large", (1000, 1000), 10**6, 2)}
     plan = plan_for_budget(NET, costs, costs, ERK(), budget=2 * (4 + 3000))
     assert {name: layer.active for name, layer in plan.masked.items()} == {"small": 4, "large": 3000}
 
 
 def test_layers_too_small_for_their_share_keep_one_weight_and_the_others_pay() -> None:
-    """A tenth of 4 layers of 2 weights and one of 1000: 4 + 96.8 and not 4 + 100."""
+    """A density of 0.1 in 4 layers of 2 weights and one of 1000 gives 4 + 96.8 active weights, not 4 + 100."""
     costs = {str(i): LayerCost(str(i), (1, 2), 2, 2) for i in range(4)} | {"4": LayerCost("4", (10, 100), 1000, 2)}
     plan = plan_for_sparsity(NET, costs, costs, Uniform(), 0.9, budget=2 * 1008)
     assert [layer.active for layer in plan.layers] == [1, 1, 1, 1, 97]
@@ -137,7 +137,7 @@ def test_layers_too_small_for_their_share_keep_one_weight_and_the_others_pay() -
 
 
 @pytest.mark.parametrize("member", ["dense", "sparse_parallel"])
-def test_what_one_weight_a_layer_exceeds_is_refused_with_the_nearest_that_works(member: str) -> None:
+def test_a_sparsity_with_less_than_one_weight_per_layer_is_refused_with_the_nearest_that_works(member: str) -> None:
     net, x = nn.Sequential(*(nn.Linear(2, 2) for _ in range(12))).to("meta"), torch.empty(1, 2)
     with pytest.raises(BudgetError, match=r"one weight in each .*; the nearest sparsity that works is 0\.\d+$") as said:
         sparsify(net, member, 0.99, x)
@@ -167,14 +167,14 @@ COSTS = {"a": LayerCost("a", (10, 10), 100, 2), "b": LayerCost("b", (10, 10), 10
 
 
 @pytest.mark.parametrize("budget", [1, 199, 200])
-def test_a_budget_below_what_stays_dense_is_refused(budget: int) -> None:
+def test_a_budget_below_the_cost_of_dense_layers_is_refused(budget: int) -> None:
     with pytest.raises(BudgetError, match="200"):
         plan_for_budget(NET, COSTS, ["b"], Uniform(), budget)
 
 
 @pytest.mark.parametrize("budget", [400, 401, 10**9])
 def test_a_budget_that_needs_no_zeros_is_refused(budget: int) -> None:
-    with pytest.raises(BudgetError, match="nothing would have to be masked"):
+    with pytest.raises(BudgetError, match="meets the budget without masks"):
         plan_for_budget(NET, COSTS, ["b"], Uniform(), budget)
 
 

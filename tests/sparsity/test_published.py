@@ -61,7 +61,7 @@ def resnet(name: str, width: int) -> tuple[list[tuple[int, int, bool]], list[int
 
 
 def our_sparsity(name: str, width: int) -> float:
-    """At 2 FLOPs a multiply-accumulate and nothing else."""
+    """2 FLOPs per multiply-accumulate, and nothing else."""
     budget = sum(weights * positions for weights, positions, _ in resnet(name, 64)[0])
     fixed = sum(weights * positions for weights, positions, masked in resnet(name, width)[0] if not masked)
     sparse = sum(weights * positions for weights, positions, masked in resnet(name, width)[0] if masked)
@@ -69,7 +69,7 @@ def our_sparsity(name: str, width: int) -> float:
 
 
 def their_sparsity(name: str, width: int) -> float:
-    """As the authors' profiler counts: P (2 |W| - 1) a convolution, 7 N - C a norm, pooling."""
+    """The authors' profiler: P (2 |W| - 1) per convolution, 7 N - C per norm, and poolings."""
 
     def parts(width: int) -> tuple[float, float]:
         layers, norms, other = resnet(name, width)
@@ -96,12 +96,12 @@ def test_the_formula_gives_the_published_values(name: str, i: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "i"), CASES)
-def test_what_our_convention_says_lies_a_little_below(name: str, i: int) -> None:
+def test_our_convention_gives_slightly_less(name: str, i: int) -> None:
     assert 0 < PUBLISHED[name][i] - our_sparsity(name, WIDTHS[i]) < BELOW[name]
 
 
 @pytest.mark.parametrize(("name", "i"), [*CASES[:3], ("resnet18", 2), ("resnet34", 0), ("resnet50", 1)])
-def test_the_plan_gives_what_our_convention_says(name: str, i: int) -> None:
+def test_the_plan_follows_our_convention(name: str, i: int) -> None:
     size = 32 if name == "resnet18_cifar" else 224
     new, plan = sparsify(network(name), SparseWide(rounding="down"), SPARSITIES[i], torch.empty(1, 3, size, size))
     assert new.conv1.out_channels == WIDTHS[i]

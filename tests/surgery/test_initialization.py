@@ -1,4 +1,4 @@
-"""New weights follow the law by which the network initialised its own: scale, shape, and the fan it goes by."""
+"""New weights have the distribution of the network's own initial weights: scale, kind and fan."""
 
 from math import sqrt
 
@@ -29,7 +29,7 @@ def kaiming(mode: str):
     return lambda weight: nn.init.kaiming_normal_(weight, mode=mode, nonlinearity="relu")
 
 
-# initialisation, standard deviation by the fans, and whether it is uniform
+# initialization, standard deviation as a function of the fans, and whether it is uniform
 LAWS = {
     "he fan out": (kaiming("fan_out"), lambda fan_in, fan_out: sqrt(2 / fan_out), False),
     "he fan in": (kaiming("fan_in"), lambda fan_in, fan_out: sqrt(2 / fan_in), False),
@@ -64,8 +64,8 @@ def test_new_weights_follow_the_law_of_the_network(law: str, member: str) -> Non
         for part in NEW[member]:
             weight = new.get_submodule(f"{index}{part}").weight.detach()
             expected = std(*fans(weight.shape))
-            # n draws show their deviation to within 5 / sqrt(2 n) but for one time in a million; 2 % for what the
-            # transformation could see of the law in the old weights, where it is a plain number
+            # The standard deviation of n draws has an error below 5 / sqrt(2 n), except once in a million. The 2 % are
+            # for a standard deviation that is estimated from the old weights.
             assert weight.std().item() == pytest.approx(expected, rel=5 / sqrt(2 * weight.numel()) + 0.02), (
                 index,
                 part,
@@ -82,7 +82,7 @@ def test_branches_are_drawn_independently() -> None:
     assert correlation.abs().max() < 5 / sqrt(branches.shape[1])
 
 
-def test_the_seed_fixes_them_all() -> None:
+def test_the_seed_determines_all_weights() -> None:
     net = network(nn.init.kaiming_normal_)
 
     def draw(seed: int) -> torch.Tensor:
@@ -102,7 +102,7 @@ def test_constant_weights_stay_constant_when_widened(value: float) -> None:
 
 
 @pytest.mark.parametrize("member", ["sparse_wide", "sparse_parallel"])
-def test_biases_keep_the_values_that_their_law_gave(member: str) -> None:
+def test_biases_keep_their_values(member: str) -> None:
     net = network(nn.init.kaiming_normal_)
     for index in range(1, 5):
         nn.init.constant_(net[index].bias, 0.25)
@@ -112,7 +112,7 @@ def test_biases_keep_the_values_that_their_law_gave(member: str) -> None:
 
 
 @pytest.mark.parametrize("member", NEW)
-def test_type_device_and_freezing_are_kept(member: str) -> None:
+def test_dtype_device_and_requires_grad_are_kept(member: str) -> None:
     net = network(nn.init.kaiming_normal_).double()
     net[2].weight.requires_grad_(False)
     new = transform(net, member, 0.75, X.double())

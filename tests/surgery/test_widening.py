@@ -1,4 +1,4 @@
-"""What a network does with its channels beside layers: each pattern as it is twice as wide by its own constructor."""
+"""Code that depends on the width besides layers: a widened network equals one that is built twice as wide."""
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparseift import UserError, sparsify, transform
 from sparseift.errors import BudgetError
+from sparseift.graph.meta_kernels import ANSWERS
 
 X = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 HEADS = 2
@@ -15,7 +16,7 @@ LAYERS = (nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class Wrapped(nn.Module):
-    """stem -> middle -> mean -> head, `width` channels wide; a network of a single pattern."""
+    """stem -> middle -> mean -> head, with `width` channels."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -27,7 +28,7 @@ class Wrapped(nn.Module):
 
 
 class HeadsFirst(Wrapped):
-    """Attention over the pixels of a map, the number of which is left open in a reshape (CoAtNet)."""
+    """Attention over pixels, with a reshape that has -1 for their number (CoAtNet)."""
 
     def build(self, width: int) -> None:
         self.heads, self.dim_head = HEADS, width // HEADS
@@ -42,7 +43,7 @@ class HeadsFirst(Wrapped):
 
 
 class CrossCovariance(Wrapped):
-    """Attention of channels to channels: a matrix that grows in both dimensions (XCiT)."""
+    """Attention between channels, whose matrix is widened in both dimensions (XCiT)."""
 
     def build(self, width: int) -> None:
         self.heads = HEADS
@@ -57,7 +58,7 @@ class CrossCovariance(Wrapped):
 
 
 class Reduced(Wrapped):
-    """Keys and values of fewer tokens, the number of which is left open beside the heads (PVT)."""
+    """Keys and values of fewer tokens, with a reshape that has -1 for their number (PVT)."""
 
     def build(self, width: int) -> None:
         self.heads, self.head_dim = HEADS, width // HEADS
@@ -73,7 +74,7 @@ class Reduced(Wrapped):
 
 
 class Cached(HeadsFirst):
-    """A table of positions that is looked up in the first run and kept (LeViT)."""
+    """A positional bias that is computed in the first run and cached (LeViT)."""
 
     def build(self, width: int) -> None:
         super().build(width)
@@ -86,7 +87,7 @@ class Cached(HeadsFirst):
 
 
 class OneAndTwoWidths(Wrapped):
-    """A layer whose outputs are no multiple of a width (MobileViTv2)."""
+    """A layer whose number of outputs is not a multiple of a width (MobileViTv2)."""
 
     def build(self, width: int) -> None:
         self.width = width
@@ -98,7 +99,7 @@ class OneAndTwoWidths(Wrapped):
 
 
 class WideFromOne(Wrapped):
-    """A convolution over positions, from the one channel that a map of channels is put in (LambdaNetworks)."""
+    """A convolution from one channel, whose third dimension has the width (LambdaNetworks)."""
 
     def build(self, width: int) -> None:
         self.width, self.value, self.proj = width, nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
@@ -112,7 +113,7 @@ class WideFromOne(Wrapped):
 
 
 class Blurred(Wrapped):
-    """A fixed filter for each of so many channels (BlurPool)."""
+    """A fixed filter for each channel (BlurPool)."""
 
     def build(self, width: int) -> None:
         self.channels, self.end = width, nn.Conv2d(width, width, 3, padding=1)
@@ -123,7 +124,7 @@ class Blurred(Wrapped):
 
 
 class Auxiliary(Wrapped):
-    """A second head that runs in training alone (GoogLeNet)."""
+    """A second head that runs only in training (GoogLeNet)."""
 
     def build(self, width: int) -> None:
         self.body, self.norm = nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width)
@@ -143,15 +144,15 @@ PATTERNS = [HeadsFirst, CrossCovariance, Reduced, Cached, OneAndTwoWidths, WideF
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_it_computes_what_one_built_twice_as_wide_computes(pattern: type[Wrapped], training: bool) -> None:
+def test_a_widened_network_equals_one_built_twice_as_wide(pattern: type[Wrapped], training: bool) -> None:
     new, wide = transform(pattern(8), "sparse_wide", 0.75, X), pattern(16)
     wide.load_state_dict(new.state_dict())
     torch.testing.assert_close(new.train(training)(X), wide.train(training)(X), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_its_layers_cost_what_the_dense_ones_cost(pattern: type[Wrapped]) -> None:
-    """Counted by torch as the two networks run, layer by layer, each times its density."""
+def test_a_widened_network_costs_what_the_dense_one_costs(pattern: type[Wrapped]) -> None:
+    """By torch's counter of each layer, times the density."""
     net = pattern(8)
     new, plan = sparsify(net, "sparse_wide", 0.75, X[:1])
 
@@ -183,7 +184,7 @@ class Standardised(nn.Conv2d):
 
 
 class WeightNorms(Wrapped):
-    """Every filter is standardised before use (NFNet)."""
+    """A network whose weights are standardised before use (NFNet)."""
 
     def build(self, width: int) -> None:
         self.stem = Standardised(3, width, 3, padding=1)
@@ -197,14 +198,14 @@ def test_weights_that_are_standardised_are_widened() -> None:
 
 
 @pytest.mark.parametrize("member", ["sparse_wide", "sparse_parallel", "sparse_factorized", "sparse_doped"])
-def test_but_not_masked_and_the_refusal_says_why(member: str) -> None:
+def test_weights_that_are_standardised_are_not_masked(member: str) -> None:
     with pytest.raises(BudgetError, match="4 of its 5 layers, such as stem, compute their weight") as refusal:
         sparsify(WeightNorms(8), member, 0.75, X)
     assert "\n" not in str(refusal.value)
 
 
 class Scrambled(Wrapped):
-    """Its reshape has no place for a width but among the pixels."""
+    """A reshape with a constant for the channels and -1 for the pixels."""
 
     def build(self, width: int) -> None:
         self.end = nn.Conv2d(width, width, 1)
@@ -213,13 +214,13 @@ class Scrambled(Wrapped):
         return self.end(x.reshape(len(x), 8, -1).unflatten(2, (4, -1)))
 
 
-def test_a_width_that_would_go_among_the_pixels_is_refused_by_name() -> None:
+def test_a_reshape_that_would_mix_channels_and_pixels_is_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"Scrambled makes .* a width has gone into another dimension"):
         transform(Scrambled(8), "sparse_wide", 0.75, X)
 
 
-def test_a_network_with_values_is_widened_like_one_without() -> None:
-    """The first is copied to the meta device, where tensors that are replaced there are freed."""
+def test_a_network_on_the_cpu_is_widened_like_one_on_meta() -> None:
+    """The tensors of its copy on the meta device are freed when they are replaced."""
     timm = pytest.importorskip("timm")
     x, options = torch.empty(1, 3, 64, 64), {"depth": 1, "embed_dim": 32, "num_heads": 2, "img_size": 64}
     with torch.device("meta"):
@@ -233,7 +234,7 @@ def test_a_network_with_values_is_widened_like_one_without() -> None:
 
 
 class Scaled(Wrapped):
-    """Attention over pixels whose scale is computed once, from a head width that no attribute has (CaiT)."""
+    """Attention over pixels whose scale is an attribute, while the width of the heads is not (CaiT)."""
 
     def build(self, width: int) -> None:
         self.heads, self.scale, self.dropout = HEADS, (width // HEADS) ** -0.5, 0.5
@@ -272,7 +273,7 @@ class ScaledInPython(Scaled):
 
 @pytest.mark.parametrize("pattern", [Scaled, ScaledAfter, ScaledByArgument, ScaledByDefault])
 def test_the_scale_of_attention_follows_the_width_of_the_heads(pattern: type[Scaled]) -> None:
-    """And no other float does: the dropout is 1 / sqrt(4), too."""
+    """No other float does, such as a dropout of 1 / sqrt(4)."""
     new, wide = transform(pattern(8), "sparse_wide", 0.75, X), pattern(16)
     wide.load_state_dict(new.state_dict())
     assert (type(new.scale), new.scale, new.dropout) == (float, wide.scale, wide.dropout)
@@ -285,7 +286,7 @@ def test_a_scale_that_python_computes_with_is_refused() -> None:
 
 
 class Raises(Wrapped):
-    """Its code does not take other widths."""
+    """A network whose code raises an exception at other widths."""
 
     def build(self, width: int) -> None:
         self.end = nn.Conv2d(width, width, 1)
@@ -308,7 +309,7 @@ def test_an_exception_of_the_network_s_code_is_a_refusal(error: Exception) -> No
 
 
 class Catches(Wrapped):
-    """Its code catches whatever is raised inside."""
+    """A network whose code catches the exceptions of its layers."""
 
     def build(self, width: int) -> None:
         self.end = nn.Conv2d(width, width, 1)
@@ -320,10 +321,20 @@ class Catches(Wrapped):
             return x
 
 
-@pytest.mark.parametrize("net", [HeadsFirst, Catches])
+class Replaces(Catches):
+    """A network whose code replaces the exceptions of its layers by another one."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        try:
+            return self.end(x)
+        except:  # noqa: E722
+            raise ValueError("its own") from None
+
+
+@pytest.mark.parametrize("net", [HeadsFirst, Catches, Replaces])
 @pytest.mark.parametrize("error", [*ERRORS, RuntimeError("eight")])
 @pytest.mark.parametrize("place", ["widening.resize_layer_", "reference_run.shapes"])
-def test_an_exception_of_this_package_s_code_is_not(
+def test_an_exception_of_this_package_s_code_is_not_a_refusal(
     place: str, error: Exception, net: type[Wrapped], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fault(*_, **__):
@@ -333,3 +344,87 @@ def test_an_exception_of_this_package_s_code_is_not(
     with pytest.raises(type(error)) as raised:
         transform(net(8), "sparse_wide", 0.75, X)
     assert raised.value is error
+
+
+def test_an_exception_of_a_shape_rule_is_not_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_, **__):
+        raise RuntimeError("ours")
+
+    monkeypatch.setitem(ANSWERS, F.linear, fault)
+    with pytest.raises(RuntimeError, match="ours"):
+        transform(HeadsFirst(8), "sparse_wide", 0.75, X)
+
+
+class Convolved(Wrapped):
+    def build(self, width: int) -> None:
+        self.end, self.runs = nn.Conv2d(width, width, 1), 5
+
+    def middle(self, x: Tensor) -> Tensor:
+        return self.end(x)
+
+
+class RunsOnce(Convolved):
+    def middle(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        if self.runs > 6:
+            raise RuntimeError("six\nruns")
+        return self.end(x)
+
+
+class MakesLayer(Convolved):
+    def middle(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "made"):
+            self.made = nn.Conv2d(8, 8, 1, device=x.device)
+        return self.end(self.made(x))
+
+
+class FallsBack(Convolved):
+    """A network whose code catches the exception of a layer that always raises one."""
+
+    def build(self, width: int) -> None:
+        super().build(width)
+        self.broken = nn.Conv2d(5, 5, 1)
+
+    def middle(self, x: Tensor) -> Tensor:
+        try:
+            return self.broken(x)
+        except RuntimeError:
+            return self.end(x)
+
+
+REFUSED = {
+    RunsOnce: r"^sparse_wide can't widen the network \(RunsOnce\): six$",
+    MakesLayer: "^sparse_wide can't widen made, which the network makes in its first run; run it once before",
+    FallsBack: "^sparse_wide can't widen broken: its call fails with the example",
+}
+
+
+@pytest.mark.parametrize("net", REFUSED)
+def test_networks_that_cannot_run_twice_or_make_or_break_layers_are_refused(net: type[Wrapped]) -> None:
+    with pytest.raises(UserError, match=REFUSED[net]) as refusal:
+        transform(net(8), "sparse_wide", 0.75, X)
+    assert "\n" not in str(refusal.value)
+
+
+class Counts(Convolved):
+    """A network whose code counts its runs, and makes a buffer in the first one."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        if not hasattr(self, "table"):
+            self.register_buffer("table", torch.ones(1, 1, *x.shape[2:], device=x.device))
+        return self.end(x + self.table)
+
+
+def test_counters_and_buffers_that_the_code_makes_are_left_alone() -> None:
+    new = transform(Counts(8), "sparse_wide", 0.75, X)
+    assert new.runs == 5 and not hasattr(new, "table")
+    assert new(X).shape == (2, 5) and new.runs == 6
+
+
+def test_hooks_of_the_network_run() -> None:
+    net = Convolved(8)
+    net.register_forward_pre_hook(lambda module, args: (args[0] * 2,))
+    new, wide = transform(net, "sparse_wide", 0.75, X), Convolved(16)
+    wide.load_state_dict(new.state_dict())
+    torch.testing.assert_close(new(X), wide(2 * X), rtol=0, atol=0)

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparseift.errors import UserError
 from sparseift.tasks import Classification, Metric
 from sparseift.training.module import TrainingModule
 
@@ -159,12 +158,20 @@ def test_a_metric_of_the_mean() -> None:
     assert measured == pytest.approx({"test/loss": loss, "test/perplexity": math.exp(loss)}, rel=1e-5)
 
 
-@pytest.mark.parametrize("names", [(), ("loss",), ("acc1", "acc1"), ("loss_epoch",)])
-def test_names_of_metrics_must_be_distinct(names: tuple[str, ...]) -> None:
-    task = Classification(CLASSES, 1, 2, 0.0)
-    task.metrics = tuple(Metric(name, name) for name in names)
-    with pytest.raises(UserError, match=r"^task.metrics is \["):
-        classifier(task=task)
+class Odd(Perplexity):
+    """Names that ModuleDict refuses, and a function that overflows."""
+
+    metrics = (Metric("items", "a"), Metric("a.b", "b", of_mean=lambda mean: math.exp(1000 + mean)))
+
+    def measure(self, outputs: Tensor, batch: Sequence[Tensor]) -> dict[str, Tensor]:
+        return {name: self.loss(outputs, batch) for name in ("items", "a.b")}
+
+
+def test_names_are_free_and_a_metric_that_overflows_is_infinite() -> None:
+    module = classifier(task=Odd(CLASSES, 1, 2, 0.0))
+    [measured] = trainer().test(module, DataLoader(images(), 8), verbose=False)
+    assert measured["test/items"] == pytest.approx(measured["test/loss"]) and measured["test/a.b"] == math.inf
+    assert len(list(module.all_means)) == 3 * 3 and all(key.startswith("net.") for key in module.state_dict())
 
 
 def test_forward_is_the_network() -> None:

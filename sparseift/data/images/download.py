@@ -22,13 +22,15 @@ def download_into(root: Path, what: str, fetch: Callable[[], object], instead: s
     Raises:
         UserError: The download has failed.
     """
-    made = [folder for folder in (root, *root.parents) if not folder.exists()]
+    lock, made = root / ".download.lock", [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with locked(root / ".download.lock"):
+        with locked(lock):
             fetch()
     except (OSError, EOFError, RuntimeError, HTTPException, tarfile.TarError) as error:
-        with suppress(OSError):  # keep folders with files, which the next attempt uses
+        with suppress(OSError):  # the next attempt uses the files that did arrive
+            if made:
+                lock.unlink()
             for folder in made:
                 folder.rmdir()
         raise UserError(f"{what} is not in {root} and cannot be downloaded ({one_line(error)}); {instead}") from error

@@ -118,6 +118,8 @@ class MaskCallback(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._detach(pl_module)
+        if wrong := self.masks.nonzero_outside():
+            raise UserError(f"backend {type(self.backend).__name__} has changed masked weights of {', '.join(wrong)}")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._detach(pl_module)
