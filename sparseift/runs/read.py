@@ -127,7 +127,7 @@ def _read(folder: Path) -> Run:
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested dictionaries into one with dotted keys, in which classes of this package have no module."""
+    """Flatten nested dictionaries into one with dotted keys. A `_target_` in this package loses its module."""
     if not isinstance(tree, dict) or (prefix and not tree):
         return {prefix: _without_modules(tree, prefix)} if prefix else {}
     pairs = (flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in tree.items())
@@ -135,7 +135,7 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _without_modules(value: Any, key: str) -> Any:
-    """A class may move inside the package, so configs are compared by its name. Classes of others keep their path."""
+    """Reduce targets in this package to their names: they may move between versions. Other targets keep their path."""
     if isinstance(value, list):
         return [_without_modules(item, "") for item in value]
     if isinstance(value, dict):
