@@ -95,6 +95,8 @@ def settings_of(config: DictConfig, folder: Path) -> Settings:
     check_values(config)
     check_run(config)
     identity = _identity(config)
+    pattern, masked = identity["pattern"], identity["distribution"] is not None
+    require(masked or pattern == "unstructured", "pattern", pattern, "unstructured without masks")
     return Settings(
         identity=identity,
         lasting={**identity, **lasting_of(config)},

@@ -41,6 +41,7 @@ MISTAKES = {
     "sparsifier.drop_fraction=0": "sparsifier.drop_fraction is 0",
     "sparsifier.drop_fraction=1.5": "sparsifier.drop_fraction is 1.5",
     "sparsifier.begin=-0.1": "(sparsifier.begin, sparsifier.end) is (-0.1, 0.75)",
+    "sparsifier=none pattern=block": "pattern is 'block'; expected unstructured without masks",
     "sparsifier.begin=0.8": "(sparsifier.begin, sparsifier.end) is (0.8, 0.75)",
     "sparsifier.end=1.5": "(sparsifier.begin, sparsifier.end) is (0.0, 1.5)",
     "sparsifier.anneal=cosin": "cosine, constant, linear, exponential",
