@@ -120,7 +120,12 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
     Args:
         on_meta: Build on the meta device if the network allows it: shapes only, without memory or values.
     """
-    sparsifier = make_sparsifier(config)
+    return _network(config, make_task(config), make_pattern(config), make_sparsifier(config), on_meta)
+
+
+def _network(
+    config: DictConfig, task: Task, pattern: Pattern, sparsifier: Sparsifier, on_meta: bool
+) -> tuple[nn.Module, Plan]:
     dense = make_choice(config, "model", nn.Module, _dense_on_meta if on_meta else make)
     sparsity = OmegaConf.to_container(config.sparsity, resolve=True)
     assert isinstance(sparsity, dict)
@@ -128,13 +133,13 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
         dense,
         make(config.member),
         sparsity["level"],
-        make_task(config).example(),
+        task.example(),
         distribution=make(config.sparsity.distribution),
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
     )
-    plan = make_pattern(config).plan(plan)
+    plan = pattern.plan(plan)
     sparsifier.accept(plan)
     return net, plan
 
@@ -202,15 +207,15 @@ def build_run(
     )
 
     quiet()
-    sparsifier, task = make_sparsifier(config), make_task(config)
+    task, pattern, sparsifier = make_task(config), make_pattern(config), make_sparsifier(config)
     data = make_choice(config, "dataset", pl.LightningDataModule)
     missing = [name for name in LOADERS if getattr(type(data), name) is getattr(pl.LightningDataModule, name)]
     require(not missing, "dataset._target_", config.dataset._target_, f"a data module with {', '.join(missing)}")
     data.prepare_data()  # before a network is built, which can take minutes
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
-        net, plan = build_network(config, on_meta=False)
-        masks = Masks.random(net, plan, config.seed, make_pattern(config)) if plan.masked else None
+        net, plan = _network(config, task, pattern, sparsifier, on_meta=False)
+        masks = Masks.random(net, plan, config.seed, pattern) if plan.masked else None
     backend = make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
     mask_callback = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
     metric, ranks = task.metrics[0], RankWatch(tell)
