@@ -100,17 +100,17 @@ def _user_error(error: InstantiationException) -> UserError:
 
 
 def make_choice(config: DictConfig, group: str, kind: type[Kind], by: Callable[[DictConfig], Any] = make) -> Kind:
-    """Make what a group of the config chooses.
+    """Make the object that a group of the config selects.
 
     Args:
-        kind: Class that it must be an instance of.
-        by: Makes it from its config.
+        kind: Required class of the object.
+        by: Function that makes the object from the node of the group.
 
     Raises:
-        UserError: See `make`, or it is not of this kind.
+        UserError: The node cannot be instantiated, or the object has another class.
     """
     made = by(config[group])
-    require(isinstance(made, kind), f"{group}._target_", config[group]._target_, f"what makes a {kind.__name__}")
+    require(isinstance(made, kind), f"{group}._target_", config[group]._target_, f"a target that returns a {kind.__name__}")
     return made
 
 

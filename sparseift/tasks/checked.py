@@ -1,4 +1,4 @@
-"""A task with checks of what it states and returns: a wrong shape could give a wrong mean without an error."""
+"""Checks of a task. A loss or a metric of the wrong shape could give a wrong mean without an error."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ RESERVED = {"loss", "loss_epoch", "flops"}
 
 
 class Checked(Task):
-    """Does what a task of the user's does.
+    """Wraps a task and checks what its methods return.
+
+    Every method raises a `UserError` if the result does not have the type and shape that `Task` states.
 
     Raises:
-        UserError: The task lacks a method, or its metrics are not descriptions with names of their own. Every method
-            raises it if the method of the task returns something else than `Task` states.
+        UserError: The task lacks a method, `metrics` is not a sequence of `Metric`, or two metrics have the same name.
     """
 
     def __init__(self, task: Task):
@@ -35,7 +36,7 @@ class Checked(Task):
         names = [metric.name for metric in task.metrics]
         distinct = bool(names) and len(RESERVED.union(names)) == len(RESERVED) + len(names)
         fits = distinct and not any("/" in name for name in names)
-        expected = f"at least one name, each one once, without /, but for {', '.join(sorted(RESERVED))}"
+        expected = f"distinct names without a slash, at least one, none of {', '.join(sorted(RESERVED))}"
         require(fits, "task.metrics", names, expected)
         self.task = task
         self.metrics = tuple(metrics or ())
@@ -74,7 +75,7 @@ def _of_dim(dim: int, name: str, value: Any) -> Tensor:
 
 
 def _require(condition: bool, name: str, value: Any, expected: str) -> None:
-    """As `require`, of a value of a batch: its type and shape are named, not its numbers."""
+    """Like `require`, but the message shows the type and shape of the value, not its numbers."""
     if not condition:
         raise UserError(f"{name} is {_kind(value)}; expected {expected}")
 
