@@ -110,7 +110,9 @@ def make_choice(config: DictConfig, group: str, kind: type[Kind], by: Callable[[
         UserError: The node cannot be instantiated, or the object has another class.
     """
     made = by(config[group])
-    require(isinstance(made, kind), f"{group}._target_", config[group]._target_, f"a target that returns a {kind.__name__}")
+    require(
+        isinstance(made, kind), f"{group}._target_", config[group]._target_, f"a target that returns a {kind.__name__}"
+    )
     return made
 
 

@@ -152,7 +152,9 @@ def test_the_optimizer_takes_a_fused_step_where_it_can(overrides: tuple[str, ...
 def test_a_class_of_another_kind_is_told_in_one_line(group: str, kind: str, tmp_path: Path) -> None:
     config = composed("sparsifier=static")
     config[group] = {**config[group], "_target_": "builtins.dict"}
-    with pytest.raises(UserError, match=f"^{group}._target_ is 'builtins.dict'; expected a target that returns a {kind}$"):
+    with pytest.raises(
+        UserError, match=f"^{group}._target_ is 'builtins.dict'; expected a target that returns a {kind}$"
+    ):
         build_run(config, tmp_path, {})
 
 
