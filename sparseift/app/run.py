@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from ..common.files import replacing
 from ..common.messages import one_line
@@ -21,10 +22,12 @@ from ..errors import Stopped, UserError
 from ..runs.command import run_in
 from ..runs.results import versions, write_results
 from ..runs.summary import print_summary
+from ..training.callbacks import check_length, planned_steps
 from ..training.checkpoints import BEST, LAST
 from ..training.export import export_program, weights_sha256
 from .build import TrainingParts, build_run
 from .folder import RunFolder
+from .limits import partial
 from .resume import checkpoint_of
 from .settings import Job, Settings
 
@@ -35,10 +38,11 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     Raises:
         Stopped: A signal has stopped the run.
     """
-    checkpoint = checkpoint_of(settings, folder.path)
+    checkpoint = checkpoint_of(config, settings, folder.path)
     parts = build_run(config, folder.path, dict(settings.lasting), _how_to_resume(folder.job), folder.tell)
     if isinstance(parts.data, DataModule):  # fails before the run writes into its folder
         parts.data.setup("fit")
+    check_length(parts.trainer, parts.data)
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
@@ -72,6 +76,8 @@ def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
         if explained is error:
             raise
         raise explained from error
+    except MisconfigurationException as error:
+        raise UserError(one_line(error)) from error
     except ValueError as error:
         if not str(error).startswith("Expected more than 1 value per channel"):
             raise
@@ -116,15 +122,22 @@ def _write_results(
     summary = parts.plan.summary()
     summary["flops"]["train_total"] = parts.accounting.train_flops
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # included in train_total
+    epochs = parts.trainer.fit_loop.epoch_progress.current.processed  # also if a resumed fit had nothing to train
+    steps, planned = parts.trainer.global_step, planned_steps(parts.trainer, settings.epochs)
+    short = partial(settings.limits, ended_early=planned is not None and steps < planned)
+    mask_callback = parts.mask_callback
     results: dict[str, Any] = {
         **settings.identity,
         "metrics": [metric.as_dict() for metric in parts.task.metrics],
         "test": test,
         "val": validation,
         **summary,
-        "epochs": parts.trainer.current_epoch,
-        "steps": parts.trainer.global_step,
+        "partial": short,
+        "epochs": epochs,
+        "steps": steps,
+        "planned_steps": planned,
         "seconds": round(parts.accounting.seconds, 2),
+        "mask_updates": mask_callback.updates if mask_callback else None,
         "masks_sha256": parts.masks.sha256() if parts.masks else None,
         "weights_sha256": weights_sha256(parts.net),
         "versions": versions(),
@@ -137,4 +150,9 @@ def _write_results(
             print(f"model.pt2 was not written: {one_line(error, whole=False)}")
     write_results(folder / "results.json", results)
     print_summary([results])
+    if short:
+        print(f"partial run: {short}")
+    if mask_callback and not mask_callback.as_sparse_as_planned:
+        ratio = f"{summary['flops']['ratio']:.4f} of the budget"
+        print(f"training ended in step {steps} of {planned}, before the masks were as sparse as planned: {ratio}")
     print(f"results in {folder}")

@@ -15,15 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from ..common import slurm
 from ..common.checks import require
 from ..runs.command import config_folders, of_one_run
-from ..runs.read import flat
 from .checks import check_run, check_values
+from .lasting import lasting_of
 from .launchers import runs_side_by_side
+from .limits import limits_of
 
 SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
 """Environment variable of a child process that runs a single job of a sweep."""
-
-LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks")
-"""Groups whose settings must not change when a run resumes. The recipe must not either, except its `epochs`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,7 @@ class Settings:
     Args:
         identity: The choices and numbers that results.json records to tell runs apart.
         lasting: `identity` and every other setting that must not change when the run resumes, by dotted key.
+        limits: The options that shorten the run (see `limits_of`).
         resume: "auto", the path of a checkpoint or run folder, or None.
         test_with: The checkpoint to test, "last" or "best".
         export: Whether to write model.pt2.
@@ -62,6 +61,7 @@ class Settings:
 
     identity: Mapping[str, Any]
     lasting: Mapping[str, Any]
+    limits: Mapping[str, Any]
     epochs: int
     resume: str | None
     test_with: str
@@ -100,6 +100,7 @@ def settings_of(config: DictConfig, folder: Path) -> Settings:
     return Settings(
         identity=identity,
         lasting={**identity, **lasting_of(config)},
+        limits=limits_of(config),
         epochs=config.recipe.epochs,
         resume=_resume(config.resume, folder),
         test_with=config.checkpoint.test,
@@ -108,13 +109,6 @@ def settings_of(config: DictConfig, folder: Path) -> Settings:
         devices=config.trainer.devices,
         num_nodes=config.trainer.num_nodes,
     )
-
-
-def lasting_of(config: DictConfig) -> dict[str, Any]:
-    """Return the settings of the LASTING groups and of the recipe, by dotted key."""
-    groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in LASTING if group in config}
-    recipe = OmegaConf.to_container(config.recipe)  # unresolved, because values that depend on the epochs may change
-    return {key: value for key, value in flat({**groups, "recipe": recipe}).items() if key != "recipe.epochs"}
 
 
 def _identity(config: DictConfig) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def train(config: DictConfig) -> None:
     job = job_of(config)
     with RunFolder(job) as folder:
         settings = settings_of(config, job.folder)
-        if already_finished(settings, job.folder):
+        if already_finished(config, settings, job.folder):
             print(f"already finished: {job.folder / 'results.json'}")
         elif job.sweep and job.side_by_side:
             with reserved_gpus(settings.accelerator, settings.devices, job.sweep) as environment:

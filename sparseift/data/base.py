@@ -74,6 +74,11 @@ class DataModule(pl.LightningDataModule, ABC):
         checks.integer("dataset.val_size", self.val_size, 0, len(samples) - 1)
         return samples, *self.split(samples)
 
+    @property
+    def train_size(self) -> int:
+        """Number of training samples, after `setup`."""
+        return len(self._training[1])
+
     def train_dataloader(self) -> ResumableLoader:
         """Return the loader of shuffled training samples, which starts at the position of the checkpoint, if any."""
         samples, indices, _ = self._training

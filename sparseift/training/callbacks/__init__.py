@@ -14,6 +14,7 @@ from .progress import progress, quiet
 from .ranks import RankWatch
 from .rng import RngState
 from .spectral import Spectral
+from .steps import check_length, planned_steps
 from .topology import Topology
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "RngState",
     "Spectral",
     "Topology",
+    "check_length",
+    "planned_steps",
     "progress",
     "quiet",
 ]

@@ -12,7 +12,8 @@ from ...errors import UserError
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
-SETTINGS = "settings"
+SETTINGS, STOPPED, STEPS = "settings", "stopped", "steps_per_epoch"
+"""Entries of a checkpoint: the settings of the run, whether it has stopped early, and optimizer steps per epoch."""
 
 
 def find_checkpoint(path: Path) -> Path:

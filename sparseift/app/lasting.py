@@ -1,0 +1,105 @@
+"""The settings that must not change when a run resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ..errors import UserError
+from ..runs.read import flat
+from ..runs.settings import WITHOUT_EFFECT, within
+from ..runs.upgrade import upgraded
+
+EPOCHS, BATCH = "recipe.epochs", "dataset.batch_size"
+DEVICES = ("trainer.devices", "trainer.num_nodes")
+KEPT = (EPOCHS, *DEVICES)
+"""Settings that may change, but not at will (see `_agree`)."""
+
+MAY_CHANGE = (
+    *WITHOUT_EFFECT,
+    EPOCHS,  # but not decrease
+    *(*DEVICES, "trainer.strategy"),  # with dataset.batch_size, so that batches over all devices stay the same
+    *("resume", "overwrite", "export", "sweep", "logger"),
+)
+"""Options and nodes of the config that may change when a run resumes. All others are compared, so a new option is."""
+
+OLD_GROUPS = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks", "recipe")
+"""Groups that checkpoints of earlier versions record, without EPOCHS and with unresolved values of the recipe."""
+
+
+def lasting_of(config: DictConfig, epochs: int | None = None) -> dict[str, Any]:
+    """Return the settings that must not change, by dotted key, and EPOCHS, BATCH and DEVICES.
+
+    Args:
+        epochs: The number of epochs to compute dependent settings from, such as milestones; by default that of the
+            config.
+    """
+    config = config.copy()
+    if epochs is not None:
+        with open_dict(config):
+            config.recipe.epochs = epochs
+    settings = flat(OmegaConf.to_container(config, resolve=True))
+    return {key: value for key, value in settings.items() if key in KEPT or not within(key, MAY_CHANGE)}
+
+
+def require_same(
+    saved: Mapping[str, Any], noted: DictConfig | None, config: DictConfig, identity: Mapping[str, Any], path: Path
+) -> None:
+    """Check that a run has the settings of the run that it resumes.
+
+    Args:
+        saved: The settings in a checkpoint, or the identity in results.json.
+        noted: The config in the folder of the saved run, if any. It supplements settings that `saved` lacks.
+        config: The config of this run.
+        identity: The identity of this run.
+        path: The file with `saved`, for messages.
+
+    Raises:
+        UserError: A setting differs, or there are fewer epochs.
+    """
+    in_folder = lasting_of(noted) if noted else {}
+    epochs = saved.get(EPOCHS, in_folder.get(EPOCHS))
+    wanted = {**identity, **lasting_of(config, epochs)}
+    if EPOCHS not in saved:
+        old = any("." in key for key in saved)  # a checkpoint of an earlier version
+        if old:
+            wanted |= flat({"recipe": OmegaConf.to_container(config.recipe)})
+        recorded = OLD_GROUPS if old else ()
+        more = {
+            key: value
+            for key, value in upgraded(in_folder, like=wanted).items()
+            if key == EPOCHS or not within(key, recorded)
+        }
+        saved = {**more, **(upgraded(flat(saved), like=wanted) if old else saved)}
+        if not noted:
+            wanted = {key: value for key, value in wanted.items() if key in saved or within(key, recorded)}
+    wanted[EPOCHS] = config.recipe.epochs
+    for key in [*wanted, *sorted(saved.keys() - wanted.keys())]:
+        if not _agree(key, saved, wanted):
+            raise UserError(f"resume: {path} has {key}={saved.get(key)}; this run has {key}={wanted.get(key)}")
+
+
+def _agree(key: str, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    before, now = saved.get(key), wanted.get(key)
+    if within(key, MAY_CHANGE) and key != EPOCHS:
+        return True
+    if key == EPOCHS:
+        return before is None or before <= now
+    if key == BATCH and any(saved.get(name) != wanted.get(name) for name in DEVICES):
+        batches = _samples_per_batch(saved), _samples_per_batch(wanted)
+        return None in batches or batches[0] == batches[1]  # otherwise checked when the devices are known
+    nothing = (None, {})  # an empty node is as good as none
+    return before == now or (before in nothing and now in nothing)
+
+
+def _samples_per_batch(settings: Mapping[str, Any]) -> int | None:
+    """Samples per batch over all devices; None if the number of devices is not known."""
+    size, devices, nodes = (settings.get(key) for key in (BATCH, *DEVICES))
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        devices = len(devices)
+    if not all(isinstance(number, int) and number > 0 for number in (size, devices, nodes)):
+        return None
+    return size * devices * nodes
