@@ -61,21 +61,19 @@ def require_same(
         UserError: A setting differs, or there are fewer epochs.
     """
     in_folder = lasting_of(noted) if noted else {}
-    epochs = saved.get(EPOCHS, in_folder.get(EPOCHS))
-    wanted = {**identity, **lasting_of(config, epochs)}
+    wanted = {**identity, **lasting_of(config, saved.get(EPOCHS, in_folder.get(EPOCHS)))}
     if EPOCHS not in saved:
         old = any("." in key for key in saved)  # a checkpoint of an earlier version
+        groups = OLD_GROUPS if old else ()
         if old:
             wanted |= flat({"recipe": OmegaConf.to_container(config.recipe)})
-        recorded = OLD_GROUPS if old else ()
-        more = {
-            key: value
-            for key, value in upgraded(in_folder, like=wanted).items()
-            if key == EPOCHS or not within(key, recorded)
-        }
-        saved = {**more, **(upgraded(flat(saved), like=wanted) if old else saved)}
-        if not noted:
-            wanted = {key: value for key, value in wanted.items() if key in saved or within(key, recorded)}
+            saved = upgraded(flat(saved), like=wanted)
+        if noted:
+            in_folder = upgraded(in_folder, like=wanted)
+            rest = {key: value for key, value in in_folder.items() if key == EPOCHS or not within(key, groups)}
+            saved = {**rest, **saved}
+        else:
+            wanted = {key: value for key, value in wanted.items() if key in saved or within(key, groups)}
     wanted[EPOCHS] = config.recipe.epochs
     for key in [*wanted, *sorted(saved.keys() - wanted.keys())]:
         if not _agree(key, saved, wanted):

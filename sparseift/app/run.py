@@ -71,6 +71,8 @@ def _copy_checkpoints(checkpoint: Path, folder: Path) -> None:
 def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
     try:
         parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
+        progress = parts.trainer.fit_loop.epoch_progress.current
+        progress.completed = progress.processed  # Lightning forgets it if a resumed run has nothing left to train
     except RuntimeError as error:
         explained = parts.ranks.explained(error)
         if explained is error:
@@ -122,7 +124,6 @@ def _write_results(
     summary = parts.plan.summary()
     summary["flops"]["train_total"] = parts.accounting.train_flops
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # included in train_total
-    epochs = parts.trainer.fit_loop.epoch_progress.current.processed  # also if a resumed fit had nothing to train
     steps, planned = parts.trainer.global_step, planned_steps(parts.trainer, settings.epochs)
     short = partial(settings.limits, ended_early=planned is not None and steps < planned)
     mask_callback = parts.mask_callback
@@ -133,7 +134,7 @@ def _write_results(
         "val": validation,
         **summary,
         "partial": short,
-        "epochs": epochs,
+        "epochs": parts.trainer.current_epoch,
         "steps": steps,
         "planned_steps": planned,
         "seconds": round(parts.accounting.seconds, 2),

@@ -9,7 +9,7 @@ import pytest
 from sparseift.app.launchers import LOCK
 from sparseift.common.locks import locked
 
-from .programs import checkpoint, files, lasting, metrics, results
+from .programs import UPDATES, checkpoint, files, lasting, metrics, results
 
 RUN = ("model._target_=tiny_nets.dropout", "recipe.epochs=2", "checkpoint.every_n_steps=3", "sparsity=0.5")
 
@@ -69,6 +69,9 @@ def test_two_truncated_checkpoints(interrupted, train, tmp_path) -> None:
         ("pattern._target_=mine.Pattern", "pattern._target_=Unstructured; this run has pattern._target_=mine.Pattern"),
         ("backend._target_=mine.Masked", "backend._target_=Masked; this run has backend._target_=mine.Masked"),
         ("task._target_=mine.Task", "task._target_=Classification; this run has task._target_=mine.Task"),
+        ("dataset.split_seed=7", "dataset.split_seed=0; this run has dataset.split_seed=7"),
+        ("dataset.batch_size=64", "dataset.batch_size=128; this run has dataset.batch_size=64"),
+        ("recipe.epochs=1", "recipe.epochs=2; this run has recipe.epochs=1"),
     ],
 )
 def test_another_run_is_refused(interrupted, train, tmp_path, override: str, told: str) -> None:
@@ -99,7 +102,7 @@ def test_a_finished_run_says_so_and_is_left_alone(trained, train, tmp_path, how:
 
 @pytest.mark.parametrize(
     ("override", "before"),
-    [("sparsity=0.75", "sparsity=0.5"), ("sparsifier.update_interval=7", "sparsifier.update_interval=100")],
+    [("sparsity=0.75", "sparsity=0.5"), ("sparsifier.update_interval=7", UPDATES)],
 )
 def test_a_finished_run_of_other_settings_is_not_taken_for_this_one(trained, train, tmp_path, override, before) -> None:
     shutil.copytree(trained(*RUN), tmp_path / "run")
