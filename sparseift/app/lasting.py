@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..runs.upgrade import upgraded
 EPOCHS, BATCH = "recipe.epochs", "dataset.batch_size"
 DEVICES = ("trainer.devices", "trainer.num_nodes")
 KEPT = (EPOCHS, *DEVICES)
-"""Settings that may change, but not at will (see `_agree`)."""
+"""Settings that may change, but not at will (see `require_same`)."""
 
 MAY_CHANGE = (
     *WITHOUT_EFFECT,
@@ -60,6 +61,20 @@ def require_same(
     Raises:
         UserError: A setting differs, or there are fewer epochs.
     """
+    saved, wanted = _comparable(saved, noted, config, identity)
+    before, now = _samples_per_batch(saved), _samples_per_batch(wanted)
+    for key in [*wanted, *sorted(saved.keys() - wanted.keys())]:
+        if key == BATCH and any(saved.get(name) != wanted.get(name) for name in DEVICES):
+            if None not in (before, now) and before != now:  # otherwise compared when the devices are known
+                raise UserError(f"resume: {path} has {before} samples per batch over all devices; this run has {now}")
+        elif not _agree(key, saved, wanted):
+            raise UserError(f"resume: {path} has {key}={saved.get(key)}; this run has {key}={wanted.get(key)}")
+
+
+def _comparable(
+    saved: Mapping[str, Any], noted: DictConfig | None, config: DictConfig, identity: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """All settings of the saved run that are known, and those of this run to compare with them."""
     in_folder = lasting_of(noted) if noted else {}
     wanted = {**identity, **lasting_of(config, saved.get(EPOCHS, in_folder.get(EPOCHS)))}
     if EPOCHS not in saved:
@@ -74,30 +89,20 @@ def require_same(
             saved = {**rest, **saved}
         else:
             wanted = {key: value for key, value in wanted.items() if key in saved or within(key, groups)}
-    wanted[EPOCHS] = config.recipe.epochs
-    for key in [*wanted, *sorted(saved.keys() - wanted.keys())]:
-        if not _agree(key, saved, wanted):
-            raise UserError(f"resume: {path} has {key}={saved.get(key)}; this run has {key}={wanted.get(key)}")
+    return saved, {**wanted, EPOCHS: config.recipe.epochs}
 
 
 def _agree(key: str, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     before, now = saved.get(key), wanted.get(key)
-    if within(key, MAY_CHANGE) and key != EPOCHS:
-        return True
     if key == EPOCHS:
         return before is None or before <= now
-    if key == BATCH and any(saved.get(name) != wanted.get(name) for name in DEVICES):
-        batches = _samples_per_batch(saved), _samples_per_batch(wanted)
-        return None in batches or batches[0] == batches[1]  # otherwise checked when the devices are known
-    nothing = (None, {})  # an empty node is as good as none
-    return before == now or (before in nothing and now in nothing)
+    if within(key, MAY_CHANGE):
+        return True
+    return before == now or all(value is None or value == {} for value in (before, now))  # an empty node is no node
 
 
 def _samples_per_batch(settings: Mapping[str, Any]) -> int | None:
     """Samples per batch over all devices; None if the number of devices is not known."""
-    size, devices, nodes = (settings.get(key) for key in (BATCH, *DEVICES))
-    if isinstance(devices, Sequence) and not isinstance(devices, str):
-        devices = len(devices)
-    if not all(isinstance(number, int) and number > 0 for number in (size, devices, nodes)):
-        return None
-    return size * devices * nodes
+    factors = [settings.get(key) for key in (BATCH, *DEVICES)]
+    numbers: list[Any] = [len(factor) if isinstance(factor, list) else factor for factor in factors]
+    return prod(numbers) if all(isinstance(number, int) and number > 0 for number in numbers) else None

@@ -40,7 +40,7 @@ def limits_of(config: DictConfig) -> dict[str, Any]:
     }
 
 
-def partial(limits: Mapping[str, Any], ended_early: bool) -> str | None:
+def partial_run(limits: Mapping[str, Any], ended_early: bool) -> str | None:
     """Describe why a run is not the whole training and test that its settings describe; None if it is.
 
     Args:

@@ -27,7 +27,7 @@ from ..training.checkpoints import BEST, LAST
 from ..training.export import export_program, weights_sha256
 from .build import TrainingParts, build_run
 from .folder import RunFolder
-from .limits import partial
+from .limits import partial_run
 from .resume import checkpoint_of
 from .settings import Job, Settings
 
@@ -71,8 +71,6 @@ def _copy_checkpoints(checkpoint: Path, folder: Path) -> None:
 def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
     try:
         parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
-        progress = parts.trainer.fit_loop.epoch_progress.current
-        progress.completed = progress.processed  # Lightning forgets it if a resumed run has nothing left to train
     except RuntimeError as error:
         explained = parts.ranks.explained(error)
         if explained is error:
@@ -87,6 +85,9 @@ def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
             "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
             "choose another dataset.batch_size or dataset.val_size"
         ) from error
+    # Lightning does not count the last epoch of a run that has stopped early and resumes with nothing left to train.
+    progress = parts.trainer.fit_loop.epoch_progress.current
+    progress.completed = progress.processed  # type: ignore[attr-defined]  # of epochs
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def _write_results(
     summary["flops"]["train_total"] = parts.accounting.train_flops
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # included in train_total
     steps, planned = parts.trainer.global_step, planned_steps(parts.trainer, settings.epochs)
-    short = partial(settings.limits, ended_early=planned is not None and steps < planned)
+    short = partial_run(settings.limits, ended_early=planned is not None and steps < planned)
     mask_callback = parts.mask_callback
     results: dict[str, Any] = {
         **settings.identity,

@@ -35,8 +35,8 @@ STRING_OR_NULL = Kind("a string or null", lambda value: value is None or isinsta
 BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
 NUMBER = Kind("a finite number", _is_number)
 POSITIVE = Kind("a number > 0", lambda value: _is_number(value) and value > 0)
-INTEGER_OR_NULL = Kind("an integer or null", lambda value: value is None or INTEGER.fits(value))
 INTEGER = Kind("an integer", lambda value: _is_number(value) and isinstance(value, int))
+INTEGER_OR_NULL = Kind("an integer or null", lambda value: value is None or INTEGER.fits(value))
 
 SHAPE: dict[str, Any] = {
     "version": INTEGER,

@@ -74,7 +74,7 @@ def test_every_setting_that_is_not_on_the_list_is_compared() -> None:
         ({"trainer__gradient_clip_val": 1.0}, "trainer.gradient_clip_val=None; this run has"),
         ({"trainer__limit_train_batches": 2}, "trainer.limit_train_batches=None; this run has"),
         ({"recipe__epochs": 9}, "recipe.epochs=10; this run has recipe.epochs=9"),
-        ({"trainer__devices": 2}, "dataset.batch_size=64; this run has dataset.batch_size=64"),
+        ({"trainer__devices": 2}, "64 samples per batch over all devices; this run has 128"),
         ({"callbacks__own": {"_target_": "own.Callback"}}, "callbacks.own._target_=None; this run has"),
         ({"new": 1}, "new=None; this run has new=1"),
     ],

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from math import e
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_avg_fn
 
+from sparseift import UserError
 from sparseift.app.build import TrainingParts
+from sparseift.training.callbacks import EMA
 from sparseift.training.checkpoints.codec import read_checkpoint
 
 DECAY = 0.8

@@ -43,7 +43,8 @@ def check_length(trainer: pl.Trainer, data: pl.LightningDataModule) -> None:
     if not isinstance(data, DataModule):
         return
     expected = "0.0, since every epoch has other batches; for short epochs: trainer.limit_train_batches"
-    require(not trainer.overfit_batches, "trainer.overfit_batches", trainer.overfit_batches, expected)
+    overfit: int | float = trainer.overfit_batches  # type: ignore[attr-defined]  # set by a function of Lightning
+    require(not overfit, "trainer.overfit_batches", overfit, expected)
     total = _steps_of_fit(trainer, data)
     for callback in callbacks:
         if isinstance(callback, NeedsSteps) and _uses_all_batches(trainer):
