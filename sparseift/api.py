@@ -15,7 +15,7 @@ from .errors import BudgetError, UserError
 from .graph.attention import with_linear_attention
 from .graph.copies import duplicate, meta_copy, updated_references
 from .graph.examples import Example
-from .graph.flops import layer_costs, total_flops
+from .graph.flops import layer_costs, product_flops, total_flops
 from .graph.recorder import trace
 from .graph.trace import Trace
 from .members import Dense, Member, SparseDoped, SparseFactorized, SparseParallel, SparseWide, exact
@@ -25,6 +25,8 @@ MEMBERS = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(): kind
     for kind in (Dense, SparseWide, SparseParallel, SparseFactorized, SparseDoped)
 }
+
+BUDGETS = ("total", "layers", "nominal")
 
 
 def transform(
@@ -64,6 +66,7 @@ def sparsify(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     masked: bool = True,
+    budget: str = "total",
 ) -> tuple[nn.Module, Plan]:
     """Transform a network, and plan the masks with which it costs the forward FLOPs of the dense one.
 
@@ -73,6 +76,9 @@ def sparsify(
         net, member, sparsity, example, include, exclude: See `transform`.
         distribution: Distribution of density over layers. Default: uniform.
         masked: If False, the plan masks nothing.
+        budget: What the masks must match: 'total' for all FLOPs of the dense network; 'layers' for those of its
+            convolutions and linears, without products such as those of attention; 'nominal' for no FLOPs, with density
+            1 - s in the masked layers, as the paper does for GPT. The plan's ratio is that of all FLOPs in each case.
 
     Returns:
         The network, and its plan.
@@ -81,13 +87,14 @@ def sparsify(
         BudgetError: No density meets the budget. The message has the nearest sparsity that works.
         UserError: The network can't be transformed.
     """
-    choices = _Choices(_as_member(member), sparsity, distribution or Uniform(), include, exclude)
+    one_of("sparsity.budget", budget, BUDGETS)
+    choices = _Choices(_as_member(member), sparsity, distribution or Uniform(), include, exclude, budget)
     record = trace(with_linear_attention(net), example)
     try:
         new, names = _transformed(record, choices)
         if masked:
             return new.net, _plan(new, names, record, choices)
-        return new.net, dense_plan(new.net, layer_costs(new), total_flops(record))
+        return new.net, dense_plan(new.net, layer_costs(new), total_flops(record), product_flops(new))
     except BudgetError as error:
         raise _explained(error, record, choices) from None
 
@@ -101,6 +108,7 @@ class _Choices:
     distribution: Distribution
     include: Sequence[str]
     exclude: Sequence[str]
+    budget: str
 
 
 def _as_member(member: str | Member) -> Member:
@@ -138,10 +146,11 @@ def _transformed(record: Trace, choices: _Choices) -> tuple[Trace, list[str]]:
 
 def _plan(new: Trace, masked: list[str], record: Trace, choices: _Choices) -> Plan:
     """The plan of the transformed network `new`; `record` is the trace of the dense one."""
-    costs, budget = layer_costs(new), total_flops(record)
-    if choices.member.iso_flop:
-        return plan_for_budget(new.net, costs, masked, choices.distribution, budget)
-    return plan_for_sparsity(new.net, costs, masked, choices.distribution, choices.sparsity, budget)
+    costs, budget, products = layer_costs(new), total_flops(record), product_flops(new)
+    if choices.member.iso_flop and choices.budget != "nominal":
+        excess = products - product_flops(record) if choices.budget == "layers" else 0
+        return plan_for_budget(new.net, costs, masked, choices.distribution, budget, products, excess)
+    return plan_for_sparsity(new.net, costs, masked, choices.distribution, choices.sparsity, budget, products)
 
 
 def _explained(error: BudgetError, record: Trace, choices: _Choices) -> BudgetError:

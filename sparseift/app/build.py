@@ -140,6 +140,7 @@ def _network(
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
+        budget=sparsity["budget"],
     )
     plan = pattern.plan(plan)
     sparsifier.accept(plan)

@@ -11,6 +11,7 @@ from ..errors import UserError
 from .copies import meta_copy, require_plain
 from .examples import Example, inputs_of, on_meta, tensor_leaves, tensors_in
 from .layers import ACTIVATIONS, LAYER_FUNCTIONS, AnyLayer, ConvTransposed, layer_at, layers_by_weight
+from .products import Products
 from .pytree import tree_map_only
 from .trace import Call, Layer, Trace
 from .watching import Failed, Watching
@@ -23,6 +24,7 @@ class _Recorder(Watching):
         super().__init__(runner)
         self.record = record
         self.owner = layers_by_weight(runner)
+        self.products = Products()
         self.functional: set[str] = set()  # layers whose weight is read outside of them
         self._alive: list[Tensor] = []  # keeps id() of every tensor unique while tracing
         self._value: dict[int, int] = {}
@@ -44,14 +46,18 @@ class _Recorder(Watching):
             inputs = self.values((args, kwargs))
             read = (self.owner.get(id(leaf), self.innermost) for leaf in tensor_leaves((args, kwargs)))
             self.functional |= {self.names[layer] for layer in read if layer is not self.innermost}
+        self.products.flops = 0
         result = func(*args, **kwargs)
         with self.own_code():
+            owner = None
             written = tensor_leaves(args[0] if func is Tensor.__setitem__ else result)
             if written and (inputs or func in LAYER_FUNCTIONS):
                 outputs = tuple(self.new_value(tensor) for tensor in written)
                 owner = self._layer(written[0], *args, **kwargs) if func in LAYER_FUNCTIONS else None
                 options = (args[1:], kwargs) if func in ACTIVATIONS else None
                 self.record.calls.append(Call(func, owner or self.here(), inputs, outputs, options))
+            if self.products.flops and owner is None:
+                self.record.products[self.here()] += self.products.flops
         return result
 
     def _layer(self, output: Tensor, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> str | None:
@@ -97,7 +103,8 @@ def trace(net: nn.Module, example: Example, training: bool = False) -> Trace:
     for tensor in tensors:
         recorder.new_value(tensor)
     try:
-        output = recorder.run(args, kwargs)
+        with recorder.products:
+            output = recorder.run(args, kwargs)
     except Failed as failure:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
         where = failure.module or type(net).__name__

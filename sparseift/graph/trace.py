@@ -86,6 +86,8 @@ class Trace:
         training: Whether the network ran in training mode.
         ran: How often each module ran.
         module_outputs: Numbers of the tensors that each module returned.
+        products: FLOPs of the matrix products and convolutions outside of layers, such as those of attention, by the
+            innermost module that was running.
     """
 
     def __init__(self, net: nn.Module, example: tuple[tuple, dict], training: bool):
@@ -96,6 +98,7 @@ class Trace:
         self.layers: dict[str, Layer] = {}
         self.ran: dict[str, int] = defaultdict(int)
         self.module_outputs: dict[str, list[int]] = defaultdict(list)
+        self.products: dict[str, int] = defaultdict(int)
         self.network_outputs: set[int] = set()
         self.output_shapes: list[torch.Size] = []
 
