@@ -47,10 +47,11 @@ def markdown(rows: list[Row]) -> Iterator[str]:
     yield from ("", "## All networks", "")
     yield (
         "Cells show stored parameters / active (not masked) parameters. The last column shows what `sparse_wide` would "
-        "really cost, relative to the dense network, if its plan counted layers alone, without the products of attention."
+        "really cost, relative to the dense network, if its plan did not count the products of attention."
     )
     yield ""
-    yield from table(["network", "pixels", "FLOPs", "parameters", *(f"`{member}`" for member in members), "layers alone"])
+    header = ["network", "pixels", "FLOPs", "parameters", *(f"`{member}`" for member in members), "layers alone"]
+    yield from table(header)
     for network in networks:
         own = [found[network, member] for member in members if (network, member) in found]
         first = max(own, key=lambda row: row.budget)
