@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from ..errors import UserError
 from .copies import meta_copy, require_plain
 from .examples import Example, inputs_of, on_meta, tensor_leaves, tensors_in
-from .layers import ACTIVATIONS, LAYER_FUNCTIONS, AnyLayer, ConvTransposed, layer_at, layers_by_weight
+from .calls import Call, Value, name_of
+from .formulas import ELEMENTWISE
+from .layers import LAYER_FUNCTIONS, AnyLayer, ConvTransposed, layer_at, layers_by_weight
 from .pytree import tree_map_only
-from .trace import Call, Layer, Trace
+from .trace import Layer, Trace
 from .watching import Failed, Watching
 
 
@@ -26,6 +28,7 @@ class _Recorder(Watching):
         self.functional: set[str] = set()  # layers whose weight is read outside of them
         self._alive: list[Tensor] = []  # keeps id() of every tensor unique while tracing
         self._value: dict[int, int] = {}
+        self._called_with: list[tuple[int, ...]] = []
         self._count = 0
 
     def new_value(self, tensor: Tensor) -> int:
@@ -42,6 +45,7 @@ class _Recorder(Watching):
         kwargs = kwargs or {}
         with self.own_code():
             inputs = self.values((args, kwargs))
+            arguments = self._arguments(args, kwargs) if name_of(func) in ELEMENTWISE else None
             read = (self.owner.get(id(leaf), self.innermost) for leaf in tensor_leaves((args, kwargs)))
             self.functional |= {self.names[layer] for layer in read if layer is not self.innermost}
         result = func(*args, **kwargs)
@@ -50,8 +54,8 @@ class _Recorder(Watching):
             if written and (inputs or func in LAYER_FUNCTIONS):
                 outputs = tuple(self.new_value(tensor) for tensor in written)
                 owner = self._layer(written[0], *args, **kwargs) if func in LAYER_FUNCTIONS else None
-                options = (args[1:], kwargs) if func in ACTIVATIONS else None
-                self.record.calls.append(Call(func, owner or self.here(), inputs, outputs, options))
+                index = len(self.record.calls)
+                self.record.calls.append(Call(index, func, owner or self.here(), inputs, outputs, arguments))
         return result
 
     def _layer(self, output: Tensor, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> str | None:
@@ -71,11 +75,18 @@ class _Recorder(Watching):
             self.record.ran[name] += 1
         return name
 
-    def entered(self, module: nn.Module, args: tuple) -> None:
+    def _arguments(self, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        def numbered(leaf: Any) -> Any:
+            return Value(self._value[id(leaf)]) if id(leaf) in self._value else leaf
+
+        return tree_map_only(Tensor, numbered, (args, kwargs))
+
+    def entered(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self.record.ran[self.names[module]] += 1
+        self._called_with.append(self.values((args, kwargs)))
 
     def left(self, module: nn.Module, output: Any) -> None:
-        self.record.module_outputs[self.names[module]] += self.values(output)
+        self.record.runs[self.names[module]].append((self._called_with.pop(), self.values(output)))
 
 
 def trace(net: nn.Module, example: Example, training: bool = False) -> Trace:
