@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from .examples import Example, inputs_of, on_meta, tensor_leaves, tensors_in
 from .calls import Call, Value, name_of
 from .formulas import ELEMENTWISE
 from .layers import LAYER_FUNCTIONS, AnyLayer, ConvTransposed, layer_at, layers_by_weight
-from .pytree import tree_map_only
+from .pytree import tree_map, tree_map_only
 from .trace import Layer, Trace
 from .watching import Failed, Watching
 
@@ -25,7 +26,10 @@ class _Recorder(Watching):
         super().__init__(runner)
         self.record = record
         self.owner = layers_by_weight(runner)
-        self.functional: set[str] = set()  # layers whose weight is read outside of them
+        self.readers: dict[int, set[nn.Module]] = {}  # the modules that own each parameter
+        for module in self.names:
+            for parameter in module.parameters(recurse=False):
+                self.readers.setdefault(id(parameter), set()).add(module)
         self._alive: list[Tensor] = []  # keeps id() of every tensor unique while tracing
         self._value: dict[int, int] = {}
         self._called_with: list[tuple[int, ...]] = []
@@ -46,8 +50,9 @@ class _Recorder(Watching):
         with self.own_code():
             inputs = self.values((args, kwargs))
             arguments = self._arguments(args, kwargs) if name_of(func) in ELEMENTWISE else None
-            read = (self.owner.get(id(leaf), self.innermost) for leaf in tensor_leaves((args, kwargs)))
-            self.functional |= {self.names[layer] for layer in read if layer is not self.innermost}
+            for leaf in tensor_leaves((args, kwargs)):
+                if (owners := self.readers.get(id(leaf))) and self.innermost not in owners:
+                    self.record.read_outside |= {self.names[owner] for owner in owners}
         result = func(*args, **kwargs)
         with self.own_code():
             written = tensor_leaves(args[0] if func is Tensor.__setitem__ else result)
@@ -84,18 +89,29 @@ class _Recorder(Watching):
     def entered(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self.record.ran[self.names[module]] += 1
         self._called_with.append(self.values((args, kwargs)))
+        if isinstance(module, AnyLayer) and (kwargs or len(args) != 1):
+            self.record.more_arguments.add(self.names[module])
 
     def left(self, module: nn.Module, output: Any) -> None:
         self.record.runs[self.names[module]].append((self._called_with.pop(), self.values(output)))
 
 
-def trace(net: nn.Module, example: Example, training: bool = False) -> Trace:
+def trace_modes(net: nn.Module, example: Example) -> Trace:
+    """Run a network in evaluation mode and, if it can with this example, in training mode. See `trace`."""
+    record = trace(net, example)
+    with suppress(UserError):  # such as that of a network that needs labels in training mode
+        record.in_training = trace(net, example, training=True)
+    return record
+
+
+def trace(net: nn.Module, example: Example, training: bool = False, subject: str = "the network") -> Trace:
     """Run a meta copy of `net` once and record what happens.
 
     Args:
         net: The network, which is left unchanged.
         example: A batch of any size that the network takes; counts are for one sample.
         training: Run in training mode with two samples, which norms need, instead of in evaluation mode with one.
+        subject: What a message calls the network.
 
     Raises:
         UserError: The network does not run on the example, is compiled, or has a lazy layer.
@@ -112,16 +128,21 @@ def trace(net: nn.Module, example: Example, training: bool = False) -> Trace:
     except Failed as failure:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
         where = failure.module or type(net).__name__
+        mode = " in training mode" if training else ""
         raise UserError(
-            f"the network cannot run on an example of shape {shapes}: {where}: {failure}"
+            f"{subject} cannot run{mode} on an example of shape {shapes}: {where}: {failure}"
         ) from failure.__cause__
     outputs = tensors_in(output)
     record.network_outputs = set(recorder.values(outputs))
-    record.output_shapes = [tensor.shape for tensor in outputs]
+    record.outputs = tuple(tensor.shape for tensor in outputs), _containers(output)
     for layer in record.layers.values():
-        layer.functional = layer.name in recorder.functional
         layer.module = layer_at(net, layer.name)  # the caller's, not the meta twin
     return record
+
+
+def _containers(output: Any) -> str:
+    """A description of nested containers that leaves out the values in them."""
+    return str(tree_map(lambda leaf: type(leaf).__name__, output))
 
 
 def _sized(example: tuple[tuple, dict], samples: int) -> tuple[tuple, dict]:

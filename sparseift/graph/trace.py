@@ -43,7 +43,6 @@ class Layer:
 
     Attributes:
         positions: How often each weight is used for one sample.
-        functional: Code outside of the module reads the weight.
         derived: The layer computes the weight that it uses from its parameter, as for weight standardisation, so zeros
             in the parameter do not stay zero.
     """
@@ -51,7 +50,6 @@ class Layer:
     name: str
     module: AnyLayer
     positions: int = 0
-    functional: bool = False
     derived: bool = False
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
@@ -71,7 +69,11 @@ class Trace:
 
     Attributes:
         training: Whether the network ran in training mode.
+        in_training: The trace of the same network in training mode, or None if it does not run in it with this example.
+        read_outside: Names of modules whose parameters code outside of them reads.
+        more_arguments: Names of layers that are called with more than one tensor.
         ran: How often each module ran.
+        outputs: Shapes of the tensors that the network returned, and a description of the containers that hold them.
         runs: For each run of a module, the numbers of the tensors that it was called with and that it returned.
     """
 
@@ -81,10 +83,18 @@ class Trace:
         self.training = training
         self.calls: list[Call] = []
         self.layers: dict[str, Layer] = {}
+        self.in_training: Trace | None = None
+        self.read_outside: set[str] = set()
+        self.more_arguments: set[str] = set()
         self.ran: dict[str, int] = defaultdict(int)
         self.runs: dict[str, list[tuple[tuple[int, ...], tuple[int, ...]]]] = defaultdict(list)
         self.network_outputs: set[int] = set()
-        self.output_shapes: list[torch.Size] = []
+        self.outputs: tuple[tuple[torch.Size, ...], str] = ((), "")
+
+    @property
+    def modes(self) -> tuple[Trace, ...]:
+        """The trace itself, and that in training mode."""
+        return (self,) if self.in_training is None else (self, self.in_training)
 
     @cached_property
     def consumers(self) -> dict[int, list[Call]]:
@@ -134,6 +144,22 @@ class Trace:
                     frontier += [v for v in call.outputs if v not in seen]
                     seen.update(call.outputs)
         return None, None
+
+    def read_before_activation(self, name: str) -> set[str]:
+        """Return the layers that read the output of a layer before any sum or non-linearity, and "" for the network's
+        output."""
+        readers, seen, frontier = set[str](), set[int](), list(self.layers[name].outputs)
+        while frontier:
+            value = frontier.pop()
+            found = function_of(value, self.calls, self.consumers, self.is_layer)
+            readers |= {""} if value in self.network_outputs else set()
+            for call in self.consumers[value]:
+                if self.is_layer(call):
+                    readers.add(call.module)
+                elif call.func not in SUMS and not (found and call in found.calls):
+                    frontier += [v for v in call.outputs if v not in seen]
+                    seen.update(call.outputs)
+        return readers
 
     @cached_property
     def usual_activation(self) -> nn.Module:
