@@ -147,8 +147,8 @@ def _checked(new: nn.Module, record: Trace) -> Trace:
                 "layers whose width the outputs depend on can't be widened"
             )
         results.append(result)
-    if empty := _on_meta(new) - _on_meta(record.net):
-        raise UserError(f"the transformed network has no values of {min(empty)}, which the network does not have")
+    if (empty := _on_meta(new)) and not _on_meta(record.net):
+        raise UserError(f"{min(empty)} of the transformed network is on the meta device, without values")
     return results[0]
 
 
