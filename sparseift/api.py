@@ -12,7 +12,6 @@ from torch import nn
 
 from .common.checks import one_of, require
 from .errors import BudgetError, UserError
-from .graph.attention import with_linear_attention
 from .graph.copies import duplicate, meta_copy, updated_references
 from .graph.examples import Example
 from .graph.flops import layer_costs, total_flops
@@ -37,7 +36,8 @@ def transform(
 ) -> nn.Module:
     """Return a network with wider, parallel, factorized or doped layers, without zeros.
 
-    nn.MultiheadAttention is replaced by linear layers (see `graph.attention`).
+    nn.MultiheadAttention is replaced by linear layers (see `graph.attention`), and so are modules that compute the same
+    function as nn.Linear.
 
     Args:
         net: Any module, which is left unchanged.
@@ -82,7 +82,8 @@ def sparsify(
         UserError: The network can't be transformed.
     """
     choices = _Choices(_as_member(member), sparsity, distribution or Uniform(), include, exclude)
-    record = trace_modes(with_linear_attention(net), example)
+    record = trace_modes(net, example)
+    layer_costs(record)  # which refuses a network that can't be counted
     try:
         new, names = _transformed(record, choices)
         if masked:

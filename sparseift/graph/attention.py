@@ -9,10 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .copies import duplicate, updated_references
-
-
-HOOKS = ("_forward", "_backward")  # attributes of a module that hold its hooks begin with these
+from .copies import hooks_of, substituted
 
 
 class Attention(nn.Module):
@@ -35,7 +32,7 @@ class Attention(nn.Module):
         out = packed.out_proj
         self.out_proj = _linear(out.weight.detach(), None if out.bias is None else out.bias.detach())
         self.bias_k, self.bias_v = packed.bias_k, packed.bias_v
-        vars(self).update({key: value for key, value in vars(packed).items() if key.startswith(HOOKS)})
+        vars(self).update(hooks_of(packed))
 
     @property
     def embed_dim(self) -> int:
@@ -107,23 +104,18 @@ def with_linear_attention(net: nn.Module) -> nn.Module:
     A network without nn.MultiheadAttention is returned itself. Subclasses with a forward function of their own stay as
     they are.
     """
-    if not any(map(_is_plain, net.modules())):
+
+    def attention(_: str, module: nn.Module) -> Attention | None:
+        plain = isinstance(module, nn.MultiheadAttention) and type(module).forward is nn.MultiheadAttention.forward
+        return Attention(module).train(module.training) if plain else None
+
+    if not any(isinstance(module, nn.MultiheadAttention) for module in net.modules()):
         return net
-    net = duplicate(net)
-    made: dict[nn.Module, Attention] = {}
-    with updated_references(net):
-        for parent in list(net.modules()):
-            if isinstance(parent, nn.TransformerEncoder):
-                parent.use_nested_tensor = False  # of a fused path, which would use bare parameters
-            for name, child in list(parent.named_children()):
-                if _is_plain(child):
-                    made[child] = made.get(child) or Attention(child).train(child.training)
-                    setattr(parent, name, made[child])
-    return net
-
-
-def _is_plain(module: nn.Module) -> bool:
-    return isinstance(module, nn.MultiheadAttention) and type(module).forward is nn.MultiheadAttention.forward
+    new = substituted(net, attention)
+    for module in new.modules() if new is not net else ():
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False  # of a fused path, which would use bare parameters
+    return new
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

@@ -64,6 +64,20 @@ class Layer:
         return all(size == 1 for size in getattr(self.module, "kernel_size", ()))
 
 
+@dataclass(frozen=True)
+class BareWeight:
+    """A parameter, or a part of one, that is multiplied outside of layers.
+
+    Attributes:
+        name: Name of the parameter in the network.
+        positions: How often each element is used for one sample.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    positions: int
+
+
 class Trace:
     """The record of one forward pass of `net` on `example`.
 
@@ -74,6 +88,7 @@ class Trace:
         more_arguments: Names of layers that are called with more than one tensor.
         ran: How often each module ran.
         outputs: Shapes of the tensors that the network returned, and a description of the containers that hold them.
+        uncounted: Why the FLOPs of some weights are not known, or None.
         runs: For each run of a module, the numbers of the tensors that it was called with and that it returned.
     """
 
@@ -83,6 +98,8 @@ class Trace:
         self.training = training
         self.calls: list[Call] = []
         self.layers: dict[str, Layer] = {}
+        self.bare_weights: list[BareWeight] = []
+        self.uncounted: str | None = None
         self.in_training: Trace | None = None
         self.read_outside: set[str] = set()
         self.more_arguments: set[str] = set()

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from ..graph.copies import constant
 from ..graph.pytree import tree_leaves
 
 
@@ -90,13 +91,6 @@ def _note_computing(name: str) -> None:
 
 for _operator in ("mul", "rmul", "truediv", "rtruediv", "pow", "rpow", "add", "radd", "sub", "rsub", "neg"):
     _note_computing(f"__{_operator}__")
-
-
-def constant(value: Any) -> bool:
-    """Return whether a value is a number, or a list or tuple of numbers and strings."""
-    if isinstance(value, list | tuple):
-        return all(item is None or isinstance(item, str) or constant(item) for item in value)
-    return isinstance(value, int | float)
 
 
 def mark(net: nn.Module) -> None:

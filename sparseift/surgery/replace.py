@@ -11,10 +11,10 @@ from typing import cast
 
 from torch import nn
 
+from ..graph.copies import carry_numbers, hooks_of
 from ..graph.layers import AnyLayer, AnyNorm, channels_of, layer_at, stored_weight
 from ..graph.trace import Trace, is_within
 from .initialization import Initializer
-from .provenance import constant
 from .transplant import own_tensors
 
 
@@ -101,7 +101,7 @@ def _used_in_other_ways(net: nn.Module, record: Trace, name: str) -> str | None:
             return f"other code reads the parameters of {read}"
         if name in mode.more_arguments:
             return "it is called with more than its input"
-        if hooked := next((part for part in parts if _hooks(net.get_submodule(part))), None):
+        if hooked := next((part for part in parts if hooks_of(net.get_submodule(part))), None):
             return f"{hooked} has hooks"
     return None if all(other == follows[0] for other in follows) else "its output is used in another way in training"
 
@@ -111,17 +111,11 @@ def _following(record: Trace, name: str) -> tuple[str | None, str, set[str]]:
     return record.norm_after(name), str(record.activation_after(name)[0]), record.read_before_activation(name)
 
 
-def _hooks(module: nn.Module) -> bool:
-    return any(value for key, value in vars(module).items() if key.endswith("_hooks") and "state_dict" not in key)
-
-
 def replace(net: nn.Module, name: str, module: nn.Module) -> None:
     """Replace a module under all its names. The new one has the numbers of the old one, such as `in_features`."""
     old = net.get_submodule(name)
     module.train(old.training)
-    for key, value in vars(old).items():
-        if not key.startswith("_") and key not in vars(module) and (isinstance(value, str) or constant(value)):
-            setattr(module, key, value)
+    carry_numbers(old, module)
     for place, child in list(net.named_modules(remove_duplicate=False)):
         if child is old:
             parent, _, key = place.rpartition(".")
