@@ -12,11 +12,10 @@ from torch import nn
 
 from .common.checks import one_of, require
 from .errors import BudgetError, UserError
-from .graph.attention import with_linear_attention
 from .graph.copies import duplicate, meta_copy, updated_references
 from .graph.examples import Example
 from .graph.flops import layer_costs, product_flops, total_flops
-from .graph.recorder import trace
+from .graph.recorder import trace, trace_modes
 from .graph.trace import Trace
 from .members import Dense, Member, SparseDoped, SparseFactorized, SparseParallel, SparseWide, exact
 from .sparsity import Distribution, Plan, Uniform, dense_plan, eligible_layers, plan_for_budget, plan_for_sparsity
@@ -39,7 +38,8 @@ def transform(
 ) -> nn.Module:
     """Return a network with wider, parallel, factorized or doped layers, without zeros.
 
-    nn.MultiheadAttention is replaced by linear layers (see `graph.attention`).
+    nn.MultiheadAttention is replaced by linear layers (see `graph.attention`), and so are modules that compute the same
+    function as nn.Linear.
 
     Args:
         net: Any module, which is left unchanged.
@@ -89,7 +89,8 @@ def sparsify(
     """
     one_of("sparsity.budget", budget, BUDGETS)
     choices = _Choices(_as_member(member), sparsity, distribution or Uniform(), include, exclude, budget)
-    record = trace(with_linear_attention(net), example)
+    record = trace_modes(net, example)
+    layer_costs(record)  # which refuses a network that can't be counted
     try:
         new, names = _transformed(record, choices)
         if masked:
@@ -130,18 +131,38 @@ def _transformed(record: Trace, choices: _Choices) -> tuple[Trace, list[str]]:
     present = dict(new.named_modules())
     fits = isinstance(names, list | tuple) and all(name in present for name in names)
     require(fits, f"what {type(choices.member).__name__} returns", names, "the names of the layers to mask")
-    result = trace(new, record.example)
+    result = _checked(new, record)
     if unused := [name for name in (*eligible, *names) if name in present and not result.ran[name]]:
         raise UserError(
             f"{unused[0]} does not run in the transformed network: the code holds the dense layer in an object of its "
             "own; expected an attribute, a list or a dict of a module"
         )
-    if result.output_shapes != record.output_shapes:
-        raise UserError(
-            f"the transformed network gives outputs of shape {_shapes(result)} instead of {_shapes(record)}; "
-            "layers whose width the outputs depend on can't be widened"
-        )
     return result, names
+
+
+def _checked(new: nn.Module, record: Trace) -> Trace:
+    """The trace of the transformed network, after a comparison with the dense one in evaluation and training mode.
+
+    Raises:
+        UserError: The transformed network does not run, or returns something else.
+    """
+    results = []
+    for dense in record.modes:
+        result = trace(new, record.example, dense.training, subject="the transformed network")
+        if result.outputs != dense.outputs:
+            mode = " in training mode" if dense.training else ""
+            raise UserError(
+                f"the transformed network gives outputs of shape {_shapes(result)} instead of {_shapes(dense)}{mode}; "
+                "layers whose width the outputs depend on can't be widened"
+            )
+        results.append(result)
+    if (empty := _on_meta(new)) and not _on_meta(record.net):
+        raise UserError(f"{min(empty)} of the transformed network is on the meta device, without values")
+    return results[0]
+
+
+def _on_meta(net: nn.Module) -> set[str]:
+    return {name for name, tensor in (*net.named_parameters(), *net.named_buffers()) if tensor.is_meta}
 
 
 def _plan(new: Trace, masked: list[str], record: Trace, choices: _Choices) -> Plan:
@@ -195,4 +216,4 @@ def _nearest_feasible(record: Trace, choices: _Choices) -> float | None:
 
 
 def _shapes(record: Trace) -> str:
-    return ", ".join(str(tuple(shape)) for shape in record.output_shapes) or "none"
+    return ", ".join(str(tuple(shape)) for shape in record.outputs[0]) or "none"

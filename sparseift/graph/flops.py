@@ -8,9 +8,11 @@ attention: each costs its full size, T x T for T tokens. Norms, activations and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from torch import nn
 
+from ..errors import UserError
 from .attention import with_linear_attention
 from .examples import Example
 from .layers import stored_weight
@@ -39,10 +41,15 @@ class LayerCost:
 
 
 def layer_costs(record: Trace) -> dict[str, LayerCost]:
-    """Return the cost of every layer that ran, in execution order.
+    """Return the cost of every layer that ran, in execution order, and of every weight that is used outside of layers.
 
     Layers that share a weight have one cost, under the name of the first.
+
+    Raises:
+        UserError: The network multiplies by parameters that it does not have.
     """
+    if record.uncounted:
+        raise UserError(record.uncounted)
     owner: dict[int, str] = {}
     positions: dict[str, int] = {}
     for layer in record.layers.values():
@@ -52,6 +59,12 @@ def layer_costs(record: Trace) -> dict[str, LayerCost]:
     for name, count in positions.items():
         weight = record.layers[name].module.weight
         costs[name] = LayerCost(name, tuple(weight.shape), weight.numel(), 2 * count)
+    bare: dict[tuple[str, tuple[int, ...]], int] = {}
+    for use in record.bare_weights:
+        bare[use.name, use.shape] = bare.get((use.name, use.shape), 0) + use.positions
+    for (name, shape), count in bare.items():
+        part = name if name not in costs else f"{name} {'x'.join(map(str, shape))}"  # another part of the parameter
+        costs[part] = LayerCost(part, shape, prod(shape), 2 * count)
     return costs
 
 

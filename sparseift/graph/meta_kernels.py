@@ -73,9 +73,11 @@ def _attention(
 
 
 def _batch_norm(input: Any, mean: Any, var: Any, *others: Any, training: bool = False, **options: Any) -> Tensor | None:
-    if training or not all(isinstance(value, Tensor) for value in (input, mean, var)):
+    if not isinstance(input, Tensor) or not (training or (isinstance(mean, Tensor) and isinstance(var, Tensor))):
         return None
-    tensors = [mean, var, *(value for value in (*others, *options.values()) if isinstance(value, Tensor))]
+    if training and input.numel() == input.shape[1]:
+        return None  # one value per channel, which is a mistake
+    tensors = [value for value in (mean, var, *others, *options.values()) if isinstance(value, Tensor)]
     fits = all(tensor.shape == input.shape[1:2] for tensor in tensors)
     return torch.empty_like(input) if input.is_meta and fits else None
 

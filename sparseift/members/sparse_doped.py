@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -52,6 +53,7 @@ class SparseDoped(LocalMember):
 
     norm: bool = True
     activation: bool = True
+    resizes: ClassVar[bool] = True
 
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement | None:
         layer = site.layer

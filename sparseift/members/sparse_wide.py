@@ -23,7 +23,6 @@ from torch import nn
 from ..common.checks import one_of
 from ..errors import BudgetError, UserError
 from ..graph.layers import AnyLayer, channels_of
-from ..graph.recorder import trace
 from ..graph.trace import Trace
 from ..surgery.replace import initializer
 from ..surgery.transplant import adopt
@@ -78,8 +77,11 @@ class SparseWide:
     iso_flop: ClassVar[bool] = True
 
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
-        if _unused(record):
-            record = trace(record.net, record.example, training=True)  # auxiliary heads run in training alone
+        training = record.in_training
+        if training is not None and any(
+            training.ran[name] and not record.ran[name] for name in _with_parameters(record)
+        ):
+            record = training  # auxiliary heads run in training alone
         if unused := _unused(record):
             raise UserError(f"sparse_wide: {unused[0]} did not run with the example, so its width is unknown")
 
@@ -93,6 +95,10 @@ class SparseWide:
                 denominator = gcd(denominator, odd.size)
         adopt(net, twin, initializer(net, record))
         return list(eligible)
+
+
+def _with_parameters(record: Trace) -> list[str]:
+    return [name for name, module in record.net.named_modules() if [*module.parameters(recurse=False)]]
 
 
 def _unused(record: Trace) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..graph.copies import constant
 from ..graph.layers import AnyLayer
 from .initialization import Initializer, stretched
-from .provenance import constant
 
 
 def adopt(net: nn.Module, twin: nn.Module, initial: Initializer) -> None:
