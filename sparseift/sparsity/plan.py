@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,12 +45,14 @@ class Plan:
         budget: Forward FLOPs for one sample of the dense network.
         params_stored: Parameters of the network, masked ones included.
         by_flops: Whether the densities meet the budget. If not, they meet a given sparsity.
+        kept: Layers that are masked as they are, because no other module can stand for them, each with the reason.
     """
 
     layers: tuple[LayerPlan, ...]
     budget: int
     params_stored: int
     by_flops: bool = True
+    kept: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def masked(self) -> Mapping[str, LayerPlan]:
