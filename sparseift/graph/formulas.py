@@ -27,7 +27,9 @@ ACTIVATIONS = {
 
 SCALINGS = {"mul", "rmul", "imul", "multiply", "div", "idiv", "truediv", "itruediv", "divide", "true_divide"}
 LINEAR = SCALINGS | {"add", "radd", "iadd", "sub", "rsub", "isub", "neg", "clone", "contiguous", "to", "float"}
-SHAPED = {"sigmoid", "hardsigmoid", "logsigmoid", "erf", "softsign"} | {func.__name__.strip("_") for func in ACTIVATIONS}
+SHAPED = {"sigmoid", "hardsigmoid", "logsigmoid", "erf", "softsign"} | {
+    func.__name__.strip("_") for func in ACTIVATIONS
+}
 """Functions that make a formula an activation or a gate; squares and roots alone are parts of norms."""
 
 ELEMENTWISE = LINEAR | SHAPED | {

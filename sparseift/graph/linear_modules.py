@@ -25,7 +25,9 @@ def with_linear_layers(record: Trace) -> nn.Module:
     """
     named = {weight.name.rpartition(".")[0] for mode in record.modes for weight in mode.bare_weights}
     outside = set[str]().union(*(mode.read_outside for mode in record.modes))
-    holders = Counter(id(parameter) for module in record.net.modules() for parameter in module.parameters(recurse=False))
+    holders = Counter(
+        id(parameter) for module in record.net.modules() for parameter in module.parameters(recurse=False)
+    )
 
     def linear(name: str, module: nn.Module) -> nn.Module | None:
         alone = all(holders[id(parameter)] == 1 for parameter in record.net.get_submodule(name).parameters())

@@ -53,7 +53,7 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 def _batch_norm(input: Any, mean: Any, var: Any, *others: Any, training: bool = False, **options: Any) -> Tensor | None:
-    if not isinstance(input, Tensor) or not (training or isinstance(mean, Tensor) and isinstance(var, Tensor)):
+    if not isinstance(input, Tensor) or not (training or (isinstance(mean, Tensor) and isinstance(var, Tensor))):
         return None
     if training and input.numel() == input.shape[1]:
         return None  # one value per channel, which is a mistake

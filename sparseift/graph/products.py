@@ -16,7 +16,9 @@ CONTRACTED = {  # place, among the tensors, of the factor whose last dimension i
 ADDED = {"addmm", "addmv", "baddbmm"}  # the first tensor is added
 CONVOLUTIONS = {"conv1d", "conv2d", "conv3d", "bilinear"}  # an output element uses weight[i] for one i
 TRANSPOSED = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}  # as does an input element
-RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"} | {f"{kind}_cell" for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")}
+RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"} | {
+    f"{kind}_cell" for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")
+}
 PRODUCTS = CONTRACTED.keys() | CONVOLUTIONS | TRANSPOSED | RECURRENT | {"einsum", "tensordot"}
 OPAQUE = {"multi_head_attention_forward", "native_multi_head_attention", "transformer_encoder_layer_fwd"}
 """Functions of several products, which can't be told apart."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .attention import with_linear_attention
+from .calls import Call, Value, name_of
 from .copies import meta_copy, require_plain
 from .examples import Example, inputs_of, on_meta, tensor_leaves, tensors_in
-from .calls import Call, Value, name_of
 from .formulas import ELEMENTWISE
 from .layers import LAYER_FUNCTIONS, AnyLayer, layer_at, layers_by_weight, stored_weight
 from .linear_modules import with_linear_layers

@@ -232,12 +232,11 @@ class Trace:
         """The module of an elementwise function after a layer, and its name if only this layer uses it."""
         norm = self.norm_after(layer)
         name = self._module_of(found)
+        alone: str | None = None
         if norm is not None and is_within(found.calls[0].module, norm):
             alone = found.calls[0].module
-        else:
-            readers = self._readers(norm or layer)
-            alone = name if name and readers and all(is_within(reader, name) for reader in readers) else None
-            alone = alone if alone and self.ran[alone] == 1 else None
+        elif name and self.ran[name] == 1 and (readers := self._readers(norm or layer)):
+            alone = name if all(is_within(reader, name) for reader in readers) else None
         if name:
             return copy.deepcopy(self.net.get_submodule(name)), alone
         return self._function(found.activation) if found.activation else found.formula, alone
@@ -248,7 +247,9 @@ class Trace:
         starts = starts[: starts.index(found.core[0].start) + 1]
         nonlinear = next(place for place, segment in enumerate(found.segments) if not segment.linear)
         ends = [segment.end for segment in found.segments[nonlinear:]]
-        fitting = [(ends.index(end), len(name), name) for start in starts for name, end in self._started[start] if end in ends]
+        fitting = [
+            (ends.index(end), len(name), name) for start in starts for name, end in self._started[start] if end in ends
+        ]
         return max(fitting)[2] if fitting else None
 
     def _function(self, call: Call) -> nn.Module | None:

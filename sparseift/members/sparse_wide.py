@@ -78,7 +78,9 @@ class SparseWide:
 
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
         training = record.in_training
-        if training is not None and any(training.ran[name] and not record.ran[name] for name in _with_parameters(record)):
+        if training is not None and any(
+            training.ran[name] and not record.ran[name] for name in _with_parameters(record)
+        ):
             record = training  # auxiliary heads run in training alone
         if unused := _unused(record):
             raise UserError(f"sparse_wide: {unused[0]} did not run with the example, so its width is unknown")

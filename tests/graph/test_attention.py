@@ -35,7 +35,11 @@ def test_values_are_those_of_torch(kind, sizes, batch_first: bool, bias: bool, t
     x = x if batch_first else [tensor.transpose(0, 1) for tensor in x]
     padding = torch.arange(5).expand(3, 5) > 2
     bias_of_scores = torch.randn(7, 5).double()
-    calls = [{}, {"key_padding_mask": padding}, {"attn_mask": bias_of_scores, "key_padding_mask": padding.double() * -9}]
+    calls = [
+        {},
+        {"key_padding_mask": padding},
+        {"attn_mask": bias_of_scores, "key_padding_mask": padding.double() * -9},
+    ]
     for call, need in product(calls, (True, False)):
         expected, weights = packed(*x, need_weights=need, **call)
         found, own = ours(*x, need_weights=need, **call)

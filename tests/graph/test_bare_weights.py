@@ -67,7 +67,9 @@ LINEAR = {
 
 def network(kind) -> nn.Sequential:
     ends = nn.Linear(32, 64), nn.Linear(64, 5)
-    return nn.Sequential(ends[0], nn.ReLU(), kind(64, 48), nn.ReLU(), kind(48, 64), nn.ReLU(), nn.Linear(64, 64), ends[1])
+    return nn.Sequential(
+        ends[0], nn.ReLU(), kind(64, 48), nn.ReLU(), kind(48, 64), nn.ReLU(), nn.Linear(64, 64), ends[1]
+    )
 
 
 @pytest.mark.parametrize("name", LINEAR)
@@ -223,7 +225,7 @@ class LoRA(nn.Linear):
 
 def test_other_weights_of_a_layer_are_not_taken_for_its_weight() -> None:
     net = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), LoRA(32, 32), nn.ReLU(), nn.Linear(32, 5))
-    new, plan = sparsify(net, "dense", 0.5, TOKENS)
+    _new, plan = sparsify(net, "dense", 0.5, TOKENS)
     assert plan.budget == counted(net, TOKENS)
     assert [layer.name for layer in plan.layers] == ["0", "2", "4", "2.down", "2.up"]
     assert plan.masked.keys() == {"2"}
@@ -260,7 +262,12 @@ class OwnAttention(nn.MultiheadAttention):
 
 
 def _attention() -> nn.Module:
-    return Net(lambda m, x: m.b(m.a(h := m.stem(x), h, h)[0]), stem=nn.Linear(32, 16), a=OwnAttention(16, 2), b=nn.Linear(16, 3))
+    return Net(
+        lambda m, x: m.b(m.a(h := m.stem(x), h, h)[0]),
+        stem=nn.Linear(32, 16),
+        a=OwnAttention(16, 2),
+        b=nn.Linear(16, 3),
+    )
 
 
 REFUSED = {
