@@ -17,7 +17,7 @@ from .graph.examples import Example
 from .graph.flops import layer_costs, product_flops, total_flops
 from .graph.recorder import trace, trace_modes
 from .graph.trace import Trace
-from .members import Dense, Member, SparseDoped, SparseFactorized, SparseParallel, SparseWide, exact
+from .members import Dense, LocalMember, Member, SparseDoped, SparseFactorized, SparseParallel, SparseWide, exact
 from .sparsity import Distribution, Plan, Uniform, dense_plan, eligible_layers, plan_for_budget, plan_for_sparsity
 
 MEMBERS = {
@@ -94,7 +94,7 @@ def sparsify(
     try:
         new, names = _transformed(record, choices)
         if masked:
-            return new.net, _plan(new, names, record, choices)
+            return new.net, replace(_plan(new, names, record, choices), kept=_kept(record, choices))
         return new.net, dense_plan(new.net, layer_costs(new), total_flops(record), product_flops(new))
     except BudgetError as error:
         raise _explained(error, record, choices) from None
@@ -174,6 +174,13 @@ def _plan(new: Trace, masked: list[str], record: Trace, choices: _Choices) -> Pl
     return plan_for_sparsity(new.net, costs, masked, choices.distribution, choices.sparsity, budget, products)
 
 
+def _kept(record: Trace, choices: _Choices) -> dict[str, str]:
+    """The eligible layers that a local member masks as they are, each with the reason."""
+    if not isinstance(choices.member, LocalMember):
+        return {}
+    return choices.member.kept(record, eligible_layers(record, choices.include, choices.exclude))
+
+
 def _explained(error: BudgetError, record: Trace, choices: _Choices) -> BudgetError:
     """The error with its remedy: the nearest sparsity that works, or why no layer can be masked."""
     layers = record.layers.values()
@@ -182,8 +189,12 @@ def _explained(error: BudgetError, record: Trace, choices: _Choices) -> BudgetEr
             f"{error}; {len(computed)} of its {len(layers)} layers, such as {computed[0]}, compute their weight before "
             "use, where zeros would not stay zero"
         )
-    if not eligible_layers(record, choices.include, choices.exclude):
+    eligible = eligible_layers(record, choices.include, choices.exclude)
+    if not eligible:
         return error  # at any sparsity
+    if set(eligible) == _kept(record, choices).keys():
+        name, reason = next(iter(_kept(record, choices).items()))
+        return BudgetError(f"{error}: no other module can stand for its layers, such as {name}: {reason}")
     near = _nearest_feasible(record, choices)
     hint = f"the nearest sparsity that works is {near:g}" if near else "no sparsity can"
     return BudgetError(f"sparsity {choices.sparsity:g} can't be met: {error}; {hint}")

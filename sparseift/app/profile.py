@@ -41,6 +41,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "ratio": plan.ratio,
         "params_stored": plan.params_stored,
         "params_active": plan.params_active,
+        "kept": dict(plan.kept),
         "layers": [
             {key: value for key, value in asdict(layer).items() if key != "flops_per_weight"}
             | {"density": layer.density, "flops": layer.flops}
@@ -73,6 +74,8 @@ def print_table(plan: Plan) -> None:
     table.add_row("budget: the dense network", "", "", "", "", f"{plan.budget:,}")
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
+    for name, reason in plan.kept.items():
+        console.print(f"{name} is masked as it is: {reason}", highlight=False)
     console.print(
         f"ratio to the budget {plan.ratio:.6f}; parameters stored {plan.params_stored:,}, active {plan.params_active:,}"
     )

@@ -106,8 +106,9 @@ def with_linear_attention(net: nn.Module) -> nn.Module:
     """
 
     def attention(_: str, module: nn.Module) -> Attention | None:
-        plain = isinstance(module, nn.MultiheadAttention) and type(module).forward is nn.MultiheadAttention.forward
-        return Attention(module).train(module.training) if plain else None
+        if isinstance(module, nn.MultiheadAttention) and type(module).forward is nn.MultiheadAttention.forward:
+            return Attention(module).train(module.training)
+        return None
 
     if not any(isinstance(module, nn.MultiheadAttention) for module in net.modules()):
         return net

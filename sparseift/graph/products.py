@@ -13,6 +13,7 @@ CONTRACTED = {  # place, among the tensors, of the factor whose last dimension i
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linear"), 0),
     **dict.fromkeys(("rmatmul", "addmm", "addmv", "baddbmm"), 1),
 }
+ADDED = {"addmm", "addmv", "baddbmm"}  # the first tensor is added
 CONVOLUTIONS = {"conv1d", "conv2d", "conv3d", "bilinear"}  # an output element uses weight[i] for one i
 TRANSPOSED = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}  # as does an input element
 RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"} | {

@@ -17,7 +17,7 @@ from .examples import Example, inputs_of, on_meta, tensor_leaves, tensors_in
 from .formulas import ELEMENTWISE
 from .layers import LAYER_FUNCTIONS, AnyLayer, layer_at, layers_by_weight, stored_weight
 from .linear_modules import with_linear_layers
-from .products import PRODUCTS, RECURRENT, uses
+from .products import ADDED, PRODUCTS, RECURRENT, uses
 from .pytree import tree_map, tree_map_only
 from .trace import BareWeight, Layer, Trace
 from .watching import Failed, Watching, storage
@@ -91,8 +91,8 @@ class _Recorder(Watching):
         if name not in PRODUCTS:
             return None
         found = None
-        weights = [args[1] if len(args) > 1 else kwargs["weight"]] if func in LAYER_FUNCTIONS else (args, kwargs)
-        for factor in tensor_leaves(weights):
+        layer_weight = [args[1] if len(args) > 1 else kwargs["weight"]] if func in LAYER_FUNCTIONS else None
+        for factor in layer_weight or tensor_leaves((args, kwargs))[name in ADDED :]:
             if id(factor) in self._value or (name not in RECURRENT and factor.dim() < 2):
                 continue  # an activation, or a bias
             if isinstance(factor, nn.Parameter) and id(factor) not in self.bases:

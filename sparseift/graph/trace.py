@@ -235,12 +235,11 @@ class Trace:
         """The module of an elementwise function after a layer, and its name if only this layer uses it."""
         norm = self.norm_after(layer)
         name = self._module_of(found)
+        alone: str | None = None
         if norm is not None and is_within(found.calls[0].module, norm):
             alone = found.calls[0].module
-        else:
-            readers = self._readers(norm or layer)
-            alone = name if name and readers and all(is_within(reader, name) for reader in readers) else None
-            alone = alone if alone and self.ran[alone] == 1 else None
+        elif name and self.ran[name] == 1 and (readers := self._readers(norm or layer)):
+            alone = name if all(is_within(reader, name) for reader in readers) else None
         if name:
             return copy.deepcopy(self.net.get_submodule(name)), alone
         return self._function(found.activation) if found.activation else found.formula, alone

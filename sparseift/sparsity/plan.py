@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,7 @@ class Plan:
         params_stored: Parameters of the network, masked ones included.
         products: Forward FLOPs for one sample of the products outside of layers, such as those of attention.
         by_flops: Whether the densities meet a number of FLOPs. If not, they meet a given sparsity.
+        kept: Layers that are masked as they are, because no other module can stand for them, each with the reason.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -53,6 +54,7 @@ class Plan:
     params_stored: int
     products: int = 0
     by_flops: bool = True
+    kept: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def masked(self) -> Mapping[str, LayerPlan]:

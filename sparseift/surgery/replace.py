@@ -98,7 +98,7 @@ def _used_in_other_ways(net: nn.Module, record: Trace, name: str) -> str | None:
         site = _site(net, mode, name)
         parts = [part for part in (name, site.norm_name, site.activation_name) if part is not None]
         if read := next((part for part in parts if part in mode.read_outside), None):
-            return f"other code reads the parameters of {read}"
+            return f"other code reads {'its parameters' if read == name else f'the parameters of {read}'}"
         if name in mode.more_arguments:
             return "it is called with more than its input"
         if hooked := next((part for part in parts if hooks_of(net.get_submodule(part))), None):
