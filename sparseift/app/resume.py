@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from ..errors import UserError
-from ..runs.read import flat
+from ..runs.files import present
+from ..runs.read import flat, read_config
 from ..runs.results import read_results
 from ..runs.upgrade import upgraded
 from .settings import Settings, lasting_of
@@ -24,13 +25,13 @@ def already_finished(settings: Settings, folder: Path) -> bool:
         UserError: The results are of a run with other settings.
     """
     path = folder / "results.json"
-    if not path.exists() or not _names(settings.resume, folder):
+    if not present(path) or not _names(settings.resume, folder):
         return False
     results = read_results(path)
     saved, wanted = {key: results[key] for key in settings.identity}, settings.identity
-    if (noted := folder / ".hydra/config.yaml").exists():
+    if (noted := read_config(folder)) is not None:
         wanted = settings.lasting
-        saved |= upgraded(lasting_of(cast(DictConfig, OmegaConf.load(noted))), like=wanted)
+        saved |= upgraded(lasting_of(OmegaConf.create(noted)), like=wanted)
     _require_equal(saved, wanted, path)
     return results["epochs"] >= settings.epochs
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..common.checks import require
 from ..common.files import replacing
 from ..errors import UserError
+from .files import read_json
 from .schema import VERSION, validate
 from .upgrade import upgraded_results
 
@@ -38,10 +39,7 @@ def read_results(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The file is not JSON, does not follow the schema, or has a newer version.
     """
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path.name} is damaged: {error}") from error
+    results = read_json(path)
     try:
         if isinstance(results, dict):
             written = results.get("version")
