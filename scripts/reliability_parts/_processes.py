@@ -19,6 +19,8 @@ from pathlib import Path
 PRELOADED = (
     "sparseift.train",
     "sparseift.profile",
+    "sparseift.report.program",
+    "sparseift.report.differences",
     "sparseift.app.run",
     "sparseift.training.callbacks",
     "sparseift.training.module",
