@@ -42,7 +42,7 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
-    with _stopped_by_signals(parts):
+    with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer):
         _fit(parts, checkpoint)
         validation, test = _evaluate(parts, settings.test_with, folder.path)
     if parts.trainer.is_global_zero:
@@ -67,11 +67,6 @@ def _copy_checkpoints(checkpoint: Path, folder: Path) -> None:
 def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
     try:
         parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
-    except RuntimeError as error:
-        explained = parts.ranks.explained(error)
-        if explained is error:
-            raise
-        raise explained from error
     except ValueError as error:
         if not str(error).startswith("Expected more than 1 value per channel"):
             raise

@@ -138,7 +138,7 @@ def _resume(value: Any, folder: Path) -> str | None:
     """Return the value of `resume`. A run that SLURM has requeued resumes in its own folder."""
     fits = value is None or isinstance(value, str)
     require(fits, "resume", value, "'auto', null, or the path of a checkpoint or run folder")
-    if not slurm.restarted():
+    if not slurm.restarts():
         return value
     from ..training.checkpoints import has_checkpoint  # with torch, which takes seconds to import
 

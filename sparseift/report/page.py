@@ -39,14 +39,14 @@ def html(runs: list[Run], sections: Sections, folder: Path, figures: Path) -> st
         saved = (figures / f"{drawn.name}.svg").read_text(encoding="utf-8")
         return Markup(inline(saved, f"{drawn.title}. {drawn.caption}"))
 
-    own = {"autoescape": True, "finalize": escaping.html, "svg": svg, "code": escaping.html_code}
-    return _render("page.html.jinja", runs, sections, folder, **own)
+    functions: dict[str, Callable] = {"svg": svg, "code": escaping.html_code}
+    return _render("page.html.jinja", runs, sections, folder, functions, finalize=escaping.html, autoescape=True)
 
 
 def markdown(runs: list[Run], sections: Sections, folder: Path) -> str:
     """Return the report as Markdown, with links to the files in the folder `figures`."""
-    own = {"autoescape": False, "finalize": escaping.markdown, "table": tables.markdown, "commands": _commands}
-    return _render("page.md.jinja", runs, sections, folder, **own)
+    functions: dict[str, Callable] = {"table": tables.markdown, "commands": _commands}
+    return _render("page.md.jinja", runs, sections, folder, functions, finalize=escaping.markdown, autoescape=False)
 
 
 def _commands(section: Section) -> Markup:
@@ -61,10 +61,9 @@ def _render(
     runs: list[Run],
     sections: Sections,
     folder: Path,
-    *,
+    functions: dict[str, Callable],
+    finalize: Callable[[Any], Any],
     autoescape: bool,
-    finalize: Callable,
-    **functions: Callable,
 ) -> str:
     """Fill a template. `finalize` is applied to every value that the template inserts."""
     rows = [row for section, _ in sections for row in section.rows]

@@ -123,7 +123,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one may not 
 
 
 def _yaml(text: str) -> Any:
-    """Parse YAML. Aliases, which Hydra does not write, are refused: a few of them can stand for any number of values."""
+    """Parse YAML without aliases. Hydra does not write them, and a few can stand for any number of values."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -11,7 +11,6 @@ from .mask_pictures import MaskPictures
 from .masks import MaskCallback
 from .preemption import Preemption
 from .progress import progress, quiet
-from .ranks import RankWatch
 from .rng import RngState
 from .spectral import Spectral
 from .topology import Topology
@@ -27,7 +26,6 @@ __all__ = [
     "MaskCallback",
     "MaskPictures",
     "Preemption",
-    "RankWatch",
     "RngState",
     "Spectral",
     "Topology",
