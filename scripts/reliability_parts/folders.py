@@ -27,6 +27,7 @@ def run(options: argparse.Namespace) -> Iterable[Row]:
     chosen = [
         (kind, name, make) for kind, cases in CASES.items() for name, make in cases.items() if options.only in name
     ]
+    csv.field_size_limit(2**31 - 1)
     with ThreadPoolExecutor(options.processes) as pool:
         for rows in pool.map(partial(_rows, options.folder), range(len(chosen)), chosen):
             yield from rows

@@ -17,6 +17,9 @@ POLL = 0.5
 SILENCE = 30.0
 """Seconds without a heartbeat after which a rank is reported."""
 
+START = 120.0
+"""Seconds without a first heartbeat after which a rank is reported. It may still import the package."""
+
 LEFT = 2**40
 """Added to the count of a rank that has left the run."""
 
@@ -71,10 +74,11 @@ class Heartbeat:
             news = count != self._seen[other] or count >= LEFT
             self._seen[other] = count
             self._quiet[other] = 0.0 if news else self._quiet[other] + POLL
-            if self._quiet[other] >= SILENCE and other not in self._reported:
+            patience = SILENCE if count else START
+            if self._quiet[other] >= patience and other not in self._reported:
                 self._reported.add(other)
                 if self._reports:
-                    yield f"{self._names[other]} has not answered for {SILENCE:.0f} s; the run waits for it"
+                    yield f"{self._names[other]} has not answered for {patience:.0f} s; the run waits for it"
             elif news and other in self._reported:
                 self._reported.remove(other)
                 if self._reports:
