@@ -10,7 +10,7 @@ from types import TracebackType
 
 from ..common.files import replacing
 from ..common.locks import Timeout, locked
-from ..common.slurm import first_process
+from ..common.slurm import first_process, of_one_start
 from ..errors import Noted, UserError
 from .launchers import LOCK
 from .messages import EXPECTED, described
@@ -35,7 +35,7 @@ class RunFolder:
     def __init__(self, job: Job):
         self.job = job
         self.path = job.folder
-        self._begun = False
+        self._begun = of_one_start()  # rank 0 waits for this process
         self._lock = ExitStack()
 
     def begin(self, resumed: bool) -> None:
@@ -95,6 +95,8 @@ class RunFolder:
             (self.path / "error.txt").unlink(missing_ok=True)
             if not (self.path / NOTES).exists():
                 self._describe()
+        elif (self.path / "results.json").exists():
+            return  # rank 0 has not begun either
         text = described(error) if isinstance(error, EXPECTED) else "".join(traceback.format_exception(error))
         try:
             with (self.path / "error.txt").open("x") as file:

@@ -31,3 +31,8 @@ def rows(tmp_path):
 
 def test_mistakes(tmp_path: Path) -> None:
     assert "invalid choice: 'floods'" in reliability("floods").stderr
+
+
+def test_folders(rows) -> None:
+    found = rows("folders", "--only", "escape sequences as")
+    assert len(found) == 12 and {row["outcome"] for row in found} == {"read", "refused in one line"}
