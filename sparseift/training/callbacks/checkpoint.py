@@ -14,6 +14,9 @@ from ..checkpoints.files import BEST, LAST, SETTINGS
 from ..loggers.metrics_csv import MetricsCsv
 from .masks import MaskCallback
 
+METRICS = "metrics.csv"
+"""Key of the content of metrics.csv in a checkpoint."""
+
 
 class Checkpoint(pl.Callback):
     """Saves last.ckpt every n optimizer steps and after every epoch, and best.ckpt when the validation metric improves.
@@ -79,13 +82,14 @@ class Checkpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint[SETTINGS] = self.settings
+        for logger in _csv(trainer):
+            checkpoint[METRICS] = logger.text
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCsv):
-                logger.continue_from(checkpoint["global_step"])
+        for logger in _csv(trainer):
+            logger.continue_from(checkpoint["global_step"], checkpoint.get(METRICS))
 
     def save_last(self, trainer: pl.Trainer) -> None:
         """Save last.ckpt, at most once per step. Call this between two optimizer steps or at the end of an epoch."""
@@ -97,6 +101,10 @@ class Checkpoint(pl.Callback):
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.folder / name)
+
+
+def _csv(trainer: pl.Trainer) -> list[MetricsCsv]:
+    return [logger for logger in trainer.loggers if isinstance(logger, MetricsCsv)]
 
 
 def _validates_after_next_step(trainer: pl.Trainer, batch_idx: int) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from io import StringIO
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -47,26 +49,44 @@ class MetricsCsv(Logger):
         if self._unsaved >= ROWS_PER_SAVE:
             self.save()
 
+    @property
+    def text(self) -> str:
+        """The content of the file with all rows. Checkpoints hold it, so that a resume does not read the file."""
+        columns = ["step", *sorted({key for row in self.rows for key in row} - {"step"})]
+        file = StringIO(newline="")
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return file.getvalue()
+
     @rank_zero_only
-    def continue_from(self, step: int) -> None:
-        """Keep the rows of the first `step` optimizer steps that an earlier process has written."""
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                earlier = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
-            self.rows = [row for row in earlier if int(row.get("step", 0)) < step] + self.rows
+    def continue_from(self, step: int, text: str | None) -> None:
+        """Keep the rows of the first `step` optimizer steps that an earlier process has logged.
+
+        Args:
+            text: `text` of that process. None, for a checkpoint of version 0.1: the rows are in the file.
+        """
+        if text is None:
+            text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
+        rows = csv.DictReader(StringIO(text, newline=""))
+        earlier = [{key: value for key, value in row.items() if key and value} for row in rows]
+        self.rows = [row for row in earlier if _step(row) < step] + self.rows
+        self._unsaved += 1
 
     @rank_zero_only
     def save(self) -> None:
         if not self._unsaved:
             return
         self._unsaved = 0
-        columns = ["step", *sorted({key for row in self.rows for key in row} - {"step"})]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self.path) as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
+        with replacing(self.path) as partial:
+            partial.write_text(self.text, encoding="utf-8", newline="")
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         self.save()
+
+
+def _step(row: dict[str, Any]) -> float:
+    """The optimizer step of a row, infinity if it is damaged."""
+    return int(row["step"]) if str(row.get("step", "")).isdecimal() else inf
