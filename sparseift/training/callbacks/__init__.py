@@ -15,6 +15,7 @@ from .ranks import RankWatch
 from .rng import RngState
 from .spectral import Spectral
 from .topology import Topology
+from .train_metrics import TrainMetrics
 
 __all__ = [
     "EMA",
@@ -31,6 +32,7 @@ __all__ = [
     "RngState",
     "Spectral",
     "Topology",
+    "TrainMetrics",
     "progress",
     "quiet",
 ]

@@ -12,7 +12,11 @@ from ...common import slurm
 from ...runs.metric import Metric
 from ..checkpoints.files import BEST, LAST, SETTINGS
 from ..loggers.metrics_csv import MetricsCsv
+from ..loggers.tensorboard import TensorBoard
 from .masks import MaskCallback
+
+EVENTS = "tensorboard"
+"""The entry of a checkpoint with the sizes of TensorBoard's event files."""
 
 
 class Checkpoint(pl.Callback):
@@ -79,13 +83,18 @@ class Checkpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint[SETTINGS] = self.settings
+        if board := next((logger for logger in trainer.loggers if isinstance(logger, TensorBoard)), None):
+            checkpoint[EVENTS] = board.sizes()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Have the loggers cut what was logged after the checkpoint was saved."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
                 logger.continue_from(checkpoint["global_step"])
+            if isinstance(logger, TensorBoard) and EVENTS in checkpoint:
+                logger.continue_from(checkpoint[EVENTS])
 
     def save_last(self, trainer: pl.Trainer) -> None:
         """Save last.ckpt, at most once per step. Call this between two optimizer steps or at the end of an epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,13 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def continue_from(self, step: int) -> None:
-        """Keep the rows of the first `step` optimizer steps that an earlier process has written."""
+        """Keep the rows of the first `step` optimizer steps that an earlier process has written.
+
+        Rows that cannot be read are left out, with a warning.
+        """
         if self.path.exists():
-            with self.path.open(newline="") as file:
-                earlier = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
-            self.rows = [row for row in earlier if int(row.get("step", 0)) < step] + self.rows
+            self.rows = [row for row in self._earlier() if int(row["step"]) < step] + self.rows
+            self._unsaved += 1
 
     @rank_zero_only
     def save(self) -> None:
@@ -70,3 +73,31 @@ class MetricsCsv(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         self.save()
+
+    def _earlier(self) -> list[dict[str, str]]:
+        """The readable rows of the file, without empty cells."""
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        whole, _, unfinished = text.rpartition("\n")
+        header, *lines = map(_cells, whole.split("\n"))
+        rows = [dict(zip(header, cells, strict=True)) for cells in lines if len(cells) == len(header)]
+        readable = [{key: cell for key, cell in row.items() if cell} for row in rows if _is_readable(row)]
+        if damaged := len(lines) + bool(unfinished) - len(readable):
+            warnings.warn(f"{self.path} has {damaged} damaged rows, which are left out", stacklevel=2)
+        return readable
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of one line: damage in it does not reach the next line."""
+    try:
+        return next(csv.reader([line.replace("\0", "?")]), [])
+    except csv.Error:
+        return []
+
+
+def _is_readable(row: dict[str, str]) -> bool:
+    """Whether a row has a step, and numbers in its other cells."""
+    try:
+        numbers = [float(cell) for cell in row.values() if cell]
+        return int(row["step"]) >= 0 and len(numbers) > 0
+    except (KeyError, ValueError):
+        return False
