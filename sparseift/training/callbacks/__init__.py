@@ -13,6 +13,7 @@ from .preemption import Preemption
 from .progress import progress, quiet
 from .ranks import RankWatch
 from .rng import RngState
+from .same_start import SameStart
 from .spectral import Spectral
 from .topology import Topology
 from .train_metrics import TrainMetrics
@@ -30,6 +31,7 @@ __all__ = [
     "Preemption",
     "RankWatch",
     "RngState",
+    "SameStart",
     "Spectral",
     "Topology",
     "TrainMetrics",

@@ -36,11 +36,6 @@ def find_checkpoint(path: Path) -> Path:
     return previous
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Whether a run folder holds last.ckpt or previous.ckpt."""
-    return _saved_in(folder / "checkpoints")
-
-
 def settings_in(path: Path) -> dict[str, Any]:
     """Return the settings that the callback `Checkpoint` has saved."""
     return _load_shapes(path).get(SETTINGS, {})
