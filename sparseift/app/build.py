@@ -204,6 +204,7 @@ def build_run(
         Preemption,
         RankWatch,
         RngState,
+        TrainMetrics,
         progress,
         quiet,
     )
@@ -228,7 +229,7 @@ def build_run(
         *([mask_callback] if mask_callback else []),
         *(Divergence(), accounting, RngState(), *recorders),
         *(make(callback) for callback in config.callbacks.values()),
-        *(checkpoint, Preemption(checkpoint, how_to_resume), ranks),
+        *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume), ranks),
     ]
     module = _module(config, net, task)
     trainer = _trainer(config, folder, callbacks)

@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from ..common import slurm
+from ..common.checks import require
 from ..common.messages import one_line
 from ..errors import Damaged, UserError
 from ..runs.read import flat
 from ..runs.results import read_results
 from ..runs.upgrade import upgraded
+from .contents import has_checkpoint
+from .names import renamed
 from .settings import Settings, lasting_of
 
 AUTO = "auto"
+
+
+def continues(settings: Settings, folder: Path) -> bool:
+    """Whether a run continues one in its own folder, as every run does that SLURM has requeued.
+
+    Raises:
+        UserError: It is also told to replace that run.
+    """
+    if slurm.restarted():
+        return True
+    own = _names(settings.resume, folder)
+    require(not (own and settings.overwrite), "overwrite", True, f"false with resume={settings.resume}")
+    return own
+
+
+def after_requeue(settings: Settings, folder: Path) -> Settings:
+    """Return the settings of a run that SLURM may have requeued: it resumes from its own checkpoint, if it has one."""
+    if slurm.restarted() and (settings.resume is None or has_checkpoint(folder)):
+        return replace(settings, resume=AUTO)
+    return settings
 
 
 def already_finished(settings: Settings, folder: Path) -> bool:
@@ -39,8 +64,6 @@ def already_finished(settings: Settings, folder: Path) -> bool:
             wanted = settings.lasting
             saved |= upgraded(_lasting_in(noted), like=wanted)
     except Damaged as error:
-        from ..training.checkpoints import has_checkpoint
-
         if not has_checkpoint(folder):
             raise
         warnings.warn(f"{error}; the run resumes from its checkpoint to write it again", stacklevel=2)
@@ -64,7 +87,7 @@ def checkpoint_of(settings: Settings, folder: Path) -> Path | None:
     """
     if settings.resume is None:
         return None
-    from ..training.checkpoints import BEST, find_checkpoint, has_checkpoint, problem, settings_in
+    from ..training.checkpoints import BEST, find_checkpoint, problem, settings_in
 
     auto = settings.resume == AUTO
     if auto and not has_checkpoint(folder):
@@ -82,6 +105,7 @@ def _names(resume: str | None, folder: Path) -> bool:
 
 
 def _require_equal(saved: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    saved = renamed(saved, like=wanted)
     for key in [*wanted, *sorted(saved.keys() - wanted.keys())]:
         if saved.get(key) != wanted.get(key):
             raise UserError(f"resume: {path} has {key}={saved.get(key)}; this run has {key}={wanted.get(key)}")

@@ -23,6 +23,7 @@ from ..errors import Stopped, UserError
 from ..runs.command import run_in
 from ..runs.results import versions, write_results
 from ..runs.summary import print_summary
+from ..training.callbacks import SameStart
 from ..training.checkpoints import BEST, LAST, problem
 from ..training.export import export_program, weights_sha256
 from .build import TrainingParts, build_run
@@ -47,6 +48,7 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     parts = build_run(config, folder.path, dict(settings.lasting), _how_to_resume(folder.job), folder.tell)
     if isinstance(parts.data, DataModule):  # fails before the run writes into its folder
         parts.data.setup("fit")
+    parts.trainer.callbacks.append(SameStart(checkpoint))  # type: ignore[attr-defined]  # its connector sets it
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")

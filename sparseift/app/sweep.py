@@ -43,5 +43,5 @@ def _overrides_in(file: Path) -> list[str]:
 
 def _jobs(overrides: Sequence[str]) -> list[str]:
     """The overrides that determine the jobs of a sweep, not how they are launched."""
-    others = ("sweep.", "hydra.", "hydra/", "resume=")
+    others = ("sweep.", "hydra.", "hydra/", "resume=", "overwrite=")
     return sorted(override for override in overrides if not override.startswith(others))

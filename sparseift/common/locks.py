@@ -16,7 +16,8 @@ def locked(file: Path, timeout: float = -1) -> Iterator[None]:
     """Lock a file until the context ends or the process is killed.
 
     The file is created if necessary, and stays: on a network file system, a process that waits for a deleted file could
-    enter beside one that locks a new file of the same name. Without support for locks, the context begins at once.
+    enter beside one that locks a new file of the same name. Whoever holds the lock may remove the file together with
+    its folder. A process that waits for it then starts again. Without support for locks, the context begins at once.
 
     Args:
         timeout: Seconds to wait for another process that holds the lock; negative: no limit.
@@ -27,6 +28,10 @@ def locked(file: Path, timeout: float = -1) -> Iterator[None]:
     lock = FileLock(file, timeout=timeout, fallback_to_soft=False)  # a soft lock outlives a killed process
     try:
         lock.acquire()
+        while not file.exists():
+            lock.release()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
     except Timeout:
         raise
     except (OSError, NotImplementedError):  # no locks on this file system or platform, or a read-only folder

@@ -72,7 +72,7 @@ class Run:
         """The command that resumes a failed or unfinished run in its own folder."""
         if self.arguments is None or self.state not in (FAILED, UNFINISHED):
             return None
-        own = [argument for argument in self.arguments if not argument.startswith("resume=")]
+        own = [argument for argument in self.arguments if not argument.startswith(("resume=", "overwrite="))]
         return _command((*own, run_in(self.folder), "resume=auto"))
 
     def series(self, column: str) -> dict[int, float]:
@@ -124,6 +124,14 @@ def _read(folder: Path) -> Run:
     if (folder / "error.txt").exists():
         return Run(folder, FAILED, f"{reason_of_failure(folder)} ({progress})", {}, config, arguments, rows)
     return Run(folder, UNFINISHED, progress, {}, config, arguments, rows)
+
+
+def describes_run(folder: Path) -> bool:
+    """Whether the .hydra folder in a folder describes a run of this package."""
+    try:
+        return bool(_hydra(folder)[0])
+    except (NotARun, OSError):
+        return False
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

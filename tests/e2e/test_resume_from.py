@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from sparseift.app.launchers import LOCK
-from sparseift.common.locks import locked
-
 from .programs import checkpoint, files, lasting, metrics, results
 
 RUN = ("model._target_=tiny_nets.dropout", "recipe.epochs=2", "checkpoint.every_n_steps=3", "sparsity=0.5")
@@ -114,24 +111,6 @@ def test_a_run_that_goes_on_for_longer_follows_the_schedule_of_the_longer_run(tr
     rates = {int(row["step"]): float(row["lr-SGD"]) for row in metrics(tmp_path / "run") if row.get("lr-SGD")}
     wanted = [0.1, 0.05, 0.05 * (1 + cos(pi * 2 / 4)), 0.05 * (1 + cos(pi * 3 / 4))]  # of 2 epochs, then of 4
     assert [rates[step] for step in (5, 15, 25, 35)] == pytest.approx(wanted)
-
-
-def test_a_run_that_starts_anew_leaves_nothing_of_the_one_before_it(trained, train, tmp_path) -> None:
-    shutil.copytree(trained(*RUN), tmp_path / "run")
-    events = {path.name for path in (tmp_path / "run/tensorboard").glob("events.*")}
-    outcome = train(*RUN, "seed=1", "hydra.run.dir=run")
-    assert outcome.code == 0, outcome
-    assert events and not events & {path.name for path in (tmp_path / "run/tensorboard").glob("events.*")}
-    assert results(tmp_path / "run")["seed"] == 1
-
-
-def test_a_folder_in_which_another_process_trains_is_left_alone(trained, train, tmp_path) -> None:
-    shutil.copytree(trained(*RUN), tmp_path / "run")
-    before = contents(tmp_path / "run")
-    with locked(tmp_path / "run" / LOCK):
-        outcome = train(*RUN, "seed=1", "hydra.run.dir=run")
-    assert f"another process trains in {tmp_path / 'run'}" in outcome.mistake()
-    assert contents(tmp_path / "run") == before
 
 
 def test_the_best_weights_so_far_go_along(trained, train, tmp_path) -> None:

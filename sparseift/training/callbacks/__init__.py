@@ -13,8 +13,10 @@ from .preemption import Preemption
 from .progress import progress, quiet
 from .ranks import RankWatch
 from .rng import RngState
+from .same_start import SameStart
 from .spectral import Spectral
 from .topology import Topology
+from .train_metrics import TrainMetrics
 
 __all__ = [
     "EMA",
@@ -29,8 +31,10 @@ __all__ = [
     "Preemption",
     "RankWatch",
     "RngState",
+    "SameStart",
     "Spectral",
     "Topology",
+    "TrainMetrics",
     "progress",
     "quiet",
 ]

@@ -50,11 +50,6 @@ def problem(path: Path) -> str | None:
     return None
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Whether a run folder holds last.ckpt or previous.ckpt."""
-    return _saved_in(folder / "checkpoints")
-
-
 def settings_in(path: Path) -> dict[str, Any]:
     """Return the settings that the callback `Checkpoint` has saved.
 

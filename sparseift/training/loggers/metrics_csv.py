@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from io import StringIO
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,12 @@ class MetricsCsv(Logger):
         """Keep the rows of the first `step` optimizer steps that an earlier process has logged.
 
         Args:
-            text: `text` of that process. None, for a checkpoint of version 0.1: the rows are in the file.
+            text: `text` of that process. None, for a checkpoint of version 0.1: the rows are in the file. Rows that
+                cannot be read are left out, with a warning.
         """
         if text is None:
             text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
-        rows = csv.DictReader(StringIO(text, newline=""))
-        earlier = [{key: value for key, value in row.items() if key and value} for row in rows]
-        self.rows = [row for row in earlier if _step(row) < step] + self.rows
+        self.rows = [row for row in self._earlier(text) if int(row["step"]) < step] + self.rows
         self._unsaved += 1
 
     @rank_zero_only
@@ -86,7 +85,29 @@ class MetricsCsv(Logger):
     def finalize(self, status: str) -> None:
         self.save()
 
+    def _earlier(self, text: str) -> list[dict[str, str]]:
+        """The readable rows, without empty cells."""
+        whole, _, unfinished = text.rpartition("\n")
+        header, *lines = map(_cells, whole.split("\n"))
+        rows = [dict(zip(header, cells, strict=True)) for cells in lines if len(cells) == len(header)]
+        readable = [{key: cell for key, cell in row.items() if cell} for row in rows if _is_readable(row)]
+        if damaged := len(lines) + bool(unfinished) - len(readable):
+            warnings.warn(f"{self.path} has {damaged} damaged rows, which are left out", stacklevel=2)
+        return readable
 
-def _step(row: dict[str, Any]) -> float:
-    """The optimizer step of a row, infinity if it is damaged."""
-    return int(row["step"]) if str(row.get("step", "")).isdecimal() else inf
+
+def _cells(line: str) -> list[str]:
+    """The cells of one line: damage in it does not reach the next line."""
+    try:
+        return next(csv.reader([line.replace("\0", "?")]), [])
+    except csv.Error:
+        return []
+
+
+def _is_readable(row: dict[str, str]) -> bool:
+    """Whether a row has a step, and numbers in its other cells."""
+    try:
+        numbers = [float(cell) for cell in row.values() if cell]
+        return int(row["step"]) >= 0 and len(numbers) > 0
+    except (KeyError, ValueError):
+        return False
