@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,6 @@ from ...errors import UserError
 from .codec import packed, read_checkpoint
 from .files import LAST, PREVIOUS
 from .integrity import save_sealed
-
-FULL_DISK = 2**20
-"""Free bytes below which an error of torch.save, which has no reason, is reported as a full disk."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -34,9 +30,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     save_sealed(packed(checkpoint), file)
                     file.flush()
                     os.fsync(file.fileno())
-            except (OSError, RuntimeError) as error:  # torch raises a RuntimeError on a full disk
-                full = shutil.disk_usage(target.parent).free < FULL_DISK
-                reason = "no space is left on the disk" if full else one_line(error, whole=False)
+            except (OSError, RuntimeError) as error:
+                cause = error.__context__ if isinstance(error.__context__, OSError) else error  # torch replaces it
+                reason = getattr(cause, "strerror", None) or one_line(cause, whole=False)
                 raise UserError(f"{target} can't be written: {reason}; the previous checkpoint is intact") from error
             if target.name == LAST and target.exists():
                 os.replace(target, target.with_name(PREVIOUS))
