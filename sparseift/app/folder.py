@@ -155,17 +155,16 @@ class RunFolder:
     def _clear(self) -> None:
         """Remove what Hydra and `claim` have made for this start."""
         names, log = {item.name for item in self.path.iterdir()}, self.path / LOG
-        if LOCK in names and not self._made_lock:
-            return  # another process may have made the folder
+        if describes_run(self.path) or (LOCK in names and not self._made_lock):
+            return  # another process may be using the folder
         if self._made_lock:
             (self.path / LOCK).unlink(missing_ok=True)
         if names <= {LOG, LOCK}:
             log.unlink(missing_ok=True)
             if not self.path.samefile("."):  # the working directory of a shell stays
                 self.path.rmdir()
-        elif LOG in names and not describes_run(self.path):
-            if not log.stat().st_size and log.stat().st_mtime >= STARTED:
-                log.unlink()
+        elif LOG in names and not log.stat().st_size and log.stat().st_mtime >= STARTED:
+            log.unlink()
 
     def _describe(self) -> None:
         (self.path / NOTES).mkdir(exist_ok=True)

@@ -30,8 +30,8 @@ PLAIN = {"pattern": "unstructured", "sparsifier": "none"}
 def names_of(config: DictConfig) -> dict[str, str]:
     """Return the names of what the current job of Hydra consists of, by the keys of `NODES`.
 
-    A name is that of the choice in its group, or the name of the network for networks of a library. If the config
-    makes something else than the choice, because its `_target_` was replaced, the name is that of the class or function.
+    A name is that of the choice in its group, or the name of the network for networks of a library. If the `_target_`
+    of the choice was replaced, it is the name of the class or function that ran.
     """
     hydra = HydraConfig.get()
     return {
