@@ -60,7 +60,7 @@ def renamed(saved: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]
     """Return settings with the names in `like` of what has the same `_target_`: earlier versions named choices only."""
     targets = {name: f"{node}._target_" for name, node in NODES.items()}
     same = {name for name, key in targets.items() if key in saved and saved[key] == like.get(key)}
-    return {key: like[key] if key in same and key in like else value for key, value in saved.items()}
+    return {key: like[key] if key in same and value and like.get(key) else value for key, value in saved.items()}
 
 
 def _name(node: Any, path: str, choices: Mapping[str, str], overrides: Iterable[str]) -> str:
