@@ -31,8 +31,7 @@ OF_TRAINING = (
     "metrics.csv",
     *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
     *(*CHECKPOINTS, "checkpoints/best.ckpt"),
-    *("results.partial", "model.partial.pt2", "metrics.partial"),  # writes that were interrupted
-    *("checkpoints/last.partial", "checkpoints/best.partial"),
+    *("results.partial", "model.partial", "metrics.partial", "checkpoints/last.partial", "checkpoints/best.partial"),
 )
 """What a run writes while it trains and at its end. A new run in the folder removes these files and no others."""
 

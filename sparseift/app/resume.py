@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..common import slurm
 from ..common.checks import require
-from ..errors import UserError
+from ..common.messages import one_line
+from ..errors import Damaged, UserError
 from ..runs.read import flat
 from ..runs.results import read_results
 from ..runs.upgrade import upgraded
@@ -45,19 +47,36 @@ def after_requeue(settings: Settings, folder: Path) -> Settings:
 def already_finished(settings: Settings, folder: Path) -> bool:
     """Whether the run resumes from `folder`, and this folder has the results of all its epochs.
 
+    If the files that say so are damaged, and there is a checkpoint, the run is not finished: it resumes from the
+    checkpoint and writes them again.
+
     Raises:
         UserError: The results are of a run with other settings.
+        Damaged: The files are damaged, and there is no checkpoint.
     """
     path = folder / "results.json"
     if not path.exists() or not _names(settings.resume, folder):
         return False
-    results = read_results(path)
-    saved, wanted = {key: results[key] for key in settings.identity}, settings.identity
-    if (noted := folder / ".hydra/config.yaml").exists():
-        wanted = settings.lasting
-        saved |= upgraded(lasting_of(cast(DictConfig, OmegaConf.load(noted))), like=wanted)
+    try:
+        results = read_results(path)
+        saved, wanted = {key: results[key] for key in settings.identity}, settings.identity
+        if (noted := folder / ".hydra/config.yaml").exists():
+            wanted = settings.lasting
+            saved |= upgraded(_lasting_in(noted), like=wanted)
+    except Damaged as error:
+        if not has_checkpoint(folder):
+            raise
+        warnings.warn(f"{error}; the run resumes from its checkpoint to write it again", stacklevel=2)
+        return False
     _require_equal(saved, wanted, path)
     return results["epochs"] >= settings.epochs
+
+
+def _lasting_in(path: Path) -> dict[str, Any]:
+    try:
+        return lasting_of(cast(DictConfig, OmegaConf.load(path)))
+    except Exception as error:  # of YAML, of OmegaConf, or of missing entries
+        raise Damaged(f"{path} is damaged: {one_line(error)}") from error
 
 
 def checkpoint_of(settings: Settings, folder: Path) -> Path | None:
@@ -68,12 +87,15 @@ def checkpoint_of(settings: Settings, folder: Path) -> Path | None:
     """
     if settings.resume is None:
         return None
-    from ..training.checkpoints import find_checkpoint, settings_in
+    from ..training.checkpoints import BEST, find_checkpoint, problem, settings_in
 
     auto = settings.resume == AUTO
     if auto and not has_checkpoint(folder):
         return None
     path = find_checkpoint(folder if auto else Path(settings.resume))
+    best = path.with_name(BEST)
+    if settings.test_with == "best" and best.exists() and (reason := problem(best)):
+        raise UserError(f"{reason}; resume with checkpoint.test=last to test the last weights instead")
     _require_equal(upgraded(flat(settings_in(path)), like=settings.lasting), settings.lasting, path)
     return path
 

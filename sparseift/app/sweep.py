@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from ..common.messages import one_line
 from ..errors import UserError
 
 RESUME = "sweep.resume=true"
@@ -33,7 +34,11 @@ def resumed(overrides: Sequence[str], sweep: bool) -> list[str]:
 
 
 def _overrides_in(file: Path) -> list[str]:
-    return _jobs(OmegaConf.load(file).hydra.overrides.task)
+    try:
+        return _jobs(OmegaConf.load(file).hydra.overrides.task)
+    except Exception as error:  # of YAML, of OmegaConf, or of missing entries
+        print(f"sparseift: {file} is damaged, so its sweep cannot be resumed: {one_line(error)}", file=sys.stderr)
+        return []
 
 
 def _jobs(overrides: Sequence[str]) -> list[str]:

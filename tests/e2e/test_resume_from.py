@@ -41,7 +41,7 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before_it(trained, interrup
     last.write_bytes(last.read_bytes()[:-1000])
     outcome = train(*RUN, f"resume={interrupted / path if path else 'auto'}", "hydra.run.dir=run")
     assert outcome.code == 0, outcome
-    assert "last.ckpt is damaged; using" in outcome.err
+    assert "last.ckpt is damaged" in outcome.err
     assert lasting(interrupted) == lasting(trained(*RUN))
 
 

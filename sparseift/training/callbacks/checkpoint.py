@@ -15,6 +15,9 @@ from ..loggers.metrics_csv import MetricsCsv
 from ..loggers.tensorboard import TensorBoard
 from .masks import MaskCallback
 
+METRICS = "metrics.csv"
+"""The entry of a checkpoint with the content of metrics.csv."""
+
 EVENTS = "tensorboard"
 """The entry of a checkpoint with the sizes of TensorBoard's event files."""
 
@@ -83,8 +86,11 @@ class Checkpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint[SETTINGS] = self.settings
-        if board := next((logger for logger in trainer.loggers if isinstance(logger, TensorBoard)), None):
-            checkpoint[EVENTS] = board.sizes()
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv):
+                checkpoint[METRICS] = logger.text
+            if isinstance(logger, TensorBoard):
+                checkpoint[EVENTS] = logger.sizes()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -92,7 +98,7 @@ class Checkpoint(pl.Callback):
         """Have the loggers cut what was logged after the checkpoint was saved."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
-                logger.continue_from(checkpoint["global_step"])
+                logger.continue_from(checkpoint["global_step"], checkpoint.get(METRICS))
             if isinstance(logger, TensorBoard) and EVENTS in checkpoint:
                 logger.continue_from(checkpoint[EVENTS])
 

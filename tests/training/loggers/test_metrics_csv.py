@@ -55,7 +55,7 @@ def test_continued_from_a_checkpoint(tmp_path) -> None:
         before.log_metrics({"loss": step}, step)
     before.save()
     after = MetricsCsv(tmp_path)
-    after.continue_from(3)
+    after.continue_from(3, before.text)
     after.log_metrics({"loss": 30}, 3)
     after.save()
     assert [float(row["loss"]) for row in rows(tmp_path)] == [0, 1, 2, 30]
