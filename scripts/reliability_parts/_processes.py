@@ -21,6 +21,8 @@ from typing import TypeVar
 PRELOADED = (
     "sparseift.train",
     "sparseift.profile",
+    "sparseift.report.program",
+    "sparseift.report.differences",
     "sparseift.app.run",
     "sparseift.training.callbacks",
     "sparseift.training.module",

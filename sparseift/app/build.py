@@ -36,7 +36,8 @@ from ..training.optimizers import with_fused_step
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from ..training.callbacks import Accounting, RankWatch
+    from ..training.callbacks import Accounting
+    from ..training.ranks import RankWatch
 
 Kind = TypeVar("Kind")
 
@@ -202,12 +203,12 @@ def build_run(
         Hyperparameters,
         MaskCallback,
         Preemption,
-        RankWatch,
         RngState,
         TrainMetrics,
         progress,
         quiet,
     )
+    from ..training.ranks import RankWatch
 
     quiet()
     task, pattern, sparsifier = make_task(config), make_pattern(config), make_sparsifier(config)
@@ -221,7 +222,7 @@ def build_run(
         masks = Masks.random(net, plan, config.seed, pattern) if plan.masked else None
     backend = make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
     mask_callback = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
-    metric, ranks = task.metrics[0], RankWatch(tell)
+    metric = task.metrics[0]
     accounting = Accounting(plan, task, mask_callback)
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mask_callback)
     recorders = [progress(masks or plan, metric), Hyperparameters(hyperparameters(config, settings), metric)]
@@ -229,11 +230,11 @@ def build_run(
         *([mask_callback] if mask_callback else []),
         *(Divergence(), accounting, RngState(), *recorders),
         *(make(callback) for callback in config.callbacks.values()),
-        *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume), ranks),
+        *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
     module = _module(config, net, task)
     trainer = _trainer(config, folder, callbacks)
-    return TrainingParts(net, task, plan, masks, module, data, trainer, accounting, ranks)
+    return TrainingParts(net, task, plan, masks, module, data, trainer, accounting, RankWatch(folder, tell))
 
 
 def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModule:

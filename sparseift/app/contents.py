@@ -38,7 +38,7 @@ OF_TRAINING = (
 
 def more_than_a_start(folder: Path) -> list[str]:
     """Return the names of everything in a folder that a start does not leave there."""
-    names = sorted(path.name for path in folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     return [name for name in names if not any(fnmatch(name, pattern) for pattern in OF_A_START)]
 
 

@@ -54,7 +54,7 @@ class RunFolder:
         self.job = job
         self.path = job.folder
         self._begun = False
-        self._refused = False
+        self._claimed: bool | None = None  # before `claim`
         self._made_lock = False
         self._lock = ExitStack()
 
@@ -70,7 +70,7 @@ class RunFolder:
         """
         if not first_process():
             return
-        self._refused = True
+        self._claimed = False
         fresh = not (self.path / LOCK).exists()
         if fresh:  # no process trains here: look without leaving a file
             self._require_free(continues, overwrite)
@@ -81,7 +81,7 @@ class RunFolder:
             raise UserError(f"another process trains in {self.path}; {advice}") from error
         self._made_lock = fresh
         self._require_free(continues, overwrite)
-        self._refused = False
+        self._claimed = True
 
     def release(self) -> None:
         """Unlock the folder for a child process."""
@@ -144,8 +144,10 @@ class RunFolder:
 
     def _can_note(self) -> bool:
         """Whether error.txt may say why a job has failed that has not begun."""
-        if self._refused or (self.path / RESULTS).exists():
+        if self._claimed is False or (self.path / RESULTS).exists():
             return False
+        if self._claimed or not first_process():
+            return True
         if more_than_a_start(self.path) and not describes_run(self.path):
             return False
         with suppress(Timeout), locked(self.path / LOCK, 0):
@@ -154,18 +156,17 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Remove what Hydra and `claim` have made for this start."""
-        names, log = {item.name for item in self.path.iterdir()}, self.path / LOG
-        if LOCK in names and not self._made_lock:
-            return  # another process may have made the folder
+        names, log = set(os.listdir(self.path)) if self.path.exists() else set(), self.path / LOG
+        if describes_run(self.path) or (LOCK in names and not self._made_lock):
+            return  # another process may be using the folder
         if self._made_lock:
             (self.path / LOCK).unlink(missing_ok=True)
-        if names <= {LOG, LOCK}:
+        if names and names <= {LOG, LOCK}:
             log.unlink(missing_ok=True)
             if not self.path.samefile("."):  # the working directory of a shell stays
                 self.path.rmdir()
-        elif LOG in names and not describes_run(self.path):
-            if not log.stat().st_size and log.stat().st_mtime >= STARTED:
-                log.unlink()
+        elif LOG in names and not log.stat().st_size and log.stat().st_mtime >= STARTED:
+            log.unlink()
 
     def _describe(self) -> None:
         (self.path / NOTES).mkdir(exist_ok=True)

@@ -30,8 +30,8 @@ PLAIN = {"pattern": "unstructured", "sparsifier": "none"}
 def names_of(config: DictConfig) -> dict[str, str]:
     """Return the names of what the current job of Hydra consists of, by the keys of `NODES`.
 
-    A name is that of the choice in its group, or the name of the network for networks of a library. If the config
-    makes something else than the choice, because its `_target_` was replaced, the name is that of the class or function.
+    A name is that of the choice in its group, or the name of the network for networks of a library. If the `_target_`
+    of the choice was replaced, it is the name of the class or function that ran.
     """
     hydra = HydraConfig.get()
     return {
@@ -60,7 +60,7 @@ def renamed(saved: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]
     """Return settings with the names in `like` of what has the same `_target_`: earlier versions named choices only."""
     targets = {name: f"{node}._target_" for name, node in NODES.items()}
     same = {name for name, key in targets.items() if key in saved and saved[key] == like.get(key)}
-    return {key: like[key] if key in same and key in like else value for key, value in saved.items()}
+    return {key: like[key] if key in same and value and like.get(key) else value for key, value in saved.items()}
 
 
 def _name(node: Any, path: str, choices: Mapping[str, str], overrides: Iterable[str]) -> str:

@@ -71,10 +71,10 @@ def check_ranges(overrides: Iterable[str]) -> None:
 
 
 def check_folders(overrides: Iterable[str]) -> None:
-    """Check that no folder is empty, as in `hydra.run.dir=$FOLDER` without the variable: it would be the working folder.
+    """Check that the folders of runs have names. `hydra.run.dir=$UNSET` would mean the working directory.
 
     Raises:
-        UserError: A folder is empty.
+        UserError: A name is empty.
     """
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         if override.key_or_group in ("hydra.run.dir", "hydra.sweep.dir"):

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -31,6 +32,9 @@ from .sweep import resumed
 OmegaConf.register_new_resolver("started", slurm.started, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
 OmegaConf.register_new_resolver("fraction", lambda share, total: round(share * total), replace=True)
+
+STARTED = time.time()
+"""When this process started, in seconds since 1970."""
 
 Program = Callable[[DictConfig], None]
 
@@ -115,10 +119,18 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     if slurm.first_process():
-        if slurm.in_task():
+        if slurm.in_task() and not _another_rank_failed():
             slurm.requeue()
         print(f"sparseift: stopped by {name_of(number)}", file=sys.stderr)
     raise Stopped(128 + number)
+
+
+def _another_rank_failed() -> bool:
+    """Whether SLURM ends this process because another rank has written error.txt."""
+    if not HydraConfig.initialized():
+        return False
+    error = Path(HydraConfig.get().runtime.output_dir, "error.txt")
+    return error.exists() and error.stat().st_mtime >= STARTED
 
 
 def _check_options(options: list[str]) -> None:

@@ -6,15 +6,16 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from ..common import slurm
 from ..common.checks import require
 from ..common.messages import one_line
 from ..errors import Damaged, UserError
-from ..runs.read import flat
+from ..runs.files import present
+from ..runs.read import flat, read_config
 from ..runs.results import read_results
 from ..runs.upgrade import upgraded
 from .contents import has_checkpoint
@@ -30,7 +31,7 @@ def continues(settings: Settings, folder: Path) -> bool:
     Raises:
         UserError: It is also told to replace that run.
     """
-    if slurm.restarted():
+    if slurm.restarts():
         return True
     own = _names(settings.resume, folder)
     require(not (own and settings.overwrite), "overwrite", True, f"false with resume={settings.resume}")
@@ -39,7 +40,7 @@ def continues(settings: Settings, folder: Path) -> bool:
 
 def after_requeue(settings: Settings, folder: Path) -> Settings:
     """Return the settings of a run that SLURM may have requeued: it resumes from its own checkpoint, if it has one."""
-    if slurm.restarted() and (settings.resume is None or has_checkpoint(folder)):
+    if slurm.restarts() and (settings.resume is None or has_checkpoint(folder)):
         return replace(settings, resume=AUTO)
     return settings
 
@@ -55,14 +56,14 @@ def already_finished(settings: Settings, folder: Path) -> bool:
         Damaged: The files are damaged, and there is no checkpoint.
     """
     path = folder / "results.json"
-    if not path.exists() or not _names(settings.resume, folder):
+    if not present(path) or not _names(settings.resume, folder):
         return False
     try:
         results = read_results(path)
         saved, wanted = {key: results[key] for key in settings.identity}, settings.identity
-        if (noted := folder / ".hydra/config.yaml").exists():
+        if (noted := _lasting_in(folder)) is not None:
             wanted = settings.lasting
-            saved |= upgraded(_lasting_in(noted), like=wanted)
+            saved |= upgraded(noted, like=wanted)
     except Damaged as error:
         if not has_checkpoint(folder):
             raise
@@ -72,11 +73,13 @@ def already_finished(settings: Settings, folder: Path) -> bool:
     return results["epochs"] >= settings.epochs
 
 
-def _lasting_in(path: Path) -> dict[str, Any]:
+def _lasting_in(folder: Path) -> dict[str, Any] | None:
+    """The settings in the config of a run folder; None if it has no config."""
+    config = read_config(folder)
     try:
-        return lasting_of(cast(DictConfig, OmegaConf.load(path)))
-    except Exception as error:  # of YAML, of OmegaConf, or of missing entries
-        raise Damaged(f"{path} is damaged: {one_line(error)}") from error
+        return None if config is None else lasting_of(OmegaConf.create(config))
+    except Exception as error:  # of OmegaConf, or of missing entries
+        raise Damaged(f"{folder / '.hydra/config.yaml'} is damaged: {one_line(error)}") from error
 
 
 def checkpoint_of(settings: Settings, folder: Path) -> Path | None:

@@ -52,7 +52,7 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
-    with _stopped_by_signals(parts):
+    with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer):
         _fit(parts, checkpoint)
         validation, test = _evaluate(parts, settings.test_with, folder.path)
     if parts.trainer.is_global_zero:
@@ -81,13 +81,13 @@ def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
     try:
         parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
     except Exception as error:
-        explained = _explained(error, parts, checkpoint)
+        explained = _explained(error, checkpoint)
         if explained is error:
             raise
         raise explained from error
 
 
-def _explained(error: Exception, parts: TrainingParts, checkpoint: Path | None) -> BaseException:
+def _explained(error: Exception, checkpoint: Path | None) -> BaseException:
     """Return the exception to raise: one with the reason, or `error` itself if the reason is unknown."""
     if checkpoint and not isinstance(error, UserError) and _while_restoring(error):
         return UserError(f"{checkpoint} cannot be resumed from: {type(error).__name__}: {one_line(error, whole=False)}")
@@ -96,7 +96,7 @@ def _explained(error: Exception, parts: TrainingParts, checkpoint: Path | None) 
             "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
             "choose another dataset.batch_size or dataset.val_size"
         )
-    return parts.ranks.explained(error) if isinstance(error, RuntimeError) else error
+    return error
 
 
 def _while_restoring(error: Exception) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 __all__ = ["Timeout", "locked"]
 
@@ -27,11 +27,8 @@ def locked(file: Path, timeout: float = -1) -> Iterator[None]:
     """
     lock = FileLock(file, timeout=timeout, fallback_to_soft=False)  # a soft lock outlives a killed process
     try:
-        lock.acquire()
-        while not file.exists():
-            lock.release()
+        while not _acquired(lock, file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
     except Timeout:
         raise
     except (OSError, NotImplementedError):  # no locks on this file system or platform, or a read-only folder
@@ -40,3 +37,14 @@ def locked(file: Path, timeout: float = -1) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _acquired(lock: BaseFileLock, file: Path) -> bool:
+    """Acquire the lock. False if its holder has removed the file."""
+    try:
+        lock.acquire()
+    except FileNotFoundError:
+        return False
+    if not file.exists():
+        lock.release()
+    return lock.is_locked

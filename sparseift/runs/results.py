@@ -12,6 +12,7 @@ from typing import Any
 from ..common.checks import require
 from ..common.files import replacing
 from ..errors import Damaged, UserError
+from .files import read_json
 from .schema import VERSION, validate
 from .upgrade import upgraded_results
 
@@ -48,10 +49,7 @@ def read_results(path: Path) -> dict[str, Any]:
         Damaged: The file is not JSON, or its entries do not have the checksum in it.
         UserError: The file does not follow the schema, or has a newer version.
     """
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Damaged(f"{path.name} is damaged: {error}") from error
+    results = read_json(path)
     if isinstance(results, dict) and results.pop(CHECKSUM, None) not in (None, _checksum(results)):
         raise Damaged(f"{path.name} is damaged: its entries differ from the checksum {CHECKSUM} in it")
     try:

@@ -37,8 +37,8 @@ def kill_in_save(name: str, step: int) -> None:
 def kill_when_saved(step: int) -> None:
     save = AtomicCheckpointIO.save_checkpoint
 
-    def killing(self, checkpoint, path, *arguments) -> None:
-        save(self, checkpoint, path, *arguments)
+    def killing(self, checkpoint, path, **options) -> None:
+        save(self, checkpoint, path, **options)
         if checkpoint["global_step"] == step and Path(path).name == "last.ckpt":
             die()
 

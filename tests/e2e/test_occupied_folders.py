@@ -49,9 +49,8 @@ def test_overwrite_removes_what_a_run_has_written_and_nothing_else(finished, tra
     now = files(finished)
     assert mine <= now and all((finished / name).read_text() == name for name in mine)
     assert old and not old & now
-    assert "overwrite is True; expected false with resume=auto" in train(
-        *RUN, "hydra.run.dir=run", "overwrite=true", "resume=auto"
-    ).mistake()
+    both = train(*RUN, "hydra.run.dir=run", "overwrite=true", "resume=auto").mistake()
+    assert both == "overwrite is True; expected false with resume=auto"
 
 
 @pytest.mark.parametrize("more", [(), ("resume=auto",), ("overwrite=true",)], ids=str)
@@ -118,7 +117,8 @@ def test_a_sweep_that_is_repeated_does_not_replace_its_jobs(finished, program, t
     job = quick(*RUN, "seed=1", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${hydra:job.num}", "hydra/launcher=basic")
     outcome = program("sparseift.train", ["-m", *job], tmp_path)
     assert outcome.code == 1, outcome
-    assert "the folder of the job is sweep/0, which has a run; expected an empty folder, sweep.resume=true" in outcome.err
+    told = "the folder of the job is sweep/0, which has a run; expected an empty folder, sweep.resume=true"
+    assert told in outcome.err
     assert contents(tmp_path / "sweep/0") == before
 
 
@@ -136,7 +136,7 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(finished, train)
         ((), "2", f"sparseift: hydra.run.dir is run, which has a run; {EXPECTED}\n"),
         (("resume=auto",), "0", ""),
     ],
-    ids=str,
+    ids=["anew", "resume"],
 )
 def test_the_second_of_two_processes_looks_when_the_first_has_ended(
     trained, program, tmp_path, resume: tuple[str, ...], code: str, told: str

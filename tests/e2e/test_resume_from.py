@@ -63,9 +63,9 @@ def test_two_truncated_checkpoints(interrupted, train, tmp_path) -> None:
         ("recipe.optimizer.lr=0.9", "recipe.optimizer.lr=0.1; this run has recipe.optimizer.lr=0.9"),
         ("recipe.optimizer._target_=torch.optim.Adam", "recipe.optimizer._target_=torch.optim.SGD; this run has"),
         ("pattern=block", "pattern=unstructured; this run has pattern=block"),
-        ("pattern._target_=mine.Pattern", "pattern._target_=Unstructured; this run has pattern._target_=mine.Pattern"),
-        ("backend._target_=mine.Masked", "backend._target_=Masked; this run has backend._target_=mine.Masked"),
-        ("task._target_=mine.Task", "task._target_=Classification; this run has task._target_=mine.Task"),
+        ("pattern._target_=mine.Pattern", "pattern=unstructured; this run has pattern=mine.Pattern"),
+        ("backend._target_=mine.Masked", "backend=masked; this run has backend=mine.Masked"),
+        ("task._target_=mine.Task", "task=classification; this run has task=mine.Task"),
     ],
 )
 def test_another_run_is_refused(interrupted, train, tmp_path, override: str, told: str) -> None:

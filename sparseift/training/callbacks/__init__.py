@@ -11,7 +11,6 @@ from .mask_pictures import MaskPictures
 from .masks import MaskCallback
 from .preemption import Preemption
 from .progress import progress, quiet
-from .ranks import RankWatch
 from .rng import RngState
 from .same_start import SameStart
 from .spectral import Spectral
@@ -29,7 +28,6 @@ __all__ = [
     "MaskCallback",
     "MaskPictures",
     "Preemption",
-    "RankWatch",
     "RngState",
     "SameStart",
     "Spectral",
