@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from ..common.files import replacing
 from ..common.messages import one_line
@@ -23,11 +24,12 @@ from ..errors import Stopped, UserError
 from ..runs.command import run_in
 from ..runs.results import versions, write_results
 from ..runs.summary import print_summary
-from ..training.callbacks import SameStart
+from ..training.callbacks import SameStart, check_length, planned_steps
 from ..training.checkpoints import BEST, LAST, problem
 from ..training.export import export_program, weights_sha256
 from .build import TrainingParts, build_run
 from .folder import RunFolder
+from .limits import partial_run
 from .resume import checkpoint_of
 from .settings import Job, Settings
 
@@ -44,10 +46,11 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     Raises:
         Stopped: A signal has stopped the run.
     """
-    checkpoint = checkpoint_of(settings, folder.path)
+    checkpoint = checkpoint_of(config, settings, folder.path)
     parts = build_run(config, folder.path, dict(settings.lasting), _how_to_resume(folder.job), folder.tell)
     if isinstance(parts.data, DataModule):  # fails before the run writes into its folder
         parts.data.setup("fit")
+    check_length(parts.trainer, parts.data)
     parts.trainer.callbacks.append(SameStart(checkpoint))  # type: ignore[attr-defined]  # its connector sets it
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
@@ -85,6 +88,9 @@ def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
         if explained is error:
             raise
         raise explained from error
+    # Lightning does not count the last epoch of a run that has stopped early and resumes with nothing left to train.
+    progress = parts.trainer.fit_loop.epoch_progress.current
+    progress.completed = progress.processed  # type: ignore[attr-defined]  # of epochs
 
 
 def _explained(error: Exception, checkpoint: Path | None) -> BaseException:
@@ -96,7 +102,7 @@ def _explained(error: Exception, checkpoint: Path | None) -> BaseException:
             "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
             "choose another dataset.batch_size or dataset.val_size"
         )
-    return error
+    return UserError(one_line(error)) if isinstance(error, MisconfigurationException) else error
 
 
 def _while_restoring(error: Exception) -> bool:
@@ -141,15 +147,21 @@ def _write_results(settings: Settings, parts: TrainingParts, folder: Path, valid
     summary = parts.plan.summary()
     summary["flops"]["train_total"] = parts.accounting.train_flops
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # included in train_total
+    steps, planned = parts.trainer.global_step, planned_steps(parts.trainer, settings.epochs)
+    short = partial_run(settings.limits, ended_early=planned is not None and steps < planned)
+    mask_callback = parts.mask_callback
     results: dict[str, Any] = {
         **settings.identity,
         "metrics": [metric.as_dict() for metric in parts.task.metrics],
         "test": test,
         "val": validation,
         **summary,
+        "partial": short,
         "epochs": parts.trainer.current_epoch,
-        "steps": parts.trainer.global_step,
+        "steps": steps,
+        "planned_steps": planned,
         "seconds": round(parts.accounting.seconds, 2),
+        "mask_updates": mask_callback.updates if mask_callback else None,
         "masks_sha256": parts.masks.sha256() if parts.masks else None,
         "weights_sha256": weights_sha256(parts.net),
         "versions": versions(),
@@ -167,4 +179,9 @@ def _write_results(settings: Settings, parts: TrainingParts, folder: Path, valid
         )
     write_results(folder / "results.json", results)
     print_summary([results])
+    if short:
+        print(f"partial run: {short}")
+    if mask_callback and not mask_callback.as_sparse_as_planned:
+        ratio = f"{summary['flops']['ratio']:.4f} of the budget"
+        print(f"training ended in step {steps} of {planned}, before the masks were as sparse as planned: {ratio}")
     print(f"results in {folder}")

@@ -14,6 +14,7 @@ from .progress import progress, quiet
 from .rng import RngState
 from .same_start import SameStart
 from .spectral import Spectral
+from .steps import check_length, planned_steps
 from .topology import Topology
 from .train_metrics import TrainMetrics
 
@@ -33,6 +34,8 @@ __all__ = [
     "Spectral",
     "Topology",
     "TrainMetrics",
+    "check_length",
+    "planned_steps",
     "progress",
     "quiet",
 ]

@@ -11,7 +11,8 @@ from .integrity import load
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
-SETTINGS = "settings"
+SETTINGS, STOPPED, STEPS = "settings", "stopped", "steps_per_epoch"
+"""Entries of a checkpoint: the settings of the run, whether it has stopped early, and optimizer steps per epoch."""
 
 PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step")
 """What a checkpoint must hold, besides the settings, to be resumed from."""
