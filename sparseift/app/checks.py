@@ -42,7 +42,7 @@ def check_run(config: DictConfig) -> None:
     for key in ("checkpoint", "sweep", "recipe.optimizer"):
         node = OmegaConf.select(config, key)
         require(OmegaConf.is_dict(node), key, node, "a node with the keys of conf/train.yaml")
-    for key in ("export", "sweep.resume", "sweep.stop_on_failure"):
+    for key in ("export", "overwrite", "sweep.resume", "sweep.stop_on_failure"):
         boolean(key, OmegaConf.select(config, key))
     one_of("recipe.scheduler_interval", config.recipe.scheduler_interval, ("epoch", "step"))
     if config.checkpoint.every_n_steps is not None:

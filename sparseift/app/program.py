@@ -25,10 +25,12 @@ from ..errors import Stopped, UserError
 from . import launchers
 from .help import help_page
 from .messages import EXPECTED, described, one_line_errors
-from .overrides import check_ranges, config_folder, is_override, plain_choice
+from .names import run_name
+from .overrides import check_folders, check_ranges, config_folder, is_override, plain_choice
 from .sweep import resumed
 
 OmegaConf.register_new_resolver("started", slurm.started, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
 OmegaConf.register_new_resolver("fraction", lambda share, total: round(share * total), replace=True)
 
 STARTED = time.time()
@@ -57,6 +59,7 @@ def run(program: Program, config_name: str, description: str) -> None:
         options = [argument for argument in arguments if not is_override(argument)]
         _check_options(options)
         check_ranges(overrides)
+        check_folders(overrides)
         launchers.check_launcher(overrides, sweep)
         handle(_leave, (*LEAVE, signal.SIGINT) if launchers.launcher_of(overrides) else LEAVE)
         sys.argv[1:] = options + resumed(overrides, sweep)  # Hydra requires overrides in one piece

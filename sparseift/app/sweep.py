@@ -38,11 +38,11 @@ def _overrides_in(file: Path) -> list[str]:
     try:
         return _jobs(map(str, read_yaml(file)["hydra"]["overrides"]["task"]))
     except (UserError, KeyError, TypeError) as error:
-        print(f"sparseift: {file} is skipped: {one_line(error)}", file=sys.stderr)
+        print(f"sparseift: {file} is damaged, so its sweep cannot be resumed: {one_line(error)}", file=sys.stderr)
         return []
 
 
 def _jobs(overrides: Iterable[str]) -> list[str]:
     """The overrides that determine the jobs of a sweep, not how they are launched."""
-    others = ("sweep.", "hydra.", "hydra/", "resume=")
+    others = ("sweep.", "hydra.", "hydra/", "resume=", "overwrite=")
     return sorted(override for override in overrides if not override.startswith(others))

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import UserError
+from ..errors import Damaged, UserError
 
 MIB = 2**20
 LARGEST_YAML = MIB // 4  # bytes
@@ -39,7 +39,8 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        UserError: The file cannot be read, is damaged, or is too large. The other functions raise it, too.
+        UserError: The file cannot be read or is too large. The other functions raise the same exceptions.
+        Damaged: The file is damaged.
     """
     return _parsed(path, LARGEST_JSON, lambda text: _plain(json.loads(text)))
 
@@ -67,7 +68,7 @@ def _parsed(path: Path, largest: int, parse: Callable[[str], Any]) -> Any:
         reason = _TOO_DEEP
     except (yaml.YAMLError, ValueError, csv.Error) as error:  # ValueError: not UTF-8, an impossible date and others
         reason = " ".join(str(error).split())
-    raise UserError(f"{path.name} is damaged: {reason}")
+    raise Damaged(f"{path.name} is damaged: {reason}")
 
 
 def _read(path: Path, largest: int, end: bool = False) -> bytes:

@@ -70,7 +70,7 @@ class Run:
         """The command that resumes a failed or unfinished run in its own folder."""
         if self.arguments is None or self.state not in (FAILED, UNFINISHED):
             return None
-        own = [argument for argument in self.arguments if not argument.startswith("resume=")]
+        own = [argument for argument in self.arguments if not argument.startswith(("resume=", "overwrite="))]
         return _command((*own, run_in(self.folder), "resume=auto"))
 
     def series(self, column: str) -> dict[int, float]:
@@ -125,6 +125,14 @@ def _read(folder: Path) -> Run:
     if (reason := reason_of_failure(folder)) is not None:
         return Run(folder, FAILED, f"{reason} ({progress})", {}, config, arguments, rows)
     return Run(folder, UNFINISHED, progress, {}, config, arguments, rows)
+
+
+def describes_run(folder: Path) -> bool:
+    """Whether the .hydra folder in a folder describes a run of this package."""
+    try:
+        return read_config(folder) is not None
+    except (UserError, OSError):
+        return False
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:

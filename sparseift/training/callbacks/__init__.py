@@ -12,8 +12,11 @@ from .masks import MaskCallback
 from .preemption import Preemption
 from .progress import progress, quiet
 from .rng import RngState
+from .same_start import SameStart
 from .spectral import Spectral
+from .steps import check_length, planned_steps
 from .topology import Topology
+from .train_metrics import TrainMetrics
 
 __all__ = [
     "EMA",
@@ -27,8 +30,12 @@ __all__ = [
     "MaskPictures",
     "Preemption",
     "RngState",
+    "SameStart",
     "Spectral",
     "Topology",
+    "TrainMetrics",
+    "check_length",
+    "planned_steps",
     "progress",
     "quiet",
 ]
