@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,14 +27,12 @@ from ..training.checkpoints import BEST, LAST, problem
 from ..training.export import export_program, weights_sha256
 from .build import TrainingParts, build_run
 from .folder import RunFolder
+from .reasons import with_reason
 from .resume import checkpoint_of
 from .settings import Job, Settings
 
 Values = dict[str, float | None]
 """Metrics by name; None if not finite."""
-
-RESTORING = ("_restore_modules_and_callbacks", "restore_training_state")
-"""Functions of Lightning that restore a checkpoint."""
 
 
 def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> None:
@@ -52,8 +49,8 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     folder.begin(resumed=checkpoint is not None)
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
-    with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer):
-        _fit(parts, checkpoint)
+    with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer), with_reason(checkpoint):
+        parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
         validation, test = _evaluate(parts, settings.test_with, folder.path)
     if parts.trainer.is_global_zero:
         _write_results(settings, parts, folder.path, validation, test)
@@ -75,33 +72,6 @@ def _copy_checkpoints(checkpoint: Path, folder: Path) -> None:
             folder.mkdir(exist_ok=True)
             with replacing(folder / name) as partial:  # because other ranks may read it
                 shutil.copy(source, partial)
-
-
-def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
-    try:
-        parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
-    except Exception as error:
-        explained = _explained(error, checkpoint)
-        if explained is error:
-            raise
-        raise explained from error
-
-
-def _explained(error: Exception, checkpoint: Path | None) -> BaseException:
-    """Return the exception to raise: one with the reason, or `error` itself if the reason is unknown."""
-    if checkpoint and not isinstance(error, UserError) and _while_restoring(error):
-        return UserError(f"{checkpoint} cannot be resumed from: {type(error).__name__}: {one_line(error, whole=False)}")
-    if str(error).startswith("Expected more than 1 value per channel"):
-        return UserError(
-            "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
-            "choose another dataset.batch_size or dataset.val_size"
-        )
-    return error
-
-
-def _while_restoring(error: Exception) -> bool:
-    """Whether Lightning raised the error when it restored the state in a checkpoint."""
-    return any(frame.f_code.co_name in RESTORING for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 @contextmanager
