@@ -12,6 +12,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("app/launchers.py", "_target_"): "Hydra's documented key for the class of a config",
     ("app/program.py", "_internal"): "Hydra has no public entry point that composes the config and shows help",
     ("app/settings.py", "_target_"): "Hydra's documented key for the class of a config",
+    ("data/loader.py", "_on_queue_feeder_error"): "Python has no public way to notice that a queue has lost an item",
     ("data/loader.py", "_exit"): "os._exit is documented; it ends a worker process without clean-up",
     ("graph/pytree.py", "_pytree"): "nested containers: not every version has a public module with these functions",
     ("graph/watching.py", "_C"): "torch functions inside a mode that must not see them: modes have no public switch",

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ..common import checks
 from ..common.console import waiting
-from .loader import ResumableLoader, check_batches, ignore_signals
+from .loader import ResumableLoader, check_batches, prepare_for_workers, start_worker
 from .sampler import EpochBatches, EvalShard, rank_and_world
 
 
@@ -63,6 +63,7 @@ class DataModule(pl.LightningDataModule, ABC):
     """Collates the samples of a view into a batch."""
 
     def setup(self, stage: str) -> None:
+        prepare_for_workers(self.num_workers)
         if stage in ("fit", "validate"):
             _ = self._training
 
@@ -117,7 +118,7 @@ class DataModule(pl.LightningDataModule, ABC):
             batch_size=self.batch_size,
             sampler=EvalShard(len(indices)),
             generator=torch.Generator(),
-            worker_init_fn=ignore_signals,
+            worker_init_fn=start_worker,
             **self._loader_options(),
             **options,
         )
