@@ -22,7 +22,7 @@ def described(error: Exception) -> str:
     """Return the message of an error on one line, in the terms of this package."""
     text = one_line(error).split("Config search path:")[0].strip()
     text = text.removeprefix("UserError raised while resolving interpolation: ")
-    return _unknown_choice(text) or _unknown_option(text, error) or _several_values(text) or text
+    return _unknown_choice(text) or _unknown_option(text, error) or _missing(text) or _several_values(text) or text
 
 
 def _unknown_choice(text: str) -> str | None:
@@ -51,6 +51,11 @@ def _unknown_option(text: str, error: Exception) -> str | None:
     if f"{key.rpartition('.')[0]}._target_" in known:
         advice += f" To pass another argument: +{key}=VALUE"
     return f"there is no option '{key}'; {advice}"
+
+
+def _missing(text: str) -> str | None:
+    missing = re.match(r"Interpolation key '(\S+)' not found full_key: (\S+)", text)
+    return f"{missing[1]} is missing; expected a value, to which {missing[2]} refers" if missing else None
 
 
 def _several_values(text: str) -> str | None:
