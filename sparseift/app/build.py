@@ -152,6 +152,7 @@ def _network(
         masked=config.sparsifier._target_ is not None,
     )
     plan = pattern.plan(plan)
+    require(isinstance(plan, Plan), f"the plan of pattern {type(pattern).__name__}", plan, "a sparseift.sparsity.Plan")
     sparsifier.accept(plan)
     return net, plan
 
@@ -253,9 +254,14 @@ def build_run(
 
 def _devices(config: DictConfig, folder: Path) -> int:
     """Return the number of devices of all nodes, after a check of the options of the Trainer."""
+    strategy = str(config.trainer.get("strategy"))
+    fits = not any(way in strategy for way in ("spawn", "fork", "notebook"))
+    require(fits, "trainer.strategy", strategy, "a strategy that starts programs, such as ddp, not functions")
     trainer = _trainer(config, folder, callbacks=[], loggers=[])
     if trainer.strategy.root_device.type == "cpu":
         integer("trainer.devices", trainer.num_devices, 1, most_ranks())
+        synchronized = config.trainer.get("sync_batchnorm") and trainer.world_size > 1
+        require(not synchronized, "trainer.sync_batchnorm", True, "false on CPUs, for which torch has no such norm")
     return trainer.world_size
 
 
@@ -271,7 +277,7 @@ def _data(config: DictConfig, devices: int) -> pl.LightningDataModule:
     data.prepare_data()
     if isinstance(data, DataModule):
         data.setup("fit")
-        data.check_batches(devices, config.trainer.accumulate_grad_batches)
+        data.check_batches(devices, config.trainer.get("accumulate_grad_batches", 1))
     return data
 
 
@@ -285,6 +291,7 @@ def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModul
         optimizer=make_optimizer(config),
         scheduler=make(recipe.scheduler) if recipe.scheduler else None,
         scheduler_interval=recipe.scheduler_interval,
+        validates=config.dataset.get("val_size") != 0,
         decay_norm_and_bias=recipe.decay_norm_and_bias,
     )
     try:

@@ -60,6 +60,8 @@ def check_run(config: DictConfig) -> None:
     one_of("checkpoint.test", config.checkpoint.test, ("last", "best"))
     if config.trainer.get("gradient_clip_val") is not None:
         number("trainer.gradient_clip_val", config.trainer.gradient_clip_val, 0)
+    if isinstance(config.trainer.get("val_check_interval"), int | float):
+        number("trainer.val_check_interval", config.trainer.val_check_interval, 0, open_at="(")
     if config.trainer.get("log_every_n_steps") is not None:
         integer("trainer.log_every_n_steps", config.trainer.log_every_n_steps, 0)
     val_size, needed = config.dataset.get("val_size"), config.checkpoint.test == "best"

@@ -33,6 +33,9 @@ READ = {
 }
 """Options that the programs read from groups that name no class."""
 
+NEEDED = {"trainer": ("max_epochs", "accelerator", "devices", "num_nodes", "precision", "gradient_clip_val")}
+"""Options that the programs read from groups that name a class."""
+
 OFFERED = ("recipe.warmup_epochs", "recipe.label_smoothing")
 """Options of the recipes that other nodes refer to: the scheduler and the task of the package."""
 
@@ -61,6 +64,10 @@ def check_options(config: DictConfig) -> None:
                 raise no_option(
                     key, [*(join(path, name) for name in names), *(o for o in OFFERED if o.startswith(path))]
                 )
+    for path, names in NEEDED.items():
+        for name in names:
+            if name not in config[path]:
+                raise missing(join(path, name), "a value")
     for path in COLLECTIONS:
         require(OmegaConf.is_dict(config[path]), path, config[path], "a node for each of them")
     for path, node in made_nodes(config):
@@ -128,11 +135,15 @@ def missing(key: str, expected: str) -> UserError:
     return UserError(f"{key} is missing; expected {expected}")
 
 
+FINITE = ("recipe.", "trainer.", "sparsifier.", "sparsity.")
+"""Prefixes of options in which an infinite number has no meaning."""
+
+
 def check_finite(config: DictConfig) -> None:
-    """Check that no number is NaN, and that those of the recipe and the trainer are finite."""
+    """Check that no number is NaN, and that those of some groups are finite."""
     for key, value in _leaves(OmegaConf.to_container(config, resolve=True)):
         if isinstance(value, float) and not math.isfinite(value):
-            fits = not math.isnan(value) and not key.startswith(("recipe.", "trainer."))
+            fits = not math.isnan(value) and not key.startswith(FINITE)
             require(fits, key, value, "a finite number")
 
 

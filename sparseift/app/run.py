@@ -27,6 +27,19 @@ from .folder import RunFolder
 from .resume import checkpoint_of
 from .settings import Job, Settings
 
+REASONS = {
+    "Expected more than 1 value per channel": (
+        "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
+        "choose another dataset.batch_size or dataset.val_size"
+    ),
+    "Expected to have finished reduction in the prior iteration": (
+        "some parameters of the network had no part in the loss of a step; "
+        "choose trainer.strategy=ddp_find_unused_parameters_true"
+    ),
+    "You provided multiple `test_dataloader`": "dataset.test_dataloader returns several loaders; expected one",
+}
+"""Reasons of errors of torch and Lightning that a user can correct, by the start of the message."""
+
 
 def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> None:
     """Train, test and write the results.
@@ -64,18 +77,14 @@ def _copy_checkpoints(checkpoint: Path, folder: Path) -> None:
 def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
     try:
         parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
-    except RuntimeError as error:
-        explained = parts.ranks.explained(error)
+    except (RuntimeError, ValueError) as error:
+        for start, reason in REASONS.items():
+            if str(error).startswith(start):
+                raise UserError(reason) from error
+        explained = parts.ranks.explained(error) if isinstance(error, RuntimeError) else error
         if explained is error:
             raise
         raise explained from error
-    except ValueError as error:
-        if not str(error).startswith("Expected more than 1 value per channel"):
-            raise
-        raise UserError(
-            "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
-            "choose another dataset.batch_size or dataset.val_size"
-        ) from error
 
 
 @contextmanager
