@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import fields
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..common.checks import boolean, require
 from ..errors import UserError
 from .overrides import config_folder
+from .sweep import SWEEP_JOB
 
 MADE = ("model", "member", "sparsity.distribution", "pattern", "sparsifier", "backend", "task", "dataset", "trainer")
 """Nodes that name a class or function, with its arguments. The sparsifier of a run without masks names none."""
@@ -60,7 +62,8 @@ def check_options(config: DictConfig) -> None:
             if name not in node:
                 raise missing(join(path, name), "a value" if name not in MADE else "a choice")
         for key in (join(path, str(name)) for name in node if name not in names):
-            if key not in OFFERED and not _is_read(key, references):
+            # A job of a sweep does not get the options of Hydra, which may refer to it. The sweep has checked it.
+            if key not in OFFERED and not _is_read(key, references) and SWEEP_JOB not in os.environ:
                 raise no_option(
                     key, [*(join(path, name) for name in names), *(o for o in OFFERED if o.startswith(path))]
                 )

@@ -18,9 +18,7 @@ from ..runs.command import config_folders, of_one_run
 from ..runs.read import flat
 from .checks import check_run, check_values
 from .launchers import runs_side_by_side
-
-SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
-"""Environment variable of a child process that runs a single job of a sweep."""
+from .sweep import SWEEP_JOB
 
 LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks")
 """Groups whose settings must not change when a run resumes. The recipe must not either, except its `epochs`."""

@@ -15,7 +15,11 @@ from .test_ddp import DEVICES, NET, running, two_ranks  # noqa: F401
 
 def on_two_ranks(folder: Path, rank: int, number: int) -> Outcome:
     """Of the process that was started, in whose thirteenth step the signal comes."""
-    command = [sys.executable, str(HERE / "ranks_run.py"), *quick(*NET, *DEVICES, f"+mark={folder.name}")]
+    command = [
+        sys.executable,
+        str(HERE / "ranks_run.py"),
+        *quick(*NET, *DEVICES, f"+hydra.job.env_set.MARK={folder.name}"),
+    ]
     env = environment(SIGNAL=f"{rank} {int(number)}")
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         code = subprocess.run([*command, "hydra.run.dir=run"], cwd=folder, env=env, stdout=out, stderr=err).returncode
@@ -25,7 +29,7 @@ def on_two_ranks(folder: Path, rank: int, number: int) -> Outcome:
 def ended(folder: Path, within: float) -> None:
     """All processes of the run, of which the first has ended, do so in as many seconds."""
     deadline = time.monotonic() + within
-    while still := running(f"+mark={folder.name}"):
+    while still := running(folder.name):
         assert time.monotonic() < deadline, still
         time.sleep(0.2)
 
