@@ -25,8 +25,8 @@ recipe.mixup=0.2 => there is no option 'recipe.mixup'
 +model.widen=2 => there is no option 'model.widen'; sparseift.models.resnet18_cifar takes base_width
 +model.basewidth=2 => there is no option 'model.basewidth'; did you mean model.base_width?
 +member.norm=true => there is no option 'member.norm'; sparseift.members.SparseWide takes rounding
-+sparsifier.interval=5 => 'interval'
-+pattern.size=4 => 'size'
++sparsifier.interval=5 => there is no option 'sparsifier.interval'; did you mean sparsifier.update_interval
++pattern.size=4 => there is no option 'pattern.size'; sparseift.masks.patterns.Unstructured takes no options
 +backend.fast=true => there is no option 'backend.fast'
 +task.classes=5 => there is no option 'task.classes'
 +trainer.gpus=1 => there is no option 'trainer.gpus'
@@ -48,8 +48,8 @@ zzz=1 => there is no option 'zzz'
 sparsifier=static +sparsifier.update_interval=50 => there is no option 'sparsifier.update_interval'
 sparsifier=static sparsifier.update_interval=50 => there is no option 'sparsifier.update_interval'
 sparsifier=none +sparsifier.update_interval=50 => there is no option 'sparsifier.update_interval'
-sparsifier=snip +sparsifier.iterations=5 => 'iterations'
-sparsifier=dense_warmup +sparsifier.then.fast=5 => 'fast'
+sparsifier=snip +sparsifier.iterations=5 => there is no option 'sparsifier.iterations'; sparseift.sparsifiers.SNIP takes batches
+sparsifier=dense_warmup +sparsifier.then.fast=5 => there is no option 'sparsifier.then.fast'
 member=sparse_parallel +member.rounding=down => there is no option 'member.rounding'
 member=dense +member.norm=true => there is no option 'member.norm'
 pattern=n_of_m +pattern.size=4 => there is no option 'pattern.size'
@@ -76,9 +76,9 @@ logger=[tensorboard] +logger.tensorboard.folder=x => logger.tensorboard.folder i
 +place=here hydra.run.dir=runs/${place}
 +a.b=0.9 recipe.optimizer.momentum=${a.b}
 model.base_width=${nothing} => nothing
-seed=${seed} => seed
+seed=${seed} => Recursive interpolation detected
 seed=${oc.env:NO_SUCH_VARIABLE} => NO_SUCH_VARIABLE
-seed=${oc.env:NO_SUCH_VARIABLE,5}
+seed=${oc.env:NO_SUCH_VARIABLE,5} => seed is '5'; expected an integer
 seed=${nonsense:1} => nonsense
 """,
     "a deleted option": """
@@ -113,7 +113,7 @@ seed=${nonsense:1} => nonsense
 ~sparsity.include => sparsity.include is missing
 ~sparsifier => sparsifier is missing
 ~sparsifier._target_ => sparsifier is {
-~sparsifier.begin => 'begin'
+~sparsifier.begin => sparsifier.begin is missing; expected a value, which sparseift.sparsifiers.RigL needs
 ~pattern => pattern is missing
 ~backend._target_ => backend is {
 ~task => task is missing
@@ -173,7 +173,7 @@ callbacks.topology=5 => callbacks.topology is 5; expected a node
 +callbacks.mine=1 => callbacks.mine is 1; expected a node
 logger=[tensorboard] logger.tensorboard=null => logger.tensorboard is None; expected a node
 +logger.mine=1 => logger.mine is 1; expected a node
-sparsifier=dense_warmup sparsifier.then=5 => sparsifier.then is 5
+sparsifier=dense_warmup sparsifier.then=5 => sparsifier.then is 5; expected a sparsifier
 """,
     "a target": """
 model._target_=null => model._target_ is None; expected the dotted name of a class or function
@@ -182,8 +182,8 @@ model._target_='' => model._target_ is ''; expected the dotted name
 model._target_=torch.nn => model._target_ is 'torch.nn'; expected the dotted name
 model._target_=nowhere.Net => No module named 'nowhere'
 model._target_=torch.nn.NoSuchLayer => model._target_ is 'torch.nn.NoSuchLayer'; expected the dotted name
-model._target_=torch.nn.ReLU => there is no option 'model.base_width'
-model={_target_:builtins.dict} => 'model
+model._target_=torch.nn.ReLU => there is no option 'model.num_classes'; torch.nn.ReLU takes inplace
+model={_target_:builtins.dict} => model is {_target_:builtins.dict}; expected one of
 +model._partial_=true => model._target_ is 'sparseift.models.resnet18_cifar'; expected a target that returns a Module
 member._target_=nowhere.Member => No module named 'nowhere'
 member._target_=torch.nn.ReLU ~member.rounding => member
@@ -232,7 +232,7 @@ resume=auto
 export=maybe => export is 'maybe'; expected true or false
 export=null => export is None; expected true or false
 checkpoint.every_n_steps=0 => checkpoint.every_n_steps is 0; expected an integer >= 1
-checkpoint.every_n_steps=nan => checkpoint.every_n_steps is nan; expected an integer >= 1
+checkpoint.every_n_steps=nan => checkpoint.every_n_steps is nan; expected a finite number
 checkpoint.every_n_steps=3
 checkpoint.test=first => checkpoint.test is 'first'; expected one of last, best
 checkpoint.test=null => checkpoint.test is None; expected one of last, best
@@ -367,7 +367,7 @@ sparsity.level=1e-9 => sparsity is 1e-09; expected a number in steps of one mill
 sparsity.include=5 => sparsity.include is 5; expected a list
 sparsity.include=[null] => sparsity.include is [None]; expected a list
 sparsity.exclude=[nothing*] => sparsity.exclude is 'nothing*'; expected a name or glob that matches
-sparsity.exclude=[layer1*]
+sparsity.exclude=[layer1.0.conv1]
 sparsity=erk sparsity.distribution.power=nan => sparsity.distribution.power is nan; expected a finite number
 sparsity=erk sparsity.distribution.power=x => sparsity.distribution.power is 'x'; expected a number
 sparsity=erk sparsity.distribution.power=1e9 => the relative density by ERK(power=1000000000.0) is 0.0
@@ -482,12 +482,12 @@ seed => there is no option seed; expected NAME=VALUE
 -x => there is no option -x
 --cfg jobs => invalid choice: 'jobs'
 --config-dir nowhere => --config-dir is 'nowhere'; expected a folder
-seed={ => Error parsing override
-seed=[1 => Error parsing override
+seed={ => no viable alternative at input '{'
+seed=[1 => no viable alternative at input '[1'
 a.b.c=1 => there is no option 'a
 model.x.y=1 => there is no option 'model.x
 seed.x=1 => seed
-@=1 => @=1
+@=1 => the choice of a group is not a name
 seed=??? => seed
 """,
 }

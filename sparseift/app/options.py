@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -144,7 +144,7 @@ FINITE = ("recipe.", "trainer.", "sparsifier.", "sparsity.")
 
 def check_finite(config: DictConfig) -> None:
     """Check that no number is NaN, and that those of some groups are finite."""
-    for key, value in _leaves(OmegaConf.to_container(config, resolve=True)):
+    for key, value in _leaves(OmegaConf.to_container(config)):
         if isinstance(value, float) and not math.isfinite(value):
             fits = not math.isnan(value) and not key.startswith(FINITE)
             require(fits, key, value, "a finite number")
@@ -186,9 +186,15 @@ def _is_read(key: str, references: Collection[str]) -> bool:
     return any(f"{key}.".startswith(f"{other}.") or other.startswith(f"{key}.") for other in references)
 
 
+def typed_overrides() -> dict[str, list[str]]:
+    """Return the overrides of the command line, of the config ("task") and of Hydra ("hydra"), as they were typed."""
+    overrides = OmegaConf.to_container(cast(DictConfig, HydraConfig.get().overrides))
+    return cast(dict[str, list[str]], overrides)
+
+
 def _typed(part: Literal["task", "hydra"]) -> set[str]:
     """Return the keys that the command line sets, of the config or of Hydra."""
     if not HydraConfig.initialized():
         return set()
-    overrides = OverridesParser.create().parse_overrides(list(getattr(HydraConfig.get().overrides, part)))
+    overrides = OverridesParser.create().parse_overrides(typed_overrides()[part])
     return {override.key_or_group for override in overrides}

@@ -80,6 +80,8 @@ def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
     except Exception as error:
         if refusal := launchers.refusal(error):
             raise refusal from error
+        if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+            raise UserError(f"the choice of a group is not a name: {error}") from error
         failed += [] if failed else launchers.failures(began)
         if not failed:
             raise

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -18,6 +18,7 @@ from ..runs.command import config_folders, of_one_run
 from ..runs.read import flat
 from .checks import check_run, check_values
 from .launchers import runs_side_by_side
+from .options import typed_overrides
 from .sweep import SWEEP_JOB
 
 LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks")
@@ -77,13 +78,17 @@ def job_of(config: DictConfig) -> Job:
     """Return the current job of Hydra."""
     hydra = HydraConfig.get()
     multirun = hydra.mode is RunMode.MULTIRUN
-    contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": hydra.overrides.task}
+    overrides = typed_overrides()
+    contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": OmegaConf.create(overrides["task"])}
     return Job(
         folder=Path(hydra.runtime.output_dir),
         sweep=Path(hydra.sweep.dir) if multirun else None,
         of_sweep=multirun or SWEEP_JOB in os.environ,
         side_by_side=multirun and runs_side_by_side(hydra.launcher),
-        arguments=(*config_folders(cast(DictConfig, hydra)), *of_one_run(hydra.overrides.task)),
+        arguments=(
+            *config_folders({"runtime": hydra.runtime, "overrides": overrides}),
+            *of_one_run(overrides["task"]),
+        ),
         notes={f"{name}.yaml": OmegaConf.to_yaml(content) for name, content in contents.items()},
     )
 

@@ -71,9 +71,10 @@ def _check_names(
     arguments: Mapping[str, Any],
     given: Collection[str],
 ) -> None:
-    """Check that no argument is unknown, missing, or set by the program: in a partial call, the first one is."""
+    """Check that no argument is unknown, missing, or set by the program, as the first one of PARTLY_MADE is."""
     partial = node.get("_partial_", False)
-    given = {*given, *list(parameters)[:1]} if partial else given
+    partly = path in PARTLY_MADE
+    given = {*given, *list(parameters)[:1]} if partial and partly else given
     named = [name for name, parameter in parameters.items() if parameter.kind in NAMED and name not in given]
     takes_others = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in arguments:
@@ -81,7 +82,7 @@ def _check_names(
         if name not in named and not takes_others:
             raise no_option(join(path, name), [join(path, name) for name in named], node._target_)
     for name in named:
-        needed = parameters[name].default is Parameter.empty and (not partial or path in PARTLY_MADE)
+        needed = parameters[name].default is Parameter.empty and (partly or not partial)
         if needed and name not in arguments:
             raise missing(join(path, name), f"a value, which {node._target_} needs")
 

@@ -192,7 +192,7 @@ class Unattachable(Masked):
 def test_a_pattern_without_a_plan_is_told_in_one_line() -> None:
     config = composed("sparsifier=static")
     config.pattern = {"_target_": f"{__name__}.Planless"}
-    with pytest.raises(UserError, match="^the plan of pattern Planless is None; expected"):
+    with pytest.raises(UserError, match=r"^the plan of pattern Planless is None; expected"):
         build_network(config, on_meta=True)
 
 
