@@ -48,7 +48,7 @@ zzz=1 => there is no option 'zzz'
 sparsifier=static +sparsifier.update_interval=50 => there is no option 'sparsifier.update_interval'
 sparsifier=static sparsifier.update_interval=50 => there is no option 'sparsifier.update_interval'
 sparsifier=none +sparsifier.update_interval=50 => there is no option 'sparsifier.update_interval'
-sparsifier=snip +sparsifier.iterations=5 => there is no option 'sparsifier.iterations'; sparseift.sparsifiers.SNIP takes batches
+sparsifier=snip +sparsifier.iterations=5 => there is no option 'sparsifier.iterations'; sparseift.sparsifiers.SNIP takes
 sparsifier=dense_warmup +sparsifier.then.fast=5 => there is no option 'sparsifier.then.fast'
 member=sparse_parallel +member.rounding=down => there is no option 'member.rounding'
 member=dense +member.norm=true => there is no option 'member.norm'

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Iterable[Row]:
     chosen = [case for case in cases() if options.only in f"{case[0]}: {case[1]}"][:: options.every]
+    program(["--help"], options.folder)  # the time of the first program has that of the imports
     folders = [options.folder / str(number) for number in range(len(chosen))]
     with ThreadPoolExecutor(options.processes) as pool:
         yield from pool.map(lambda case, folder: row(*case, folder), chosen, folders)

@@ -31,3 +31,9 @@ def rows(tmp_path):
 
 def test_mistakes(tmp_path: Path) -> None:
     assert "invalid choice: 'floods'" in reliability("floods").stderr
+
+
+def test_inputs(rows) -> None:
+    """tests/e2e/test_mistakes.py has more of them."""
+    found = rows("inputs", "--every", "45")
+    assert len(found) >= 9 and {row["outcome"] for row in found} == {"refused", "trained"}
