@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
     from pytorch_lightning.loggers import Logger
 
-    from ..training.callbacks import Accounting, RankWatch
+    from ..training.callbacks import Accounting
+    from ..training.ranks import RankWatch
 
 Kind = TypeVar("Kind")
 
@@ -214,12 +215,13 @@ def build_run(
         Hyperparameters,
         MaskCallback,
         Preemption,
-        RankWatch,
         RngState,
+        TrainMetrics,
         progress,
         quiet,
     )
     from ..training.loggers import MetricsCsv
+    from ..training.ranks import RankWatch
 
     quiet()
     check_targets(config, logger=("folder",))
@@ -238,18 +240,18 @@ def build_run(
         net, plan = _network(config, task, pattern, sparsifier, on_meta=False)
         masks = Masks.random(net, plan, config.seed, pattern) if plan.masked else None
     mask_callback = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
-    metric, ranks = task.metrics[0], RankWatch(tell)
+    metric = task.metrics[0]
     accounting = Accounting(plan, task, mask_callback)
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mask_callback)
     recorders = [progress(masks or plan, metric), Hyperparameters(hyperparameters(config, settings), metric)]
     callbacks = [
         *([mask_callback] if mask_callback else []),
         *(Divergence(), accounting, RngState(), *recorders),
-        *(*chosen, checkpoint, Preemption(checkpoint, how_to_resume), ranks),
+        *(*chosen, TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
     module = _module(config, net, task)
     trainer = _trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)])
-    return TrainingParts(net, task, plan, masks, module, data, trainer, accounting, ranks)
+    return TrainingParts(net, task, plan, masks, module, data, trainer, accounting, RankWatch(folder, tell))
 
 
 def _devices(config: DictConfig, folder: Path) -> int:

@@ -52,7 +52,7 @@ def check_values(config: DictConfig) -> None:
 
 def check_run(config: DictConfig) -> None:
     """Check the values that only training uses."""
-    for key in ("export", "sweep.resume", "sweep.stop_on_failure", "recipe.decay_norm_and_bias"):
+    for key in ("export", "overwrite", "sweep.resume", "sweep.stop_on_failure", "recipe.decay_norm_and_bias"):
         boolean(key, OmegaConf.select(config, key))
     one_of("recipe.scheduler_interval", config.recipe.scheduler_interval, ("epoch", "step"))
     if config.checkpoint.every_n_steps is not None:

@@ -105,6 +105,18 @@ def check_sweeps(overrides: Iterable[str]) -> None:
             raise UserError(f"{override.input_line} has more than {MOST_VALUES} values; expected fewer")
 
 
+def check_folders(overrides: Iterable[str]) -> None:
+    """Check that the folders of runs have names. `hydra.run.dir=$UNSET` would mean the working directory.
+
+    Raises:
+        UserError: A name is empty.
+    """
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.key_or_group in ("hydra.run.dir", "hydra.sweep.dir"):
+            empty = not str(override.value() or "").strip()
+            require(not empty, override.key_or_group, override.value(), "a folder")
+
+
 def is_override(argument: str) -> bool:
     """Whether an argument is an override, not an option such as -m."""
     return not argument.startswith("-") and ("=" in argument[1:] or argument.startswith("~"))

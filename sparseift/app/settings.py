@@ -12,12 +12,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ..common import slurm
 from ..common.checks import require
 from ..runs.command import config_folders, of_one_run
 from ..runs.read import flat
 from .checks import check_run, check_values
 from .launchers import runs_side_by_side
+from .names import names_of, sparsity_of
 from .options import typed_overrides
 from .sweep import SWEEP_JOB
 
@@ -54,6 +54,7 @@ class Settings:
         identity: The choices and numbers that results.json records to tell runs apart.
         lasting: `identity` and every other setting that must not change when the run resumes, by dotted key.
         resume: "auto", the path of a checkpoint or run folder, or None.
+        overwrite: Whether to replace a run that is in the run folder.
         test_with: The checkpoint to test, "last" or "best".
         export: Whether to write model.pt2.
         accelerator, devices, num_nodes: Arguments of the Trainer.
@@ -63,6 +64,7 @@ class Settings:
     lasting: Mapping[str, Any]
     epochs: int
     resume: str | None
+    overwrite: bool
     test_with: str
     export: bool
     accelerator: str
@@ -93,8 +95,8 @@ def job_of(config: DictConfig) -> Job:
     )
 
 
-def settings_of(config: DictConfig, folder: Path) -> Settings:
-    """Check the config of a run in `folder`, and return its settings."""
+def settings_of(config: DictConfig) -> Settings:
+    """Check the config of a run, and return its settings."""
     check_values(config)
     check_run(config)
     identity = _identity(config)
@@ -104,7 +106,8 @@ def settings_of(config: DictConfig, folder: Path) -> Settings:
         identity=identity,
         lasting={**identity, **lasting_of(config)},
         epochs=config.recipe.epochs,
-        resume=_resume(config.resume, folder),
+        resume=_resume(config.resume),
+        overwrite=config.overwrite,
         test_with=config.checkpoint.test,
         export=config.export,
         accelerator=config.trainer.accelerator,
@@ -121,28 +124,14 @@ def lasting_of(config: DictConfig) -> dict[str, Any]:
 
 
 def _identity(config: DictConfig) -> dict[str, Any]:
-    choices: Mapping[str, str] = HydraConfig.get().runtime.choices
-    masked = config.sparsifier._target_ is not None
-    return {
-        "model": config.model.get("name", choices["model"]),
-        "member": choices["member"],
-        "sparsity": config.sparsity.level if masked or choices["member"] != "dense" else 0.0,
-        "distribution": choices["sparsity"] if masked else None,
-        "sparsifier": choices["sparsifier"],
-        "pattern": choices["pattern"],
-        "backend": choices["backend"],
-        "task": choices["task"],
-        "dataset": choices["dataset"],
-        "seed": config.seed,
-    }
+    names = names_of(config)
+    sparsity = sparsity_of(config, names)
+    distribution = names["distribution"] if config.sparsifier._target_ is not None else None
+    first = {"model": names["model"], "member": names["member"], "sparsity": sparsity, "distribution": distribution}
+    return {**first, **{key: name for key, name in names.items() if key not in first}, "seed": config.seed}
 
 
-def _resume(value: Any, folder: Path) -> str | None:
-    """Return the value of `resume`. A run that SLURM has requeued resumes in its own folder."""
+def _resume(value: Any) -> str | None:
     fits = value is None or isinstance(value, str)
     require(fits, "resume", value, "'auto', null, or the path of a checkpoint or run folder")
-    if not slurm.restarted():
-        return value
-    from ..training.checkpoints import has_checkpoint  # with torch, which takes seconds to import
-
-    return "auto" if value is None or has_checkpoint(folder) else value
+    return value

@@ -11,10 +11,11 @@ from .mask_pictures import MaskPictures
 from .masks import MaskCallback
 from .preemption import Preemption
 from .progress import progress, quiet
-from .ranks import RankWatch
 from .rng import RngState
+from .same_start import SameStart
 from .spectral import Spectral
 from .topology import Topology
+from .train_metrics import TrainMetrics
 
 __all__ = [
     "EMA",
@@ -27,10 +28,11 @@ __all__ = [
     "MaskCallback",
     "MaskPictures",
     "Preemption",
-    "RankWatch",
     "RngState",
+    "SameStart",
     "Spectral",
     "Topology",
+    "TrainMetrics",
     "progress",
     "quiet",
 ]

@@ -12,7 +12,14 @@ from ...common import slurm
 from ...runs.metric import Metric
 from ..checkpoints.files import BEST, LAST, SETTINGS
 from ..loggers.metrics_csv import MetricsCsv
+from ..loggers.tensorboard import TensorBoard
 from .masks import MaskCallback
+
+METRICS = "metrics.csv"
+"""The entry of a checkpoint with the content of metrics.csv."""
+
+EVENTS = "tensorboard"
+"""The entry of a checkpoint with the sizes of TensorBoard's event files."""
 
 
 class Checkpoint(pl.Callback):
@@ -79,13 +86,21 @@ class Checkpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint[SETTINGS] = self.settings
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv):
+                checkpoint[METRICS] = logger.text
+            if isinstance(logger, TensorBoard):
+                checkpoint[EVENTS] = logger.sizes()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Have the loggers cut what was logged after the checkpoint was saved."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
-                logger.continue_from(checkpoint["global_step"])
+                logger.continue_from(checkpoint["global_step"], checkpoint.get(METRICS))
+            if isinstance(logger, TensorBoard) and EVENTS in checkpoint:
+                logger.continue_from(checkpoint[EVENTS])
 
     def save_last(self, trainer: pl.Trainer) -> None:
         """Save last.ckpt, at most once per step. Call this between two optimizer steps or at the end of an epoch."""
