@@ -108,8 +108,8 @@ seed=${nonsense:1} => nonsense
 ~member => member is missing
 ~member.rounding
 ~member._target_ => member is {'rounding': 'nearest'}; expected a node with _target_
-~sparsity => sparsity.level is missing
-~sparsity.distribution => sparsity.distribution is missing
+~sparsity => sparsity is missing
+~sparsity.distribution => sparsity.distribution is None; expected a node
 ~sparsity.include => sparsity.include is missing
 ~sparsifier => sparsifier is missing
 ~sparsifier._target_ => sparsifier is {

@@ -21,7 +21,7 @@ EXPECTED = (*messages.EXPECTED, HydraException, OmegaConfBaseException)
 def described(error: Exception) -> str:
     """Return the message of an error on one line, in the terms of this package."""
     text = one_line(error).split("Config search path:")[0].strip()
-    text = text.removeprefix("UserError raised while resolving interpolation: ")
+    text = re.sub(r"^UserError raised while resolving interpolation: (.*) full_key: \S+ object_type=\w+$", r"\1", text)
     return _unknown_choice(text) or _unknown_option(text, error) or _missing(text) or _several_values(text) or text
 
 
@@ -55,7 +55,10 @@ def _unknown_option(text: str, error: Exception) -> str | None:
 
 def _missing(text: str) -> str | None:
     missing = re.match(r"Interpolation key '(\S+)' not found full_key: (\S+)", text)
-    return f"{missing[1]} is missing; expected a value, to which {missing[2]} refers" if missing else None
+    if missing:
+        return f"{missing[1]} is missing; expected a value, to which {missing[2]} refers"
+    read = re.search(r"Key '\S+' is not in struct full_key: (\S+) object_type", text)
+    return f"{read[1]} is missing; expected a value" if read else None
 
 
 def _several_values(text: str) -> str | None:
