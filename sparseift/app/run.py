@@ -17,7 +17,6 @@ from omegaconf import DictConfig
 from ..common.files import replacing
 from ..common.messages import one_line
 from ..common.signals import STOP, ignore
-from ..data import DataModule
 from ..errors import Stopped, UserError
 from ..runs.command import run_in
 from ..runs.results import versions, write_results
@@ -44,8 +43,6 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     """
     checkpoint = checkpoint_of(config, settings, folder.path)
     parts = build_run(config, folder.path, dict(settings.lasting), _how_to_resume(folder.job), folder.tell)
-    if isinstance(parts.data, DataModule):  # fails before the run writes into its folder
-        parts.data.setup("fit")
     check_length(parts.trainer, parts.data)
     parts.trainer.callbacks.append(SameStart(checkpoint))  # type: ignore[attr-defined]  # its connector sets it
     folder.begin(resumed=checkpoint is not None)
