@@ -45,6 +45,7 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     with _stopped_by_signals(parts):
         _fit(parts, checkpoint)
         validation, test = _evaluate(parts, settings.test_with, folder.path)
+    parts.check_masks()
     if parts.trainer.is_global_zero:
         _write_results(settings, parts, folder.path, validation, test)
 

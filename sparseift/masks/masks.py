@@ -23,6 +23,10 @@ from .inplace import laid_out_as, mask_in_place
 from .optimizers import parameters_of, restart
 from .patterns import Pattern, Unstructured
 
+OF_ONE_NETWORK = (
+    "expected masks and an optimizer of one network, not of its copy, made after parameters have been replaced"
+)
+
 
 def random_scores(weight: Tensor, seed: int, name: str) -> Tensor:
     """Return uniform random scores of the weight's shape, which depend on (seed, layer name) alone."""
@@ -50,7 +54,9 @@ class Masks:
         shared = {id(weight): name for name, weight in self.weights.items()}
         for name, weight in self.weights.items():
             if (other := shared[id(weight)]) != name:
-                raise UserError(f"{name} and {other} share one weight, which can have one mask only; exclude one of them")
+                raise UserError(
+                    f"{name} and {other} share one weight, which can have one mask only; exclude one of them"
+                )
         self.pattern = pattern or Unstructured()
         self._masks: dict[str, Tensor] = {}
         self.active: dict[str, int] = {}
@@ -117,7 +123,10 @@ class Masks:
 
     def to_weights(self) -> None:
         """Move every mask to the device and the memory layout of its weight."""
-        self._masks = {name: laid_out_as(self._weight(name), mask) for name, mask in self._masks.items()}
+        for name, weight in self.weights.items():
+            mask = self._masks[name]
+            if (mask.device, mask.stride()) != (weight.device, weight.stride()):
+                self._masks[name] = laid_out_as(weight, mask)
 
     def apply(self) -> None:
         """Set the masked weights to zero."""
@@ -128,8 +137,8 @@ class Masks:
     def move(self, name: str, new: Tensor, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         """Replace the mask of a layer during training, between the backward pass and `mask_gradients`.
 
-        Weights that stay active keep their value and optimizer state. All other weights become zero, and their optimizer
-        state that of a new parameter, such as zero momentum. The gradients of grown weights become zero, so that the
+        Weights that stay active keep their value and optimizer state. All other weights become zero, with the optimizer
+        state of a new parameter, such as a momentum of zero. The gradients of grown weights become zero, so that the
         next step is the first to change them.
 
         Args:
@@ -195,29 +204,41 @@ class Masks:
         outside = {name: (weight != 0).logical_and_(~self._masks[name]).any() for name, weight in self.weights.items()}
         return [name for name, wrong in outside.items() if wrong]
 
-    def check(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+    def check(self, optimizers: Iterable[torch.optim.Optimizer], net: nn.Module | None = None) -> None:
         """Raise an error unless the masked weights are those that train, and zero. Synchronizes with the device.
 
         Args:
-            optimizers: All optimizers of the training, if it has any.
+            optimizers: See `check_trained`.
+            net: See `check_trained`.
 
         Raises:
-            UserError: A weight has another shape than its mask, requires gradients but is in no optimizer, or is not
-                zero outside its mask.
+            UserError: The masked weights are not those that train, or not zero.
         """
-        trained = {id(parameter) for parameter in parameters_of(optimizers)}
-        for name, weight in self.weights.items():
-            self._check_shape(name, self._masks[name])
-            if trained and weight.requires_grad and id(weight) not in trained:
-                raise UserError(
-                    f"the masked weight of {name} is in no optimizer; expected the masks and the optimizer of one network, "
-                    "not of its copy, and an optimizer made after parameters were replaced"
-                )
+        self.check_trained(optimizers, net)
         if wrong := self.nonzero_outside():
             raise UserError(
                 f"masked weights of {', '.join(wrong)} are not zero; expected a call of Masks.apply after weights are "
                 "loaded, and after each step of an optimizer that mixes weights, such as Muon"
             )
+
+    def check_trained(self, optimizers: Iterable[torch.optim.Optimizer], net: nn.Module | None = None) -> None:
+        """Raise an error unless the masked weights are those that train.
+
+        Args:
+            optimizers: All optimizers of the training, if it has any. They need not contain frozen weights.
+            net: The network that trains.
+
+        Raises:
+            UserError: A weight has another shape than its mask, is not a parameter of `net`, or is in no optimizer.
+        """
+        trained = {id(parameter) for parameter in parameters_of(optimizers)}
+        owned = {id(parameter) for parameter in net.parameters()} if net else set()
+        for name, weight in self.weights.items():
+            self._check_shape(name, self._masks[name])
+            if net and id(weight) not in owned:
+                raise UserError(f"the masked weight of {name} is not in the network that trains; {OF_ONE_NETWORK}")
+            if trained and weight.requires_grad and id(weight) not in trained:
+                raise UserError(f"the masked weight of {name} is in no optimizer; {OF_ONE_NETWORK}")
 
     def _check_shape(self, name: str, mask: Tensor) -> None:
         found, shape = tuple(getattr(mask, "shape", ())), tuple(self._weight(name).shape)

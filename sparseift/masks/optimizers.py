@@ -56,7 +56,7 @@ def restart(optimizers: Iterable[Optimizer], weight: nn.Parameter, stay: Tensor)
                 kind = f"what {type(optimizer).__name__} keeps for every weight as {key}"
                 raise UserError(f"{kind} is of type {values.dtype}; expected floating point, which can be set to zero")
             mask_in_place(values, stay)
-            if key in new and new[key]:
+            if new.get(key):
                 values.masked_fill_(~stay, new[key].reshape(()))
 
 

@@ -12,6 +12,7 @@ from .masks import MaskCallback
 from .preemption import Preemption
 from .progress import progress, quiet
 from .ranks import RankWatch
+from .remask import Remask
 from .rng import RngState
 from .spectral import Spectral
 from .topology import Topology
@@ -28,6 +29,7 @@ __all__ = [
     "MaskPictures",
     "Preemption",
     "RankWatch",
+    "Remask",
     "RngState",
     "Spectral",
     "Topology",

@@ -13,6 +13,7 @@ from ...backends import Backend
 from ...common.console import waiting
 from ...errors import UserError
 from ...masks import Masks
+from ...masks.optimizers import keeps_zeros
 from ...sparsifiers import Sparsifier, Update
 from ...sparsifiers.probe import Objective, Probe
 from ...sparsity import Plan
@@ -32,7 +33,8 @@ class MaskCallback(pl.Callback):
     """Calls the sparsifier and the backend during training.
 
     Masks are updated before an optimizer step, when gradients are accumulated, averaged over ranks and unscaled, but
-    not clipped. All ranks therefore update their masks alike, which this callback verifies.
+    not clipped. All ranks therefore update their masks alike, which this callback verifies. After the step of an
+    optimizer that is not known to keep zeros (`optimizers.ELEMENTWISE`), masked weights are set to zero.
 
     Place it before all callbacks that read the masks. It sets the `mask_callback` of every `ObservesMasks`.
 
@@ -70,6 +72,7 @@ class MaskCallback(pl.Callback):
         self.drop_fraction = 0.0
         self._resumed = False
         self._attached = False
+        self._mixes = False
         self._total = 0
 
     @property
@@ -88,7 +91,9 @@ class MaskCallback(pl.Callback):
                 callback.mask_callback = self
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.masks.check_trained(trainer.optimizers, pl_module)
         self.masks.to_weights()
+        self._mixes = not all(keeps_zeros(optimizer) for optimizer in trainer.optimizers)
         self._total = int(trainer.estimated_stepping_batches)
         if not self._resumed:
             with waiting("initial masks"):
@@ -107,14 +112,19 @@ class MaskCallback(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        if self.update_due:
-            step, before = trainer.global_step + 1, dict(self.masks.moves)
+        step = trainer.global_step + 1
+        if self.update_due and step != self.updated_at:  # L-BFGS evaluates a step several times
+            before = dict(self.masks.moves)
             self.sparsifier.update(self.masks, trainer.optimizers, Update(step, self._total, self.seed))
             self._verify(trainer)
             self.updated_at, self.drop_fraction = step, self.sparsifier.fraction(step, self._total)
             if moved := [name for name, moves in self.masks.moves.items() if moves != before[name]]:
                 self.backend.moved(moved)
         self.backend.mask_gradients()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self._mixes:
+            self.masks.apply()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._detach(pl_module)
