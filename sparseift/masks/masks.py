@@ -55,7 +55,7 @@ class Masks:
         for name, weight in self.weights.items():
             if (other := shared[id(weight)]) != name:
                 raise UserError(
-                    f"{name} and {other} share one weight, which can have one mask only; exclude one of them"
+                    f"{name} and {other} share one weight, which can have only one mask; exclude one of them"
                 )
         self.pattern = pattern or Unstructured()
         self._masks: dict[str, Tensor] = {}

@@ -47,7 +47,7 @@ def restart(optimizers: Iterable[Optimizer], weight: nn.Parameter, stay: Tensor)
     Raises:
         UserError: The state is not of floating-point numbers.
     """
-    for optimizer in optimizers:
+    for optimizer in _with_inner(optimizers):
         state = optimizer.state.get(weight, {})
         kept = {key: value for key, value in state.items() if isinstance(value, Tensor) and value.shape == weight.shape}
         new = _new_state(optimizer, weight) if kept else {}
@@ -58,6 +58,13 @@ def restart(optimizers: Iterable[Optimizer], weight: nn.Parameter, stay: Tensor)
             mask_in_place(values, stay)
             if new.get(key):
                 values.masked_fill_(~stay, new[key].reshape(()))
+
+
+def _with_inner(optimizers: Iterable[Optimizer]) -> Iterator[Optimizer]:
+    """These optimizers, and those that they hold, as Lookahead does."""
+    for optimizer in optimizers:
+        yield optimizer
+        yield from _with_inner(value for value in vars(optimizer).values() if isinstance(value, Optimizer))
 
 
 class _Beginning(dict[str, Any]):
