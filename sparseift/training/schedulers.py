@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from math import cos, pi
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -24,7 +25,7 @@ class Scheduled(LambdaLR):
     `initial_lr`.
     """
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         for group in self.optimizer.param_groups[len(self.base_lrs) :]:
             self.base_lrs.append(group.setdefault("initial_lr", group["lr"]))
         self._follow_base_lrs()

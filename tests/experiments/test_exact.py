@@ -25,7 +25,7 @@ MIXING = {
     "muon": ("recipe.optimizer._target_=timm.optim.Muon", *NO_SGD, "recipe.optimizer.lr=0.01"),
     "lbfgs": ("recipe.optimizer._target_=torch.optim.LBFGS", *NO_SGD, "+recipe.optimizer.max_iter=2"),
 }
-SAID = r"^a callback, such as an average of weights, has changed masked weights of "
+SAID = r"^a callback, such as an average of weights, changed masked weights of "
 
 
 class Look(pl.Callback):

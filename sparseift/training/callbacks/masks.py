@@ -126,10 +126,13 @@ class MaskCallback(pl.Callback):
         if self._mixes:
             self.masks.apply()
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            self._check_weights()
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._detach(pl_module)
-        if wrong := self.masks.nonzero_outside():
-            raise UserError(f"backend {type(self.backend).__name__} has changed masked weights of {', '.join(wrong)}")
+        self._check_weights()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._detach(pl_module)
@@ -164,6 +167,11 @@ class MaskCallback(pl.Callback):
         if self._attached:
             self._attached = False
             self.backend.detach(pl_module.get_submodule("net"))
+
+    def _check_weights(self) -> None:
+        """Raise `UserError` if training has changed masked weights."""
+        if wrong := self.masks.nonzero_outside():
+            raise UserError(f"backend {type(self.backend).__name__} has changed masked weights of {', '.join(wrong)}")
 
     def _verify(self, trainer: pl.Trainer) -> None:
         """Raise an error if the masks of the ranks differ."""

@@ -48,7 +48,7 @@ class Remask(ObservesMasks):
             self._told = True
             layers = f"{wrong[0]} and {len(wrong) - 1} more layers" if len(wrong) > 1 else wrong[0]
             warnings.warn(
-                f"a callback, such as an average of weights, has changed masked weights of {layers}; they are set to zero "
+                f"a callback, such as an average of weights, changed masked weights of {layers}; they are set to zero "
                 "before the network is evaluated",
                 stacklevel=2,
             )
