@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from torch import Tensor, nn
 
+from ..common.checks import number
 from ..errors import BudgetError
 from ..graph.trace import Trace
 from ..surgery.initialization import Initializer
@@ -22,17 +23,18 @@ from .base import LocalMember, Replacement
 
 
 class Parallel(nn.Module):
-    """The sum of its branches, which take the same input and return outputs of the same shape."""
+    """The sum of its branches, which take the same input and return outputs of the same shape, times a constant."""
 
-    def __init__(self, branches: Sequence[nn.Module]):
+    def __init__(self, branches: Sequence[nn.Module], scale: float = 1.0):
         super().__init__()
         self.branches = nn.ModuleList(branches)
+        self.scale = scale
 
     def forward(self, inputs: Tensor) -> Tensor:
         total = self.branches[0](inputs)
         for other in self.branches[1:]:
             total = total + other(inputs)
-        return total
+        return total if self.scale == 1 else total * self.scale
 
 
 def branch_count(sparsity: Fraction) -> int:
@@ -48,10 +50,18 @@ class SparseParallel(LocalMember):
         norm: Replace the norm after the layer by one in every branch.
         activation: Add the paper's sigma to every branch, as the authors' ImageNet code does and their CIFAR code does
             not.
+        branch_scale: Scale of each branch at the start, in (0, 1]: the weight of its norm, or a factor of the sum if
+            the branches have no norm with a weight. Default: 1/k for k branches with an activation, whose outputs would
+            otherwise add up to k times those of the dense network; 1 (authors' code) for other branches.
     """
 
     norm: bool = True
     activation: bool = True
+    branch_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.branch_scale is not None:
+            number("member.branch_scale", self.branch_scale, 0, 1, open_at="(")
 
     def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
         if branch_count(sparsity) < 2:
@@ -62,15 +72,22 @@ class SparseParallel(LocalMember):
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement:
         norm = site.norm if self.norm else None
         activation = site.activation if self.activation else None
-        if norm is not None and activation is not None:
-            norm = fresh_norm(norm, site.channels)
+        activated = activation is not None or (norm is not None and site.carried)
+        normed_sum = norm is None and site.norm is not None
+        count = branch_count(sparsity)
+        scale = self.branch_scale or (1 / count if activated and not normed_sum else 1.0)
+        if norm is not None:
+            norm = fresh_norm(norm, site.channels) if activated else copy.deepcopy(norm)
+            if norm.weight is not None:
+                norm.weight.data.mul_(scale)
+                scale = 1.0
         branches = [
             branch(resized_layer(site.layer, initial, alive=activation is not None), copy.deepcopy(norm), activation)
-            for _ in range(branch_count(sparsity))
+            for _ in range(count)
         ]
         return Replacement(
-            module=Parallel(branches),
-            masked=[f"branches.{index}.layer" for index in range(len(branches))],
+            module=Parallel(branches, scale),
+            masked=[f"branches.{index}.layer" for index in range(count)],
             with_norm=norm is not None,
-            with_activation=activation is not None and (norm is not None or site.norm is None),
+            with_activation=activation is not None and not normed_sum,
         )

@@ -89,3 +89,28 @@ def _net(num_classes: int, in_channels: int, width: int, norm: type[nn.Module], 
         nn.Flatten(),
         nn.Linear(4 * width, num_classes),
     )
+
+
+def residual(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """Four residual blocks of linear layers for images of 8 x 8 pixels."""
+    width = base_width
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(in_channels * 64, width),
+        nn.BatchNorm1d(width),
+        nn.ReLU(),
+        *(Residual(width) for _ in range(4)),
+        nn.Linear(width, num_classes),
+    )
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.fc1, self.fc2 = (nn.Linear(width, width, bias=False) for _ in range(2))
+        self.bn1, self.bn2 = (nn.BatchNorm1d(width) for _ in range(2))
+        self.relu = nn.ReLU()
+        nn.init.zeros_(self.bn2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(x + self.bn2(self.fc2(self.relu(self.bn1(self.fc1(x))))))
