@@ -22,6 +22,7 @@ from ..common.checks import require
 from ..common.console import waiting
 from ..common.messages import one_line
 from ..errors import UserError
+from ..graph.comparison import trained_parameter
 from ..graph.meta_kernels import Shapes
 from ..masks.masks import Masks
 from ..masks.patterns import Pattern
@@ -31,6 +32,7 @@ from ..sparsity import Plan
 from ..tasks import Task
 from ..tasks.checked import Checked
 from ..training.checkpoints.codec import mask_state, read_checkpoint
+from ..training.initial_weights import load_weights_
 from ..training.optimizers import with_fused_step
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from ..training.callbacks import Accounting, RankWatch
 
 Kind = TypeVar("Kind")
+
+PRETRAINED = ("pretrained", "weights")
+"""Arguments with which constructors of timm and torchvision load weights."""
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 """Methods of a data module. Without validation, `val_dataloader` returns an empty list."""
@@ -50,12 +55,14 @@ class TrainingParts:
 
     Args:
         planned: The plan, with the densities at the end of the run.
+        init: How the network starts, for results.json.
     """
 
     net: nn.Module
     task: Task
     planned: Plan
     masks: Masks | None
+    init: dict[str, Any]
     module: pl.LightningModule
     data: pl.LightningDataModule
     trainer: pl.Trainer
@@ -122,15 +129,21 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
     Args:
         on_meta: Build on the meta device if the network allows it: shapes only, without memory or values.
     """
-    return _network(config, make_task(config), make_pattern(config), make_sparsifier(config), on_meta)
+    return _network(config, make_task(config), make_pattern(config), make_sparsifier(config), on_meta)[:2]
 
 
 def _network(
     config: DictConfig, task: Task, pattern: Pattern, sparsifier: Sparsifier, on_meta: bool
-) -> tuple[nn.Module, Plan]:
+) -> tuple[nn.Module, Plan, bool]:
+    """The transformed network, its plan, and whether it keeps the weights of the dense network."""
     dense = make_choice(config, "model", nn.Module, _dense_on_meta if on_meta else make)
     sparsity = OmegaConf.to_container(config.sparsity, resolve=True)
     assert isinstance(sparsity, dict)
+    source, keep = config.init["from"], config.init.keep_weights
+    if source is not None and not on_meta:
+        load_weights_(dense, Path(source))
+    if keep is None and (source is not None or any(config.model.get(key) for key in PRETRAINED)):
+        keep = True
     net, plan = sparsify(
         dense,
         make(config.member),
@@ -140,10 +153,11 @@ def _network(
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
+        keep_weights=keep,
     )
     plan = pattern.plan(plan)
     sparsifier.accept(plan)
-    return net, plan
+    return net, plan, bool(keep) or (keep is None and trained_parameter(dense) is not None)
 
 
 def _dense_on_meta(model: DictConfig) -> nn.Module:
@@ -216,8 +230,9 @@ def build_run(
     data.prepare_data()  # before a network is built, which can take minutes
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
-        net, plan = _network(config, task, pattern, sparsifier, on_meta=False)
-        masks = Masks.random(net, plan, config.seed, pattern) if plan.masked else None
+        net, plan, kept = _network(config, task, pattern, sparsifier, on_meta=False)
+        initial_masks = Masks.largest if kept else Masks.random
+        masks = initial_masks(net, plan, config.seed, pattern) if plan.masked else None
     backend = make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
     mask_callback = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
     metric, ranks = task.metrics[0], RankWatch(tell)
@@ -232,7 +247,12 @@ def build_run(
     ]
     module = _module(config, net, task)
     trainer = _trainer(config, folder, callbacks)
-    return TrainingParts(net, task, plan, masks, module, data, trainer, accounting, ranks)
+    init = {
+        "from": config.init["from"],
+        "weights": "kept" if kept else "new",
+        "masks": initial_masks.__name__ if masks and not sparsifier.sets_initial_masks else None,
+    }
+    return TrainingParts(net, task, plan, masks, init, module, data, trainer, accounting, ranks)
 
 
 def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModule:

@@ -39,11 +39,14 @@ def check_values(config: DictConfig) -> None:
 
 def check_run(config: DictConfig) -> None:
     """Check the values that only training uses."""
-    for key in ("checkpoint", "sweep", "recipe.optimizer"):
+    for key in ("checkpoint", "sweep", "init", "recipe.optimizer"):
         node = OmegaConf.select(config, key)
         require(OmegaConf.is_dict(node), key, node, "a node with the keys of conf/train.yaml")
     for key in ("export", "sweep.resume", "sweep.stop_on_failure"):
         boolean(key, OmegaConf.select(config, key))
+    source, keep = config.init["from"], config.init.keep_weights
+    require(source is None or isinstance(source, str), "init.from", source, "null or a path")
+    require(keep is None or isinstance(keep, bool), "init.keep_weights", keep, "true, false or null")
     one_of("recipe.scheduler_interval", config.recipe.scheduler_interval, ("epoch", "step"))
     if config.checkpoint.every_n_steps is not None:
         integer("checkpoint.every_n_steps", config.checkpoint.every_n_steps, 1)

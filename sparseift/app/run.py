@@ -40,6 +40,8 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     if isinstance(parts.data, DataModule):  # fails before the run writes into its folder
         parts.data.setup("fit")
     folder.begin(resumed=checkpoint is not None)
+    if parts.init["weights"] == "kept" and not checkpoint and parts.trainer.is_global_zero:
+        print(f"starts from the weights of {parts.init['from'] or 'the model'}: the same function before it is masked")
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
     with _stopped_by_signals(parts):
@@ -119,6 +121,7 @@ def _write_results(
     results: dict[str, Any] = {
         **settings.identity,
         "metrics": [metric.as_dict() for metric in parts.task.metrics],
+        "init": parts.init,
         "test": test,
         "val": validation,
         **summary,

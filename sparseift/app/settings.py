@@ -22,7 +22,7 @@ from .launchers import runs_side_by_side
 SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
 """Environment variable of a child process that runs a single job of a sweep."""
 
-LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks")
+LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks", "init")
 """Groups whose settings must not change when a run resumes. The recipe must not either, except its `epochs`."""
 
 

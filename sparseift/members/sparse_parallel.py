@@ -10,6 +10,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -46,6 +47,9 @@ def branch_count(sparsity: Fraction) -> int:
 class SparseParallel(LocalMember):
     """A sum of sparse copies of the layer.
 
+    From given weights, every branch starts as a copy of the layer and its norm, and the sum is multiplied by 1/k. This
+    is the same function if the branches have no activation, or if only the layer uses the activation.
+
     Args:
         norm: Replace the norm after the layer by one in every branch.
         activation: Add the paper's sigma to every branch, as the authors' ImageNet code does and their CIFAR code does
@@ -63,11 +67,15 @@ class SparseParallel(LocalMember):
         if self.branch_scale is not None:
             number("member.branch_scale", self.branch_scale, 0, 1, open_at="(")
 
-    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
+    keeps_with: ClassVar[str] = "member.activation=false and member.branch_scale=null"
+
+    def __call__(
+        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction, keep: bool = False
+    ) -> list[str]:
         if branch_count(sparsity) < 2:
             branches = float(1 / (1 - sparsity))
             raise BudgetError(f"sparse_parallel needs two branches or more; this sparsity gives {branches:.2f}")
-        return super().__call__(net, record, eligible, sparsity)
+        return super().__call__(net, record, eligible, sparsity, keep)
 
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement:
         norm = site.norm if self.norm else None
@@ -75,16 +83,18 @@ class SparseParallel(LocalMember):
         activated = activation is not None or (norm is not None and site.carried)
         normed_sum = norm is None and site.norm is not None
         count = branch_count(sparsity)
-        scale = self.branch_scale or (1 / count if activated and not normed_sum else 1.0)
-        if norm is not None:
+        scale = self.branch_scale or (1 / count if site.keep or (activated and not normed_sum) else 1.0)
+        if norm is not None and not site.keep:
             norm = fresh_norm(norm, site.channels) if activated else copy.deepcopy(norm)
             if norm.weight is not None:
                 norm.weight.data.mul_(scale)
                 scale = 1.0
-        branches = [
-            branch(resized_layer(site.layer, initial, alive=activation is not None), copy.deepcopy(norm), activation)
-            for _ in range(count)
-        ]
+
+        def layer() -> nn.Module:
+            alive = activation is not None
+            return copy.deepcopy(site.layer) if site.keep else resized_layer(site.layer, initial, alive=alive)
+
+        branches = [branch(layer(), copy.deepcopy(norm), activation) for _ in range(count)]
         return Replacement(
             module=Parallel(branches, scale),
             masked=[f"branches.{index}.layer" for index in range(count)],

@@ -15,7 +15,11 @@ SETTINGS = (*NET, "dataset.batch_size=64", "recipe.epochs=8", "logger=none")
 
 MEMBERS = sorted(path.stem for path in CONF.glob("member/*.yaml"))
 SPARSIFIERS = sorted(path.stem for path in CONF.glob("sparsifier/*.yaml"))
-VARIANTS = ["sparse_parallel sparsity=0.9", "sparse_parallel member.activation=false", "sparse_parallel member.norm=false"]
+VARIANTS = [
+    "sparse_parallel sparsity=0.9",
+    "sparse_parallel member.activation=false",
+    "sparse_parallel member.norm=false",
+]
 WITHIN = 0.03
 
 

@@ -18,6 +18,14 @@ def normless(num_classes: int, in_channels: int, base_width: int, zero_init_resi
     return _net(num_classes, in_channels, base_width, nn.Identity, nn.Identity())
 
 
+def trained(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """Has weights that are not those of a new network, as with `pretrained=True`."""
+    net = normless(num_classes, in_channels, base_width, zero_init_residual)
+    net[1] = nn.BatchNorm2d(base_width)
+    nn.init.uniform_(net[1].weight, 0.5, 2)
+    return net
+
+
 def forgetful(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
     """Gives nothing but zeros after 20 steps of training, so the best epoch of QUICK is one of the first two."""
     net = _net(num_classes, in_channels, base_width, nn.BatchNorm2d, nn.Identity())

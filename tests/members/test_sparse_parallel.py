@@ -156,12 +156,13 @@ def test_activated_branches_start_at_1_k_of_the_published_scale(tiny, norm, spar
     torch.manual_seed(0)
     net = tiny(nn.Conv2d(8, 8, 3, padding=1, bias=False), norm)
     x = torch.randn(64, 3, 6, 6)
-    new, published = (
-        transform(net, SparseParallel(branch_scale=scale), sparsity, x).eval() for scale in (None, 1)
-    )
-    published.load_state_dict({k: v for k, v in new.state_dict().items() if not k.endswith("norm.weight")}, strict=False)
-    ones = {p for k, p in published.named_parameters() if k.endswith("norm.weight")}
-    assert all((p == 1).all() for p in ones) and len(ones) == (branches if getattr(norm, "weight", None) is not None else 0)
+    new, published = (transform(net, SparseParallel(branch_scale=scale), sparsity, x).eval() for scale in (None, 1))
+    others = {k: v for k, v in new.state_dict().items() if not k.endswith("norm.weight")}
+    published.load_state_dict(others, strict=False)
+    scales = [(k, p) for k, p in new.named_parameters() if k.endswith("norm.weight")]
+    assert len(scales) == (branches if getattr(norm, "weight", None) is not None else 0)
+    for name, scale in scales:
+        assert (scale == torch.tensor(1 / branches)).all() and (published.get_parameter(name) == 1).all()
     h = new.before(x)
     torch.testing.assert_close(branches * new.layer(h), published.layer(h), rtol=1e-4, atol=1e-4)
 
