@@ -105,7 +105,7 @@ REFUSED = {
     "an activation between factors": ("sparse_factorized", NETS["resnet"], 0.75, "expected member.norm=false"),
     "a rank below that of the layer": (
         SparseFactorized(norm=False, activation=False),
-        lambda: nn.Sequential(conv(3, 8, 1), conv(8, 8, 1), conv(8, 2, 1)), 0.2, "a sparsity of 0.5 or more, or init.keep",
+        lambda: nn.Sequential(conv(3, 8, 1), conv(8, 8, 1), conv(8, 2, 1)), 0.2, "a sparsity of 0.5 or more, or init",
     ),
     "flattened images": (
         "sparse_wide", lambda: nn.Sequential(conv(3, 8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 8), nn.Linear(8, 2)),

@@ -139,7 +139,7 @@ def test_a_start_sparser_than_the_end_is_refused() -> None:
 
 
 def test_with_given_weights_the_initial_masks_keep_the_largest() -> None:
-    net = mlp()
+    net = mlp(4, 6, 8, 4)
     masks = Masks.largest(net, plan_of(net, ACTIVE), seed=0)
     GMP(**{**OPTIONS, "initial_density": 0.5}).start(masks, plan_of(net, ACTIVE), seed=0)
     assert sum(masks.active.values()) == sum(NUMEL.values()) / 2
