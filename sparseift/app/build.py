@@ -26,7 +26,6 @@ from ..graph.comparison import trained_parameter
 from ..graph.meta_kernels import Shapes
 from ..masks.masks import Masks
 from ..masks.patterns import Pattern
-from ..runs.read import flat
 from ..sparsifiers import Sparsifier
 from ..sparsity import Plan
 from ..tasks import Task
@@ -38,7 +37,8 @@ from ..training.optimizers import with_fused_step
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from ..training.callbacks import Accounting, RankWatch
+    from ..training.callbacks import Accounting, MaskCallback
+    from ..training.ranks import RankWatch
 
 Kind = TypeVar("Kind")
 
@@ -63,6 +63,7 @@ class TrainingParts:
     planned: Plan
     masks: Masks | None
     init: dict[str, Any]
+    mask_callback: MaskCallback | None
     module: pl.LightningModule
     data: pl.LightningDataModule
     trainer: pl.Trainer
@@ -187,12 +188,6 @@ def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
     return with_fused_step(make(config.recipe.optimizer), str(trainer.precision), bool(trainer.gradient_clip_val))
 
 
-def hyperparameters(config: DictConfig, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that loggers compare runs by, including the batch size and the recipe."""
-    recipe = flat({"recipe": OmegaConf.to_container(config.recipe, resolve=True)})
-    return {**settings, "batch_size": config.dataset.get("batch_size"), **recipe}
-
-
 def build_run(
     config: DictConfig,
     folder: Path,
@@ -203,7 +198,7 @@ def build_run(
     """Build all parts of a run that writes into `folder`.
 
     Args:
-        settings: Settings to save in checkpoints.
+        settings: Settings to save in checkpoints, and to log as hyperparameters.
         how_to_resume: Text to print if the run is stopped.
         tell: Function to call with the reason if the run must end without an exception.
     """
@@ -216,11 +211,12 @@ def build_run(
         Hyperparameters,
         MaskCallback,
         Preemption,
-        RankWatch,
         RngState,
+        TrainMetrics,
         progress,
         quiet,
     )
+    from ..training.ranks import RankWatch
 
     quiet()
     task, pattern, sparsifier = make_task(config), make_pattern(config), make_sparsifier(config)
@@ -235,15 +231,15 @@ def build_run(
         masks = initial_masks(net, plan, config.seed, pattern) if plan.masked else None
     backend = make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
     mask_callback = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
-    metric, ranks = task.metrics[0], RankWatch(tell)
+    metric = task.metrics[0]
     accounting = Accounting(plan, task, mask_callback)
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mask_callback)
-    recorders = [progress(masks or plan, metric), Hyperparameters(hyperparameters(config, settings), metric)]
+    recorders = [progress(masks or plan, metric), Hyperparameters(settings, metric)]
     callbacks = [
         *([mask_callback] if mask_callback else []),
         *(Divergence(), accounting, RngState(), *recorders),
         *(make(callback) for callback in config.callbacks.values()),
-        *(checkpoint, Preemption(checkpoint, how_to_resume), ranks),
+        *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
     module = _module(config, net, task)
     trainer = _trainer(config, folder, callbacks)
@@ -252,7 +248,8 @@ def build_run(
         "weights": "kept" if kept else "new",
         "masks": initial_masks.__name__ if masks and not sparsifier.sets_initial_masks else None,
     }
-    return TrainingParts(net, task, plan, masks, init, module, data, trainer, accounting, ranks)
+    ranks = RankWatch(folder, tell)
+    return TrainingParts(net, task, plan, masks, init, mask_callback, module, data, trainer, accounting, ranks)
 
 
 def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModule:
@@ -287,7 +284,6 @@ def _trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback]) -> 
         logger=[*(make(logger, folder=folder) for logger in config.logger.values()), MetricsCsv(folder)],
         plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm.in_task() else [])],
         default_root_dir=str(folder),
-        enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=sys.stdout.isatty(),
         num_sanity_val_steps=0,

@@ -42,7 +42,7 @@ def check_run(config: DictConfig) -> None:
     for key in ("checkpoint", "sweep", "init", "recipe.optimizer"):
         node = OmegaConf.select(config, key)
         require(OmegaConf.is_dict(node), key, node, "a node with the keys of conf/train.yaml")
-    for key in ("export", "sweep.resume", "sweep.stop_on_failure"):
+    for key in ("export", "overwrite", "sweep.resume", "sweep.stop_on_failure"):
         boolean(key, OmegaConf.select(config, key))
     source, keep = config.init["from"], config.init.keep_weights
     require(source is None or isinstance(source, str), "init.from", source, "null or a path")

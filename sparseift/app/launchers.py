@@ -19,10 +19,8 @@ from ..common.checks import require
 from ..common.locks import locked
 from ..errors import UserError
 from ..runs.read import FINISHED, read_run
+from .contents import LOCK
 from .devices import jobs_at_once
-
-LOCK = ".lock"
-"""The file in a run folder that is locked by the process that trains there."""
 
 NEEDED = {"slurm": "hydra_plugins.hydra_submitit_launcher", "parallel": "hydra_plugins.hydra_joblib_launcher"}
 """The module that each launcher needs. The extra that installs it has the name of the launcher."""

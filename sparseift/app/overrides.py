@@ -8,6 +8,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString, RangeSweep
 
+from ..common.checks import require
 from ..errors import UserError
 
 
@@ -67,6 +68,18 @@ def check_ranges(overrides: Iterable[str]) -> None:
         value = override.value()
         if isinstance(value, RangeSweep) and not list(value.range()):
             raise UserError(f"{override.input_line} has no values; a range counts up, or down if its step is negative")
+
+
+def check_folders(overrides: Iterable[str]) -> None:
+    """Check that the folders of runs have names. `hydra.run.dir=$UNSET` would mean the working directory.
+
+    Raises:
+        UserError: A name is empty.
+    """
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.key_or_group in ("hydra.run.dir", "hydra.sweep.dir"):
+            empty = not str(override.value() or "").strip()
+            require(not empty, override.key_or_group, override.value(), "a folder")
 
 
 def is_override(argument: str) -> bool:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ..common import checks
 from ..common.console import waiting
-from .loader import ResumableLoader, ignore_signals
+from .loader import ResumableLoader, check_batches, ignore_signals
 from .sampler import EpochBatches, EvalShard, rank_and_world
 
 
@@ -74,6 +74,11 @@ class DataModule(pl.LightningDataModule, ABC):
         checks.integer("dataset.val_size", self.val_size, 0, len(samples) - 1)
         return samples, *self.split(samples)
 
+    @property
+    def train_size(self) -> int:
+        """Number of training samples, after `setup`."""
+        return len(self._training[1])
+
     def train_dataloader(self) -> ResumableLoader:
         """Return the loader of shuffled training samples, which starts at the position of the checkpoint, if any."""
         samples, indices, _ = self._training
@@ -82,7 +87,7 @@ class DataModule(pl.LightningDataModule, ABC):
         epoch = trainer.fit_loop.epoch_progress.current.processed if trainer else 0  # type: ignore[attr-defined]
         loader = ResumableLoader(
             self.train_view(samples, indices),
-            EpochBatches(len(indices), self.batch_size, self.seed),
+            self._batches(),
             epoch=epoch,
             limit=trainer.limit_train_batches if trainer else 1.0,
             persistent_workers=self.num_workers > 0,
@@ -91,6 +96,9 @@ class DataModule(pl.LightningDataModule, ABC):
         if self._restored and self._restored["epoch"] >= epoch:
             loader.load_state_dict(self._restored)
         return loader
+
+    def _batches(self) -> EpochBatches:
+        return EpochBatches(self.train_size, self.batch_size, self.seed)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """Return the loader of the validation samples in order, or no loader if `val_size` is 0."""
@@ -124,6 +132,7 @@ class DataModule(pl.LightningDataModule, ABC):
         return loader.state_dict() if isinstance(loader, ResumableLoader) else {}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        check_batches(state_dict, self._batches())
         self._restored = state_dict
         rank, devices = rank_and_world()
         before = state_dict.get("devices", devices)

@@ -32,6 +32,7 @@ class GMP(Sparsifier):
     """
 
     prunes = True
+    update_interval: int
 
     def __init__(self, update_interval: int, begin: float, end: float, initial_density: float):
         check_span(update_interval, begin, end)

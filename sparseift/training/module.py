@@ -18,7 +18,8 @@ from .optimizers import parameter_groups
 class TrainingModule(pl.LightningModule):
     """A network, the task that it learns, and its optimizer.
 
-    Logs train/loss of every step, train/loss_epoch, and the metrics of the task as train/NAME, val/NAME and test/NAME.
+    Measures train/loss of every step, train/loss_epoch, and the metrics of the task as train/NAME, val/NAME and
+    test/NAME. `callbacks.TrainMetrics` passes those of training on to the loggers.
 
     Args:
         net: The network.
@@ -68,8 +69,8 @@ class TrainingModule(pl.LightningModule):
         values = {"loss_epoch": loss.expand(count), **measured}
         for name, mean in self.train_means.items():
             mean.update(values[name])
-            self.log(f"train/{name}", mean, on_step=False, on_epoch=True)
-        self.log("train/loss", loss, prog_bar=True)
+            self.log(f"train/{name}", mean, on_step=False, on_epoch=True, logger=False)
+        self.log("train/loss", loss, prog_bar=True, logger=False)
         return loss
 
     def on_train_epoch_start(self) -> None:

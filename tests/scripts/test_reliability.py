@@ -1,0 +1,33 @@
+"""A small version of every part of scripts/reliability."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..e2e.programs import environment
+
+SCRIPT = Path(__file__).parents[2] / "scripts/reliability"
+
+
+def reliability(*arguments: str | Path) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, SCRIPT, *arguments], env=environment(), capture_output=True, text=True)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """The cases of a part, which must all end as promised."""
+
+    def run(*arguments: str) -> list[dict[str, Any]]:
+        done = reliability(*arguments, "--json", tmp_path / "rows.json")
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return json.loads((tmp_path / "rows.json").read_text())["rows"]
+
+    return run
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    assert "invalid choice: 'floods'" in reliability("floods").stderr
