@@ -22,6 +22,7 @@ from ..common.checks import integer, require
 from ..common.console import waiting
 from ..common.messages import one_line
 from ..errors import UserError
+from ..graph.comparison import trained_parameter
 from ..graph.meta_kernels import Shapes
 from ..masks.masks import Masks
 from ..masks.patterns import Pattern
@@ -30,6 +31,7 @@ from ..sparsity import Distribution, Plan
 from ..tasks import Task
 from ..tasks.checked import Checked
 from ..training.checkpoints.codec import mask_state, read_checkpoint
+from ..training.initial_weights import load_weights_
 from ..training.optimizers import with_fused_step
 from .devices import most_ranks
 from .targets import check_targets
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from ..training.ranks import RankWatch
 
 Kind = TypeVar("Kind")
+
+PRETRAINED = ("pretrained", "weights")
+"""Arguments with which constructors of timm and torchvision load weights."""
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 """Methods of a data module. Without validation, `val_dataloader` returns an empty list."""
@@ -56,12 +61,14 @@ class TrainingParts:
 
     Args:
         planned: The plan, with the densities at the end of the run.
+        init: How the network starts, for results.json.
     """
 
     net: nn.Module
     task: Task
     planned: Plan
     masks: Masks | None
+    init: dict[str, Any]
     mask_callback: MaskCallback | None
     module: pl.LightningModule
     data: pl.LightningDataModule
@@ -151,15 +158,21 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
         on_meta: Build on the meta device if the network allows it: shapes only, without memory or values.
     """
     check_targets(config, OF_THE_NETWORK)
-    return _network(config, make_task(config), make_pattern(config), make_sparsifier(config), on_meta)
+    return _network(config, make_task(config), make_pattern(config), make_sparsifier(config), on_meta)[:2]
 
 
 def _network(
     config: DictConfig, task: Task, pattern: Pattern, sparsifier: Sparsifier, on_meta: bool
-) -> tuple[nn.Module, Plan]:
+) -> tuple[nn.Module, Plan, bool]:
+    """The transformed network, its plan, and whether it keeps the weights of the dense network."""
     dense = make_choice(config, "model", nn.Module, _dense_on_meta if on_meta else make)
     sparsity = OmegaConf.to_container(config.sparsity, resolve=True)
     assert isinstance(sparsity, dict)
+    source, keep = config.init["from"], config.init.keep_weights
+    if source is not None and not on_meta:
+        load_weights_(dense, Path(source))
+    if keep is None and (source is not None or any(config.model.get(key) for key in PRETRAINED)):
+        keep = True
     net, plan = sparsify(
         dense,
         make(config.member),
@@ -169,11 +182,12 @@ def _network(
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
+        keep_weights=keep,
     )
     plan = pattern.plan(plan)
     require(isinstance(plan, Plan), f"the plan of pattern {type(pattern).__name__}", plan, "a sparseift.sparsity.Plan")
     sparsifier.accept(plan)
-    return net, plan
+    return net, plan, bool(keep) or (keep is None and trained_parameter(dense) is not None)
 
 
 def _dense_on_meta(model: DictConfig) -> nn.Module:
@@ -251,8 +265,9 @@ def build_run(
     data = _data(config, devices)  # before a network is built, which can take minutes
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
-        net, plan = _network(config, task, pattern, sparsifier, on_meta=False)
-        masks = Masks.random(net, plan, config.seed, pattern) if plan.masked else None
+        net, plan, kept = _network(config, task, pattern, sparsifier, on_meta=False)
+        initial_masks = Masks.largest if kept else Masks.random
+        masks = initial_masks(net, plan, config.seed, pattern) if plan.masked else None
     mask_callback = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
     metric = task.metrics[0]
     accounting = Accounting(plan, task, mask_callback)
@@ -268,8 +283,13 @@ def build_run(
     trainer = _trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)])
     if masks:
         check_strategy(trainer.strategy)
+    init = {
+        "from": config.init["from"],
+        "weights": "kept" if kept else "new",
+        "masks": initial_masks.__name__ if masks and not sparsifier.sets_initial_masks else None,
+    }
     ranks = RankWatch(folder, tell)
-    return TrainingParts(net, task, plan, masks, mask_callback, module, data, trainer, accounting, ranks)
+    return TrainingParts(net, task, plan, masks, init, mask_callback, module, data, trainer, accounting, ranks)
 
 
 def _devices(config: DictConfig, folder: Path) -> int:

@@ -46,6 +46,8 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     check_length(parts.trainer, parts.data)
     parts.trainer.callbacks.append(SameStart(checkpoint))  # type: ignore[attr-defined]  # its connector sets it
     folder.begin(resumed=checkpoint is not None)
+    if parts.init["weights"] == "kept" and not checkpoint and parts.trainer.is_global_zero:
+        print(f"starts from the weights of {parts.init['from'] or 'the model'}: the same function before it is masked")
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
     with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer), with_reason(checkpoint):
@@ -124,6 +126,7 @@ def _write_results(settings: Settings, parts: TrainingParts, folder: Path, valid
     results: dict[str, Any] = {
         **settings.identity,
         "metrics": [metric.as_dict() for metric in parts.task.metrics],
+        "init": parts.init,
         "test": test,
         "val": validation,
         **summary,
