@@ -58,7 +58,7 @@ def site_of(net: nn.Module, record: Trace, name: str, keep: bool = False) -> Sit
     return sites[0] if alone else replace_fields(sites[0], activation_name=None)
 
 
-def _site(net: nn.Module, record: Trace, name: str, keep: bool) -> Site:
+def _site(net: nn.Module, record: Trace, name: str, keep: bool = False) -> Site:
     norm_name = record.norm_after(name)
     activation, activation_name = record.activation_after(name)
     carried = None not in (activation_name, norm_name) and is_within(str(activation_name), str(norm_name))
