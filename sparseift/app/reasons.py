@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
 from ..common.messages import one_line
 from ..errors import UserError
 from .messages import EXPECTED
@@ -28,7 +30,18 @@ USED_UP = {
 
 LOST_WORKER = "DataLoader worker (pid"
 IN_WORKER = "in DataLoader worker process"
-BATCH_OF_ONE = "Expected more than 1 value per channel"
+REASONS = {
+    "Expected more than 1 value per channel": (
+        "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
+        "choose another dataset.batch_size or dataset.val_size"
+    ),
+    "Expected to have finished reduction in the prior iteration": (
+        "some parameters of the network had no part in the loss of a step; "
+        "choose trainer.strategy=ddp_find_unused_parameters_true"
+    ),
+    "You provided multiple `test_dataloader`": "dataset.test_dataloader returns several loaders; expected one",
+}
+"""Reasons of errors of torch and Lightning that a user can correct, by the start of the message."""
 
 
 @contextmanager
@@ -57,11 +70,10 @@ def _reason(error: Exception, checkpoint: Path | None) -> str | None:
             return f"{one_line(hidden)} (dataset.num_workers)"
         if IN_WORKER in text and isinstance(hidden, EXPECTED):  # torch appends the traceback of the worker
             return text.strip().splitlines()[-1].partition(": ")[2]
-        if text.startswith(BATCH_OF_ONE):
-            return (
-                "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
-                "choose another dataset.batch_size or dataset.val_size"
-            )
+        if known := next((reason for start, reason in REASONS.items() if text.startswith(start)), None):
+            return known
+    if isinstance(error, MisconfigurationException):
+        return one_line(error)
     if checkpoint and _while_restoring(error):
         return f"{checkpoint} cannot be resumed from: {type(error).__name__}: {one_line(error, whole=False)}"
     return None

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -14,16 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..common.checks import require
 from ..runs.command import config_folders, of_one_run
-from ..runs.read import flat
 from .checks import check_run, check_values
+from .lasting import lasting_of
 from .launchers import runs_side_by_side
+from .limits import limits_of
 from .names import names_of, sparsity_of
-
-SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
-"""Environment variable of a child process that runs a single job of a sweep."""
-
-LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks")
-"""Groups whose settings must not change when a run resumes. The recipe must not either, except its `epochs`."""
+from .options import typed_overrides
+from .sweep import SWEEP_JOB
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,7 @@ class Settings:
     Args:
         identity: The choices and numbers that results.json records to tell runs apart.
         lasting: `identity` and every other setting that must not change when the run resumes, by dotted key.
+        limits: The options that shorten the run (see `limits_of`).
         resume: "auto", the path of a checkpoint or run folder, or None.
         overwrite: Whether to replace a run that is in the run folder.
         test_with: The checkpoint to test, "last" or "best".
@@ -63,6 +61,7 @@ class Settings:
 
     identity: Mapping[str, Any]
     lasting: Mapping[str, Any]
+    limits: Mapping[str, Any]
     epochs: int
     resume: str | None
     overwrite: bool
@@ -81,13 +80,17 @@ def job_of(config: DictConfig) -> Job:
     """Return the current job of Hydra."""
     hydra = HydraConfig.get()
     multirun = hydra.mode is RunMode.MULTIRUN
-    contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": hydra.overrides.task}
+    overrides = typed_overrides()
+    contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": OmegaConf.create(overrides["task"])}
     return Job(
         folder=Path(hydra.runtime.output_dir),
         sweep=Path(hydra.sweep.dir) if multirun else None,
         of_sweep=multirun or SWEEP_JOB in os.environ,
         side_by_side=multirun and runs_side_by_side(hydra.launcher),
-        arguments=(*config_folders(cast(DictConfig, hydra)), *of_one_run(hydra.overrides.task)),
+        arguments=(
+            *config_folders({"runtime": hydra.runtime, "overrides": overrides}),
+            *of_one_run(overrides["task"]),
+        ),
         notes={f"{name}.yaml": OmegaConf.to_yaml(content) for name, content in contents.items()},
     )
 
@@ -102,6 +105,7 @@ def settings_of(config: DictConfig) -> Settings:
     return Settings(
         identity=identity,
         lasting={**identity, **lasting_of(config)},
+        limits=limits_of(config),
         epochs=config.recipe.epochs,
         resume=_resume(config.resume),
         overwrite=config.overwrite,
@@ -111,13 +115,6 @@ def settings_of(config: DictConfig) -> Settings:
         devices=config.trainer.devices,
         num_nodes=config.trainer.num_nodes,
     )
-
-
-def lasting_of(config: DictConfig) -> dict[str, Any]:
-    """Return the settings of the LASTING groups and of the recipe, by dotted key."""
-    groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in LASTING if group in config}
-    recipe = OmegaConf.to_container(config.recipe)  # unresolved, because values that depend on the epochs may change
-    return {key: value for key, value in flat({**groups, "recipe": recipe}).items() if key != "recipe.epochs"}
 
 
 def _identity(config: DictConfig) -> dict[str, Any]:

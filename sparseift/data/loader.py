@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,25 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
+def check_batches(state: Mapping[str, int], batches: EpochBatches) -> None:
+    """Check that epochs have the same number of samples and batches as those of a checkpoint.
+
+    Args:
+        state: A state of `ResumableLoader`.
+
+    Raises:
+        UserError: They differ.
+    """
+    now = batches.samples, batches.global_batch
+    then = state.get("samples", now[0]), state["global_batch"]  # version 0.1 may lack samples
+    if then != now:
+        raise UserError(
+            f"the checkpoint has epochs of {then[0]} samples in batches of {then[1]} over all devices, but this run "
+            f"has {now[0]} samples in batches of {now[1]}; resume with the same data, dataset.val_size, and "
+            "dataset.batch_size times number of devices"
+        )
+
+
 class ResumableLoader(DataLoader):
     """Loads the batches of `EpochBatches`. Its state is its position: the epoch, and the number of batches taken in it.
 
@@ -167,17 +186,10 @@ class ResumableLoader(DataLoader):
         """Continue with the batch after the position.
 
         Raises:
-            UserError: The position is within an epoch, whose batches have another size.
+            UserError: The epochs of the checkpoint have another number or size of batches.
         """
         epoch, yielded = state["epoch"], state["batches_yielded"]
-        now = self.batches.samples, self.batches.global_batch
-        then = state.get("samples", now[0]), state["global_batch"]  # version 0.1 may lack samples
-        if yielded and then != now:
-            raise UserError(
-                f"the checkpoint is from inside an epoch of {then[0]} samples in batches of {then[1]} over all "
-                f"devices, but this run has {now[0]} samples in batches of {now[1]}; resume with the same "
-                "dataset.val_size, dataset.batch_size and number of devices"
-            )
+        check_batches(state, self.batches)
         if yielded >= self._batches_per_epoch():
             epoch, yielded = epoch + 1, 0
         self._move_to(epoch, yielded)

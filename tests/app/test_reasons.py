@@ -11,7 +11,7 @@ from sparseift.errors import UserError
 CHECKPOINT = Path("run/checkpoints/last.ckpt")
 
 IN_WORKER = UserError(
-    "Caught UserError in DataLoader worker process 0.\nOriginal Traceback:\nsparseift.errors.UserError: x.jpg is damaged"
+    "Caught UserError in DataLoader worker process 0.\nOriginal Traceback\nsparseift.errors.UserError: x.jpg is damaged"
 )
 
 
@@ -49,7 +49,7 @@ def test_hidden_by_another_error(error: Exception, told: str) -> None:
 
 
 def test_of_a_worker() -> None:
-    with pytest.raises(UserError, match="^x.jpg is damaged$"), with_reason(None):
+    with pytest.raises(UserError, match=r"^x\.jpg is damaged$"), with_reason(None):
         raise IN_WORKER
 
 

@@ -49,3 +49,14 @@ def test_bits(rows) -> None:
 def test_disks(rows) -> None:
     found = rows("disks", "--disks", "1", "--limits", "1", "--processes", "1")
     assert [row["kind"] for row in found] == ["small disk", "disk filled later", "limited size of a file"]
+
+
+def test_folders(rows) -> None:
+    found = rows("folders", "--only", "escape sequences as")
+    assert len(found) == 12 and {row["outcome"] for row in found} == {"read", "refused in one line"}
+
+
+def test_inputs(rows) -> None:
+    """tests/e2e/test_mistakes.py has more of them."""
+    found = rows("inputs", "--every", "45")
+    assert len(found) >= 9 and {row["outcome"] for row in found} == {"refused", "trained"}
