@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from ..errors import UserError
+from .console import plain
 from .signals import ignore
 
 EXPECTED: tuple[type[Exception], ...] = (UserError, OSError)
@@ -19,13 +20,13 @@ EXPECTED: tuple[type[Exception], ...] = (UserError, OSError)
 
 
 def one_line(error: Exception, whole: bool = True) -> str:
-    """Return the message of an error on one line, or the name of its type if the message is empty.
+    """Return the message of an error on one plain line, or the name of its type if the message is empty.
 
     Args:
         whole: Join all lines. Otherwise, use the first line that is not empty. Errors of torch may contain a C++ stack.
     """
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines if whole else lines[:1]) or type(error).__name__
+    return plain(" ".join(lines if whole else lines[:1])) or type(error).__name__
 
 
 def refuse(message: str) -> NoReturn:

@@ -34,6 +34,14 @@ def random_scores(weight: Tensor, seed: int, name: str) -> Tensor:
     return torch.rand(weight.shape, generator=generator, device=weight.device, dtype=torch.float32)
 
 
+def _copies(weights: Mapping[str, Tensor]) -> set[str]:
+    """The layers whose weights another layer has, too."""
+    alike: dict[tuple, list[str]] = {}
+    for name, weight in weights.items():
+        alike.setdefault((weight.shape, float(weight.detach().double().sum())), []).append(name)
+    return {name for names in alike.values() if len(names) > 1 for name in names}
+
+
 class Masks:
     """A mapping from the names of the masked layers to their masks, which have the shapes of the weights.
 
@@ -47,6 +55,7 @@ class Masks:
         active: Number of active weights of each layer.
         planned: Number of active weights of each layer in the initial masks. Sparsifiers that prune end with it.
         moves: Number of calls of `move` that changed the mask, by layer.
+        by_magnitude: Whether initial masks keep the largest weights instead of random ones.
     """
 
     def __init__(self, net: nn.Module, masks: Mapping[str, Tensor], pattern: Pattern | None = None):
@@ -64,6 +73,7 @@ class Masks:
             self[name] = mask
         self.planned = dict(self.active)
         self.moves = dict.fromkeys(masks, 0)
+        self.by_magnitude = False
 
     @classmethod
     def random(cls, net: nn.Module, plan: Plan, seed: int, pattern: Pattern | None = None) -> Masks:
@@ -78,15 +88,46 @@ class Masks:
         Raises:
             UserError: The pattern gives masks of another shape or number of active weights.
         """
-        pattern = pattern or Unstructured()
-        drawn = {name: random_scores(_weight(name, net.get_submodule(name)), seed, name) for name in plan.masked}
-        masks = cls(
-            net, {name: pattern.largest(drawn[name], layer.active) for name, layer in plan.masked.items()}, pattern
-        )
-        for name, layer in plan.masked.items():
-            found, expected = masks.active[name], f"{layer.active}, as planned"
-            require(found == layer.active, f"the number of active weights of {name}", found, expected)
+        return cls._initial(net, plan, seed, pattern, by_magnitude=False)
+
+    @classmethod
+    def largest(cls, net: nn.Module, plan: Plan, seed: int, pattern: Pattern | None = None) -> Masks:
+        """Return masks that keep the largest weights of each layer.
+
+        Layers with equal weights, such as the branches of Sparse Parallel, would stay equal with equal masks. They
+        get random masks instead, which keep a weight with a probability in proportion to its magnitude.
+
+        Args, Raises: See `random`.
+        """
+        return cls._initial(net, plan, seed, pattern, by_magnitude=True)
+
+    @classmethod
+    def _initial(cls, net: nn.Module, plan: Plan, seed: int, pattern: Pattern | None, by_magnitude: bool) -> Masks:
+        weights = {name: _weight(name, net.get_submodule(name)) for name in plan.masked}
+        masks = cls(net, {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}, pattern)
+        masks.by_magnitude = by_magnitude
+        masks.planned = {name: layer.active for name, layer in plan.masked.items()}
+        masks.choose(masks.planned, seed)
         return masks
+
+    def choose(self, counts: Mapping[str, int], seed: int) -> None:
+        """Set initial masks with these numbers of active weights, by layer.
+
+        Raises:
+            UserError: The pattern gives masks of another shape or number of active weights.
+        """
+        copies = _copies(self.weights) if self.by_magnitude else set()
+        for name, count in counts.items():
+            weight = self._weight(name)
+            if not self.by_magnitude:
+                scores = random_scores(weight, seed, name)
+            elif name in copies:
+                scores = weight.detach().abs() / -random_scores(weight, seed, name).log()
+            else:
+                scores = weight.detach().abs()
+            self[name] = self.pattern.largest(scores, count)
+            found = self.active[name]
+            require(found == count, f"the number of active weights of {name}", found, f"{count}, as planned")
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:

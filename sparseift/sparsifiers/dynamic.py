@@ -32,6 +32,7 @@ class DropGrow(Sparsifier):
 
     def __init__(self, update_interval: int, begin: float, end: float, drop_fraction: float, anneal: str):
         self.schedule = Schedule(update_interval, begin, end, drop_fraction, anneal)
+        self.update_interval = update_interval
 
     def due(self, step: int, total: int) -> bool:
         return self.schedule.due(step, total)

@@ -24,6 +24,7 @@ class Site:
         carried: Whether the norm applies the non-linearity itself.
         activation: A copy of the non-linearity before the next layer; None if there is none, or if the norm applies it.
         activation_name: Name of the module of the non-linearity, if only this layer uses it.
+        keep: Whether the replacement of the layer starts from its weights.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Site:
     carried: bool
     activation_name: str | None
     activation: nn.Module | None
+    keep: bool = False
 
     @property
     def channels(self) -> int:
@@ -40,12 +42,13 @@ class Site:
         return channels_of(self.layer)[1]
 
 
-def site_of(net: nn.Module, record: Trace, name: str) -> Site:
+def site_of(net: nn.Module, record: Trace, name: str, keep: bool = False) -> Site:
     """Return a layer with the norm and the non-linearity that follow it.
 
     Args:
         net: The network, in which other layers may have been replaced.
         record: The trace of the network before any replacement.
+        keep: Whether the replacement of the layer starts from its weights.
     """
     norm_name = record.norm_after(name)
     activation, activation_name = record.activation_after(name)
@@ -60,6 +63,7 @@ def site_of(net: nn.Module, record: Trace, name: str) -> Site:
         carried=carried,
         activation_name=activation_name,
         activation=activation,
+        keep=keep,
     )
 
 

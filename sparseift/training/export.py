@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from inspect import signature
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -48,8 +49,10 @@ def export_program(net: nn.Module, example: Example, path: Path) -> None:
     dynamic = tree_map_only(Tensor, lambda _: {0: batch}, inputs)
     with waiting(path.name), torch.no_grad():
         program = torch.export.export(net.eval(), args, kwargs, dynamic_shapes=dynamic)
-    with replacing(path, suffix=".partial.pt2") as partial:  # torch requires this suffix
-        torch.export.save(program, partial)
+    content = BytesIO()  # torch would end the process if it met a full disk
+    torch.export.save(program, content)
+    with replacing(path) as partial:
+        partial.write_bytes(content.getbuffer())
 
 
 def export_weights(run: Path, best: bool, out: Path | None) -> str:

@@ -29,7 +29,8 @@ def test_what_is_written_is_read(tmp_path) -> None:
     written = results()
     del written["version"]
     write_results(path, written)
-    assert read_results(path) == results() == json.loads(path.read_text())
+    assert read_results(path) == results()
+    assert read_results(path).items() < json.loads(path.read_text()).items()
 
 
 def test_results_that_no_report_can_use_are_not_written(tmp_path) -> None:
