@@ -18,7 +18,7 @@ from torch import nn
 from ..api import sparsify
 from ..backends import Backend
 from ..common import slurm
-from ..common.checks import require
+from ..common.checks import integer, require
 from ..common.console import waiting
 from ..common.messages import one_line
 from ..errors import UserError
@@ -27,15 +27,18 @@ from ..graph.meta_kernels import Shapes
 from ..masks.masks import Masks
 from ..masks.patterns import Pattern
 from ..sparsifiers import Sparsifier
-from ..sparsity import Plan
+from ..sparsity import Distribution, Plan
 from ..tasks import Task
 from ..tasks.checked import Checked
 from ..training.checkpoints.codec import mask_state, read_checkpoint
 from ..training.initial_weights import load_weights_
 from ..training.optimizers import with_fused_step
+from .devices import most_ranks
+from .targets import check_targets
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from pytorch_lightning.loggers import Logger
 
     from ..training.callbacks import Accounting, MaskCallback
     from ..training.ranks import RankWatch
@@ -47,6 +50,9 @@ PRETRAINED = ("pretrained", "weights")
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 """Methods of a data module. Without validation, `val_dataloader` returns an empty list."""
+
+OF_THE_NETWORK = ("model", "member", "sparsity", "pattern", "sparsifier", "task")
+"""Groups that the network and its plan depend on."""
 
 
 @dataclass
@@ -107,20 +113,23 @@ def _user_error(error: InstantiationException) -> UserError:
     return cause or UserError(one_line(error))
 
 
-def make_choice(config: DictConfig, group: str, kind: type[Kind], by: Callable[[DictConfig], Any] = make) -> Kind:
-    """Make the object that a group of the config selects.
+def make_choice(config: DictConfig, path: str, kind: type[Kind], by: Callable[..., Any] = make, **extra: Any) -> Kind:
+    """Make the object that a node of the config names.
 
     Args:
+        path: Dotted key of the node.
         kind: Required class of the object.
-        by: Function that makes the object from the node of the group.
+        by: Function that makes the object from the node.
+        extra: Further arguments of the object.
 
     Raises:
         UserError: The node cannot be instantiated, or the object has another class.
     """
-    made = by(config[group])
-    require(
-        isinstance(made, kind), f"{group}._target_", config[group]._target_, f"a target that returns a {kind.__name__}"
-    )
+    node = OmegaConf.select(config, path)
+    for name in extra.keys() & node.keys():
+        raise UserError(f"{path}.{name} is {node[name]!r}; expected no value, because the program sets it")
+    made = by(node, **extra)
+    require(isinstance(made, kind), f"{path}._target_", node._target_, f"a target that returns a {kind.__name__}")
     return made
 
 
@@ -130,6 +139,7 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
     Args:
         on_meta: Build on the meta device if the network allows it: shapes only, without memory or values.
     """
+    check_targets(config, OF_THE_NETWORK)
     return _network(config, make_task(config), make_pattern(config), make_sparsifier(config), on_meta)[:2]
 
 
@@ -150,13 +160,14 @@ def _network(
         make(config.member),
         sparsity["level"],
         task.example(),
-        distribution=make(config.sparsity.distribution),
+        distribution=make_choice(config, "sparsity.distribution", Distribution),  # type: ignore[type-abstract]
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
         keep_weights=keep,
     )
     plan = pattern.plan(plan)
+    require(isinstance(plan, Plan), f"the plan of pattern {type(pattern).__name__}", plan, "a sparseift.sparsity.Plan")
     sparsifier.accept(plan)
     return net, plan, bool(keep) or (keep is None and trained_parameter(dense) is not None)
 
@@ -203,6 +214,7 @@ def build_run(
         tell: Function to call with the reason if the run must end without an exception.
     """
     import pytorch_lightning as pl
+    from pytorch_lightning.loggers import Logger
 
     from ..training.callbacks import (
         Accounting,
@@ -216,20 +228,26 @@ def build_run(
         progress,
         quiet,
     )
+    from ..training.loggers import MetricsCsv
     from ..training.ranks import RankWatch
 
     quiet()
+    check_targets(config, logger=("folder",))
     task, pattern, sparsifier = make_task(config), make_pattern(config), make_sparsifier(config)
-    data = make_choice(config, "dataset", pl.LightningDataModule)
-    missing = [name for name in LOADERS if getattr(type(data), name) is getattr(pl.LightningDataModule, name)]
-    require(not missing, "dataset._target_", config.dataset._target_, f"a data module with {', '.join(missing)}")
-    data.prepare_data()  # before a network is built, which can take minutes
+    backend = make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
+    chosen = [make_choice(config, f"callbacks.{name}", pl.Callback) for name in config.callbacks]
+    loggers = [
+        make_choice(config, f"logger.{name}", Logger, folder=folder)  # type: ignore[type-abstract]
+        for name in config.logger
+    ]
+    devices = _devices(config, folder)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    data = _data(config, devices)  # before a network is built, which can take minutes
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
         net, plan, kept = _network(config, task, pattern, sparsifier, on_meta=False)
         initial_masks = Masks.largest if kept else Masks.random
         masks = initial_masks(net, plan, config.seed, pattern) if plan.masked else None
-    backend = make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
     mask_callback = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
     metric = task.metrics[0]
     accounting = Accounting(plan, task, mask_callback)
@@ -238,11 +256,10 @@ def build_run(
     callbacks = [
         *([mask_callback] if mask_callback else []),
         *(Divergence(), accounting, RngState(), *recorders),
-        *(make(callback) for callback in config.callbacks.values()),
-        *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
+        *(*chosen, TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
     module = _module(config, net, task)
-    trainer = _trainer(config, folder, callbacks)
+    trainer = _trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)])
     init = {
         "from": config.init["from"],
         "weights": "kept" if kept else "new",
@@ -250,6 +267,35 @@ def build_run(
     }
     ranks = RankWatch(folder, tell)
     return TrainingParts(net, task, plan, masks, init, mask_callback, module, data, trainer, accounting, ranks)
+
+
+def _devices(config: DictConfig, folder: Path) -> int:
+    """Return the number of devices of all nodes, after a check of the options of the Trainer."""
+    strategy = str(config.trainer.get("strategy"))
+    fits = not any(way in strategy for way in ("spawn", "fork", "notebook"))
+    require(fits, "trainer.strategy", strategy, "a strategy that starts programs, such as ddp, not functions")
+    trainer = _trainer(config, folder, callbacks=[], loggers=[])
+    if trainer.strategy.root_device.type == "cpu":
+        integer("trainer.devices", trainer.num_devices, 1, most_ranks())
+        synchronized = config.trainer.get("sync_batchnorm") and trainer.world_size > 1
+        require(not synchronized, "trainer.sync_batchnorm", True, "false on CPUs, for which torch has no such norm")
+    return trainer.world_size
+
+
+def _data(config: DictConfig, devices: int) -> pl.LightningDataModule:
+    """Return the data module, after a check of its data."""
+    import pytorch_lightning as pl
+
+    from ..data import DataModule
+
+    data = make_choice(config, "dataset", pl.LightningDataModule)
+    missing = [name for name in LOADERS if getattr(type(data), name) is getattr(pl.LightningDataModule, name)]
+    require(not missing, "dataset._target_", config.dataset._target_, f"a data module with {', '.join(missing)}")
+    data.prepare_data()
+    if isinstance(data, DataModule):
+        data.setup("fit")
+        data.check_batches(devices, config.trainer.get("accumulate_grad_batches", 1))
+    return data
 
 
 def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModule:
@@ -262,6 +308,7 @@ def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModul
         optimizer=make_optimizer(config),
         scheduler=make(recipe.scheduler) if recipe.scheduler else None,
         scheduler_interval=recipe.scheduler_interval,
+        validates=config.dataset.get("val_size") != 0,
         decay_norm_and_bias=recipe.decay_norm_and_bias,
     )
     try:
@@ -272,16 +319,18 @@ def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModul
     return module
 
 
-def _trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
+    import pytorch_lightning as pl
     from pytorch_lightning.plugins.environments import SLURMEnvironment
 
     from ..training.checkpoints import AtomicCheckpointIO
-    from ..training.loggers import MetricsCsv
 
-    return make(
-        config.trainer,
+    return make_choice(
+        config,
+        "trainer",
+        pl.Trainer,
         callbacks=callbacks,
-        logger=[*(make(logger, folder=folder) for logger in config.logger.values()), MetricsCsv(folder)],
+        logger=loggers,
         plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm.in_task() else [])],
         default_root_dir=str(folder),
         enable_model_summary=False,

@@ -19,7 +19,7 @@ from ..common.signals import LEAVE, handled, name_of
 from ..errors import Noted, Stopped, UserError
 from ..runs.command import run_in
 from ..runs.read import reason_of_failure
-from .settings import SWEEP_JOB
+from .sweep import SWEEP_JOB
 
 
 def run_in_child(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path | None) -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..common.checks import require
 from ..runs.read import flat
+from .options import missing, plain
 from .overrides import config_folder
 
 NODES = {
@@ -65,7 +66,9 @@ def renamed(saved: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]
 
 def _name(node: Any, path: str, choices: Mapping[str, str], overrides: Iterable[str]) -> str:
     group = path.partition(".")[0]
-    require(OmegaConf.is_dict(node) and group in choices, group, node, "a choice of this group")
+    if group not in choices:
+        raise missing(group, "a choice")
+    require(OmegaConf.is_dict(node), path, plain(node), "a node with _target_ and arguments")
     target, choice = node.get("_target_"), choices[group]
     declared = _declared(path, choice)
     typed = any(override.lstrip("+").startswith(f"{path}._target_=") for override in overrides)

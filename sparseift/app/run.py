@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from ..common.files import replacing
 from ..common.messages import one_line
 from ..common.signals import STOP, ignore
-from ..data import DataModule
 from ..errors import Stopped, UserError
 from ..runs.command import run_in
 from ..runs.results import versions, write_results
@@ -30,14 +27,12 @@ from ..training.export import export_program, weights_sha256
 from .build import TrainingParts, build_run
 from .folder import RunFolder
 from .limits import partial_run
+from .reasons import with_reason
 from .resume import checkpoint_of
 from .settings import Job, Settings
 
 Values = dict[str, float | None]
 """Metrics by name; None if not finite."""
-
-RESTORING = ("_restore_modules_and_callbacks", "restore_training_state")
-"""Functions of Lightning that restore a checkpoint."""
 
 
 def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> None:
@@ -48,8 +43,6 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     """
     checkpoint = checkpoint_of(config, settings, folder.path)
     parts = build_run(config, folder.path, dict(settings.lasting), _how_to_resume(folder.job), folder.tell)
-    if isinstance(parts.data, DataModule):  # fails before the run writes into its folder
-        parts.data.setup("fit")
     check_length(parts.trainer, parts.data)
     parts.trainer.callbacks.append(SameStart(checkpoint))  # type: ignore[attr-defined]  # its connector sets it
     folder.begin(resumed=checkpoint is not None)
@@ -57,7 +50,7 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
         print(f"starts from the weights of {parts.init['from'] or 'the model'}: the same function before it is masked")
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
-    with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer):
+    with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer), with_reason(checkpoint):
         _fit(parts, checkpoint)
         validation, test = _evaluate(parts, settings.test_with, folder.path)
     if parts.trainer.is_global_zero:
@@ -83,33 +76,10 @@ def _copy_checkpoints(checkpoint: Path, folder: Path) -> None:
 
 
 def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
-    try:
-        parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
-    except Exception as error:
-        explained = _explained(error, checkpoint)
-        if explained is error:
-            raise
-        raise explained from error
+    parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
     # Lightning does not count the last epoch of a run that has stopped early and resumes with nothing left to train.
     progress = parts.trainer.fit_loop.epoch_progress.current
     progress.completed = progress.processed  # type: ignore[attr-defined]  # of epochs
-
-
-def _explained(error: Exception, checkpoint: Path | None) -> BaseException:
-    """Return the exception to raise: one with the reason, or `error` itself if the reason is unknown."""
-    if checkpoint and not isinstance(error, UserError) and _while_restoring(error):
-        return UserError(f"{checkpoint} cannot be resumed from: {type(error).__name__}: {one_line(error, whole=False)}")
-    if str(error).startswith("Expected more than 1 value per channel"):
-        return UserError(
-            "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
-            "choose another dataset.batch_size or dataset.val_size"
-        )
-    return UserError(one_line(error)) if isinstance(error, MisconfigurationException) else error
-
-
-def _while_restoring(error: Exception) -> bool:
-    """Whether Lightning raised the error when it restored the state in a checkpoint."""
-    return any(frame.f_code.co_name in RESTORING for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -19,9 +19,8 @@ from .lasting import lasting_of
 from .launchers import runs_side_by_side
 from .limits import limits_of
 from .names import names_of, sparsity_of
-
-SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
-"""Environment variable of a child process that runs a single job of a sweep."""
+from .options import typed_overrides
+from .sweep import SWEEP_JOB
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,17 @@ def job_of(config: DictConfig) -> Job:
     """Return the current job of Hydra."""
     hydra = HydraConfig.get()
     multirun = hydra.mode is RunMode.MULTIRUN
-    contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": hydra.overrides.task}
+    overrides = typed_overrides()
+    contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": OmegaConf.create(overrides["task"])}
     return Job(
         folder=Path(hydra.runtime.output_dir),
         sweep=Path(hydra.sweep.dir) if multirun else None,
         of_sweep=multirun or SWEEP_JOB in os.environ,
         side_by_side=multirun and runs_side_by_side(hydra.launcher),
-        arguments=(*config_folders(cast(DictConfig, hydra)), *of_one_run(hydra.overrides.task)),
+        arguments=(
+            *config_folders({"runtime": hydra.runtime, "overrides": overrides}),
+            *of_one_run(overrides["task"]),
+        ),
         notes={f"{name}.yaml": OmegaConf.to_yaml(content) for name, content in contents.items()},
     )
 

@@ -10,6 +10,9 @@ from ..common.messages import one_line
 from ..errors import UserError
 from ..runs.files import read_yaml
 
+SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
+"""Environment variable of a child process that runs a single job of a sweep."""
+
 RESUME = "sweep.resume=true"
 ROOT = Path("multirun")
 """The folder of all sweeps, as in conf/train.yaml."""

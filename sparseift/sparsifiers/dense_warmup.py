@@ -30,6 +30,7 @@ class DenseWarmup(Sparsifier):
     def __init__(self, until: float, then: Sparsifier):
         self.until = number("sparsifier.until", until, 0, 1, open_at="(")
         expected = "a sparsifier that keeps the random initial masks, such as rigl"
+        require(isinstance(then, Sparsifier), "sparsifier.then", then, expected)
         require(not then.sets_initial_masks, "sparsifier.then", type(then).__name__, expected)
         self.then = then
         self.dense_gradient = then.dense_gradient

@@ -76,7 +76,7 @@ class FailOn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.steps += x.requires_grad
-        if self.steps == 5 and int(os.environ.get("LOCAL_RANK", 0)) == self.rank:
+        if self.steps == 5 and int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0))) == self.rank:
             raise RuntimeError(f"rank {self.rank} fails on purpose")
         return x
 

@@ -31,3 +31,14 @@ def rows(tmp_path):
 
 def test_mistakes(tmp_path: Path) -> None:
     assert "invalid choice: 'floods'" in reliability("floods").stderr
+
+
+def test_folders(rows) -> None:
+    found = rows("folders", "--only", "escape sequences as")
+    assert len(found) == 12 and {row["outcome"] for row in found} == {"read", "refused in one line"}
+
+
+def test_inputs(rows) -> None:
+    """tests/e2e/test_mistakes.py has more of them."""
+    found = rows("inputs", "--every", "45")
+    assert len(found) >= 9 and {row["outcome"] for row in found} == {"refused", "trained"}

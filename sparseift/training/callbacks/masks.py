@@ -12,6 +12,7 @@ import torch
 
 from ...backends import Backend
 from ...common.console import waiting
+from ...common.messages import one_line
 from ...errors import UserError
 from ...masks import Masks
 from ...sparsifiers import Sparsifier, Update
@@ -109,7 +110,10 @@ class MaskCallback(NeedsSteps):
                 self.sparsifier.start(self.masks, self.plan, self.seed, probe)
             self.probed = probe.samples * trainer.world_size if probe else 0
         self.masks.apply()
-        self.backend.attach(pl_module.get_submodule("net"), self.masks)
+        try:
+            self.backend.attach(pl_module.get_submodule("net"), self.masks)
+        except Exception as error:
+            raise UserError(f"backend {type(self.backend).__name__} cannot be attached: {one_line(error)}") from error
         self._attached = True
         self._verify(trainer)
 
