@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from .pytree import tree_leaves
-
 
 @dataclass(frozen=True)
 class Value:
@@ -50,7 +48,8 @@ class Call:
     @property
     def reads_parameters(self) -> bool:
         """Whether it reads tensors that do not come from the network's inputs."""
-        return any(isinstance(leaf, Tensor) for leaf in tree_leaves(self.arguments))
+        args, kwargs = self.arguments or ((), {})
+        return any(isinstance(argument, Tensor) for argument in (*args, *kwargs.values()))
 
 
 def name_of(func: Callable) -> str:

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .calls import Call, Value
-from .pytree import tree_map
 
 ACTIVATIONS = {
     F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh, F.leaky_relu, F.elu, F.selu,
@@ -60,8 +59,8 @@ class Formula(nn.Module):
         result = inputs
         for call in self.calls:
             assert call.arguments is not None
-            args, kwargs = tree_map(filled, call.arguments)
-            result = call.func(*args, **kwargs)
+            args, kwargs = call.arguments
+            result = call.func(*map(filled, args), **{key: filled(value) for key, value in kwargs.items()})
             values[call.outputs[0]] = result
         return result
 

@@ -51,15 +51,19 @@ class _Recorder(Watching):
         return self._count
 
     def values(self, tree: Any) -> tuple[int, ...]:
-        known = (self._value.get(id(tensor)) for tensor in tensor_leaves(tree))
+        return self._numbers(tensor_leaves(tree))
+
+    def _numbers(self, tensors: list[Tensor]) -> tuple[int, ...]:
+        known = (self._value.get(id(tensor)) for tensor in tensors)
         return tuple(value for value in known if value is not None)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         with self.own_code():
-            inputs = self.values((args, kwargs))
+            read = tensor_leaves((args, kwargs))
+            inputs = self._numbers(read)
             arguments = self._arguments(args, kwargs) if name_of(func) in ELEMENTWISE else None
-            for leaf in tensor_leaves((args, kwargs)):
+            for leaf in read:
                 if (owners := self.readers.get(id(leaf))) and self.innermost not in owners:
                     self.record.read_outside |= {self.names[owner] for owner in owners}
         self.counter.flops = self._attributed = 0
@@ -67,37 +71,39 @@ class _Recorder(Watching):
         with self.own_code():
             written = tensor_leaves(args[0] if func is Tensor.__setitem__ else result)
             if written and (inputs or func in LAYER_FUNCTIONS):
-                layer = self._weights_of(func, args, kwargs, written[0], inputs)
+                layer = self._weights_of(func, args, kwargs, read, written[0], inputs)
                 outputs = tuple(self.new_value(tensor) for tensor in written)
                 if layer is not None:
                     layer.inputs += inputs
                     layer.outputs += outputs
                 index, where = len(self.record.calls), self.here() if layer is None else layer.name
                 self.record.calls.append(Call(index, func, where, inputs, outputs, arguments))
-            elif written and (bases := self._bases_of(args, kwargs)):
+            elif written and (bases := self._bases_of(read)):
                 self._alive += written
                 self.bases.update(dict.fromkeys(map(id, written), bases))
             if (others := self.counter.flops - self._attributed) > 0:
                 self.record.products[self.here()] += others
         return result
 
-    def _bases_of(self, *trees: Any) -> frozenset[int]:
+    def _bases_of(self, tensors: list[Tensor]) -> frozenset[int]:
         """The parameters, by id(), that tensors are or were computed from."""
-        return frozenset[int]().union(*(self.bases.get(id(leaf), ()) for leaf in tensor_leaves(trees)))
+        return frozenset[int]().union(*(self.bases.get(id(tensor), ()) for tensor in tensors))
 
-    def _weights_of(self, func, args: tuple, kwargs: dict, output: Tensor, inputs: tuple[int, ...]) -> Layer | None:
+    def _weights_of(
+        self, func, args: tuple, kwargs: dict, read: list[Tensor], output: Tensor, inputs: tuple[int, ...]
+    ) -> Layer | None:
         """Note the weights that a product uses. Return the layer that one of them belongs to."""
         name = name_of(func)
         if name not in PRODUCTS:
             return None
         found = None
         layer_weight = [args[1] if len(args) > 1 else kwargs["weight"]] if func in LAYER_FUNCTIONS else None
-        for factor in layer_weight or tensor_leaves((args, kwargs))[name in ADDED :]:
+        for factor in layer_weight or read[name in ADDED :]:
             if id(factor) in self._value or (name not in RECURRENT and factor.dim() < 2):
                 continue  # an activation, or a bias
             if isinstance(factor, nn.Parameter) and id(factor) not in self.bases:
                 self.foreign.append((factor, self._place()))
-            bases, positions = self._bases_of(factor), uses(name, args, kwargs, output, factor)
+            bases, positions = self._bases_of([factor]), uses(name, args, kwargs, output, factor)
             if (module := self._layer_with(factor, bases)) is not None:
                 found = self._use(module, factor, positions)
             elif bases and inputs and positions:
@@ -147,7 +153,7 @@ class _Recorder(Watching):
         def numbered(leaf: Any) -> Any:
             return Value(self._value[id(leaf)]) if id(leaf) in self._value else leaf
 
-        return tree_map_only(Tensor, numbered, (args, kwargs))
+        return tuple(map(numbered, args)), {key: numbered(value) for key, value in kwargs.items()}
 
     def entered(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self.record.ran[self.names[module]] += 1
