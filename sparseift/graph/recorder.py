@@ -128,7 +128,7 @@ class _Recorder(Watching):
     def _use(self, module: AnyLayer, weight: Tensor, positions: int) -> Layer:
         name = self.names[module]
         layer = self.record.layers.setdefault(name, Layer(name, module))
-        layer.derived |= not _same(weight, module.weight)
+        layer.derived |= stored_weight(module) is None or not _same(weight, module.weight)
         layer.positions += positions
         if module is not self.innermost:
             self.record.ran[name] += 1
