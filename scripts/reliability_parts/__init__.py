@@ -9,7 +9,8 @@ docstring the help. It defines
 `options` has the options of the part, `options.seed`, `options.processes` (how many processes to use), and
 `options.folder`, an empty folder to work in. The same options give the same cases. A part imports torch and sparseift
 inside `run`, so that --help stays fast. It starts programs with `_processes.Process`, which forks them from one process
-that has imported everything: a program starts in milliseconds instead of seconds.
+that has imported everything: a program starts in milliseconds instead of seconds. `_processes.parallel` uses several
+processes.
 
 tests/scripts/test_reliability.py runs a small version of every part.
 """

@@ -12,13 +12,17 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 PRELOADED = (
     "sparseift.train",
     "sparseift.profile",
+    "sparseift.report.program",
+    "sparseift.report.differences",
     "sparseift.app.run",
     "sparseift.training.callbacks",
     "sparseift.training.module",
@@ -133,6 +137,21 @@ class Process:
 def program(arguments: Iterable[str], folder: Path, seconds: float = 300, **options) -> Outcome:
     """Run a program to its end. The options are those of `Process`."""
     return Process(arguments, folder, **options).wait(seconds)
+
+
+Case = TypeVar("Case")
+Result = TypeVar("Result")
+
+
+def parallel(function: Callable[[Case], Result], cases: Iterable[Case], processes: int) -> Iterator[Result]:
+    """Call a function of a module with each case, in processes of which each forks its own programs; the results in
+    order. Threads cannot wait for forked programs.
+    """
+    if processes == 1:
+        yield from map(function, cases)
+        return
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(function, cases)
 
 
 def quick(*overrides: str) -> list[str]:

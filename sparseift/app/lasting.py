@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..runs.read import flat
 from ..runs.settings import WITHOUT_EFFECT, within
 from ..runs.upgrade import upgraded
+from .names import renamed
 
 EPOCHS, BATCH = "recipe.epochs", "dataset.batch_size"
 DEVICES = ("trainer.devices", "trainer.num_nodes")
@@ -62,6 +63,7 @@ def require_same(
         UserError: A setting differs, or there are fewer epochs.
     """
     saved, wanted = _comparable(saved, noted, config, identity)
+    saved = renamed(saved, like=wanted)
     before, now = _samples_per_batch(saved), _samples_per_batch(wanted)
     for key in [*wanted, *sorted(saved.keys() - wanted.keys())]:
         if key == BATCH and any(saved.get(name) != wanted.get(name) for name in DEVICES):

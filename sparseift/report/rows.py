@@ -138,7 +138,7 @@ def sections(runs: Iterable[Run]) -> list[Section]:
     groups: dict[Hashable, list[Run]] = defaultdict(list)
     for run in runs:
         if run.state == FINISHED:
-            groups[_frozen(_kind(run)), _frozen(_identity(run) | _common(run) | _method(run))].append(run)
+            groups[_frozen([_kind(run), _identity(run), _common(run), _method(run)])].append(run)
     tables: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for group in groups.values():
         by_seed = sorted(group, key=lambda run: (run.results["seed"], str(run.folder)))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
+from markupsafe import Markup
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
-from rich.text import Text
 
-from ..common.console import si
+from ..common.console import cell, si
 from ..runs.metric import Metric
 from ..runs.summary import COSTS, sparsity
+from . import escaping
 from .rows import USUAL, Row, Section
 from .statistics import CONFIDENCE, Difference
 
@@ -167,16 +167,15 @@ def terminal(section: Section, console: Console) -> Table:
 
 def left_out(section: Section, table: Table) -> list[str]:
     """Return the titles of the columns that do not fit the terminal."""
-    shown = {column.header for column in table.columns}
-    return [column.title for column in columns(section) if column.title not in shown]
+    return [column.title for column in columns(section)[len(table.columns) :]]
 
 
 def _rich(section: Section, shown: list[Column]) -> Table:
-    table = Table(title=Text(section.title), box=box.SIMPLE_HEAD)
+    table = Table(title=cell(section.title), box=box.SIMPLE_HEAD)
     for column in shown:
-        table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
+        table.add_column(cell(column.title), justify="right" if column.number else "left", no_wrap=True)
     for row in section.rows:
-        table.add_row(*(Text(column.text(row), "bold" if column.strong(row) else "") for column in shown))
+        table.add_row(*(cell(column.text(row), "bold" if column.strong(row) else "") for column in shown))
     return table
 
 
@@ -184,23 +183,18 @@ def _width(table: Table, console: Console) -> int:
     return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
-def cell(text: object) -> str:
-    """Return text as a cell of a Markdown table."""
-    return " ".join(str(text).split()).replace("|", r"\|")
-
-
-def markdown(section: Section) -> str:
+def markdown(section: Section) -> Markup:
     """Return the table of a section as Markdown."""
 
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 
     shown = columns(section)
-    lines = [line(c.title for c in shown), line("---:" if c.number else "---" for c in shown)]
+    lines = [line(escaping.markdown(c.title) for c in shown), line("---:" if c.number else "---" for c in shown)]
     for row in section.rows:
-        texts = ((cell(column.text(row)), column.strong(row)) for column in shown)
+        texts = ((escaping.markdown(column.text(row)), column.strong(row)) for column in shown)
         lines.append(line(f"**{text}**" if strong else text for text, strong in texts))
-    return "\n".join(lines) + "\n"
+    return Markup("\n".join(lines) + "\n")
 
 
 def latex(section: Section) -> str:
@@ -212,25 +206,17 @@ def latex(section: Section) -> str:
         r"\begin{table}",
         r"  \centering",
         r"  \small",
-        rf"  \caption{{{_latex(section.title)}. {_latex(remarks)}}}",
+        rf"  \caption{{{escaping.latex(section.title)}. {escaping.latex(remarks)}}}",
         # on one line: a line break would be a space before the table
         rf"  \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{\begin{{tabular}}{{{sides}}}",
         r"    \toprule",
-        "    " + " & ".join(_latex(column.title) for column in shown) + r" \\",
+        "    " + " & ".join(escaping.latex(column.title) for column in shown) + r" \\",
         r"    \midrule",
     ]
     for row in section.rows:
-        texts = ((_latex(column.text(row)), column.strong(row)) for column in shown)
+        texts = ((escaping.latex(column.text(row)), column.strong(row)) for column in shown)
         lines.append("    " + " & ".join(rf"\textbf{{{text}}}" if strong else text for text, strong in texts) + r" \\")
     return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}"]) + "\n"
-
-
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-
-
-def _latex(text: str) -> str:
-    text = re.sub(r"[\\{}$&#%_~^]", lambda found: LATEX.get(found[0], "\\" + found[0]), text)
-    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text).replace("±", r"$\pm$").replace("↓", r"$\downarrow$")
 
 
 def csv_text(sections: Iterable[Section]) -> str:
@@ -240,7 +226,7 @@ def csv_text(sections: Iterable[Section]) -> str:
     if records:
         writer = csv.DictWriter(out, records[0])
         writer.writeheader()
-        writer.writerows(records)
+        writer.writerows({key: escaping.csv(value) for key, value in record.items()} for record in records)
     return out.getvalue()
 
 

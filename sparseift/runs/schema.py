@@ -11,8 +11,8 @@ from ..errors import UserError
 VERSION = 2
 """The version of new files. Files of version 1 have no entry `version`, and are upgraded on reading."""
 
-LARGEST = 1e300
-"""Bound of all numbers, so that sums of them stay finite."""
+LARGEST = 1e60
+"""Bound of all numbers, so that sums of their fourth powers stay finite."""
 
 
 class Kind(NamedTuple):

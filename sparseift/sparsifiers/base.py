@@ -29,7 +29,7 @@ class Update:
 
 
 class Sparsifier:
-    """Chooses the masks. This base class keeps the random initial masks.
+    """Chooses the masks. This base class keeps the initial masks.
 
     A sparsifier has no state: an update depends on its arguments alone.
 
@@ -47,7 +47,7 @@ class Sparsifier:
 
     @property
     def sets_initial_masks(self) -> bool:
-        """Whether `start` replaces the random initial masks."""
+        """Whether `start` replaces the initial masks."""
         return type(self).start is not Sparsifier.start
 
     def accept(self, plan: Plan) -> None:
@@ -57,7 +57,7 @@ class Sparsifier:
         """Set the initial masks. Called once, before the first step and before masked weights are set to zero.
 
         Args:
-            masks: Random masks with the planned numbers of active weights.
+            masks: Masks with the planned numbers of active weights, random or of the largest weights.
             plan: The plan of the masks.
             seed: Seed of random numbers.
             probe: The network with `batches` training batches, if `batches` is not 0.

@@ -13,8 +13,15 @@ from ...errors import UserError
 from ...runs.metric import Metric
 from ..checkpoints.files import BEST, LAST, SETTINGS, STEPS, STOPPED
 from ..loggers.metrics_csv import MetricsCsv
+from ..loggers.tensorboard import TensorBoard
 from .masks import MaskCallback
 from .steps import steps_per_epoch
+
+METRICS = "metrics.csv"
+"""The entry of a checkpoint with the content of metrics.csv."""
+
+EVENTS = "tensorboard"
+"""The entry of a checkpoint with the sizes of TensorBoard's event files."""
 
 
 class Checkpoint(pl.callbacks.Checkpoint):
@@ -91,15 +98,23 @@ class Checkpoint(pl.callbacks.Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint[SETTINGS] = self.settings
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv):
+                checkpoint[METRICS] = logger.text
+            if isinstance(logger, TensorBoard):
+                checkpoint[EVENTS] = logger.sizes()
         checkpoint[STOPPED] = trainer.should_stop
         checkpoint[STEPS] = steps_per_epoch(trainer)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Have the loggers cut what was logged after the checkpoint was saved."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
-                logger.continue_from(checkpoint["global_step"])
+                logger.continue_from(checkpoint["global_step"], checkpoint.get(METRICS))
+            if isinstance(logger, TensorBoard) and EVENTS in checkpoint:
+                logger.continue_from(checkpoint[EVENTS])
         trainer.should_stop = checkpoint.get(STOPPED, False)
         self._steps_before = checkpoint.get(STEPS)
 
