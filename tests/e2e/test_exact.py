@@ -4,7 +4,7 @@ import pytest
 
 from .programs import results
 
-SPARSE = ("member=dense", "model._target_=tiny_nets.normless")
+SPARSE = ("member=sparse_wide", "model._target_=tiny_nets.normless")
 
 
 def test_no_results_of_a_network_that_is_not_sparse(train, tmp_path) -> None:
@@ -19,6 +19,6 @@ def test_no_results_of_a_network_that_is_not_sparse(train, tmp_path) -> None:
 
 @pytest.mark.parametrize("seed", [0, 2])
 def test_layers_that_are_skipped_at_random_train_with_the_default_optimizer(train, tmp_path, seed: int) -> None:
-    outcome = train("model._target_=tiny_nets.layerdrop", "member=dense", f"seed={seed}", "hydra.run.dir=run")
+    outcome = train("model._target_=tiny_nets.layerdrop", "member=sparse_parallel", f"seed={seed}", "hydra.run.dir=run")
     assert outcome.code == 0, outcome
     assert results(tmp_path / "run")["steps"] == 10

@@ -75,7 +75,7 @@ def test_damaged_rows_are_left_out(tmp_path, lines: str, kept: list[int]) -> Non
     (tmp_path / "metrics.csv").write_text(lines)
     log = MetricsCsv(tmp_path)
     with pytest.warns(UserWarning, match="damaged rows, which are left out"):
-        log.continue_from(5, None)
+        log.continue_from(5, text=None)
     log.log_metrics({"loss": 9}, 5)
     log.save()
     assert [int(row["step"]) for row in rows(tmp_path)] == [*kept, 5]
@@ -93,7 +93,7 @@ def test_the_file_is_not_read_if_the_checkpoint_has_the_rows(tmp_path) -> None:
 def test_rows_after_the_checkpoint_go_even_if_nothing_is_logged(tmp_path) -> None:
     (tmp_path / "metrics.csv").write_text("step,loss\n0,1.0\n1,2.0\n")
     log = MetricsCsv(tmp_path)
-    log.continue_from(1, None)
+    log.continue_from(1, text=None)
     log.save()
     assert rows(tmp_path) == [{"step": "0", "loss": "1.0"}]
 
