@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
+from inspect import signature
 from itertools import chain
 
+import torch
 from torch import nn
 
 from .common.checks import one_of, require
 from .errors import BudgetError, UserError
+from .graph.comparison import difference, trained_parameter
 from .graph.copies import duplicate, meta_copy, updated_references
 from .graph.examples import Example
 from .graph.flops import layer_costs, total_flops
@@ -26,6 +29,10 @@ MEMBERS = {
 }
 
 
+SAME = 1e-4
+"""Largest difference of outputs of networks that compute the same function, relative to the largest output."""
+
+
 def transform(
     net: nn.Module,
     member: str | Member,
@@ -33,6 +40,7 @@ def transform(
     example: Example,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    keep_weights: bool | None = None,
 ) -> nn.Module:
     """Return a network with wider, parallel, factorized or doped layers, without zeros.
 
@@ -48,11 +56,14 @@ def transform(
             shapes matter.
         include: Globs of names of layers to transform besides the eligible ones (see `eligible_layers`).
         exclude: Globs of names of layers not to transform.
+        keep_weights: If True, the result computes the same function as `net`. If False, the weights of replaced layers
+            are drawn as those of `net` were drawn. Default: False, unless `net` has been trained; then you must choose.
 
     Raises:
-        UserError: The network can't be transformed.
+        UserError: The network can't be transformed, has been trained while `keep_weights` is None, or the member can't
+            start from its weights.
     """
-    return sparsify(net, member, sparsity, example, include=include, exclude=exclude, masked=False)[0]
+    return sparsify(net, member, sparsity, example, None, include, exclude, False, keep_weights)[0]
 
 
 def sparsify(
@@ -64,13 +75,15 @@ def sparsify(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     masked: bool = True,
+    keep_weights: bool | None = None,
 ) -> tuple[nn.Module, Plan]:
     """Transform a network, and plan the masks with which it costs the forward FLOPs of the dense one.
 
     The plan of the dense member instead has the given sparsity of the eligible layers.
 
     Args:
-        net, member, sparsity, example, include, exclude: See `transform`.
+        net, member, sparsity, example, include, exclude, keep_weights: See `transform`. Masks of kept weights should
+            keep the largest: `Masks.largest`.
         distribution: Distribution of density over layers. Default: uniform.
         masked: If False, the plan masks nothing.
 
@@ -81,11 +94,17 @@ def sparsify(
         BudgetError: No density meets the budget. The message has the nearest sparsity that works.
         UserError: The network can't be transformed.
     """
-    choices = _Choices(_as_member(member), sparsity, distribution or Uniform(), include, exclude)
+    kind = _as_member(member)
+    if keep_weights is None and not isinstance(kind, Dense) and (trained := trained_parameter(net)):
+        expected = f"true, to start from the weights of the network ({trained} has been trained), or false for new ones"
+        require(False, "init.keep_weights", None, expected)
+    choices = _Choices(kind, sparsity, distribution or Uniform(), include, exclude, bool(keep_weights))
     record = trace_modes(net, example)
     layer_costs(record)  # which refuses a network that can't be counted
     try:
         new, names = _transformed(record, choices)
+        if choices.keep_weights:
+            _require_same_function(net, new, choices.member)
         if masked:
             return new.net, replace(_plan(new, names, record, choices), kept=_kept(record, choices))
         return new.net, dense_plan(new.net, layer_costs(new), total_flops(record))
@@ -102,6 +121,7 @@ class _Choices:
     distribution: Distribution
     include: Sequence[str]
     exclude: Sequence[str]
+    keep_weights: bool
 
 
 def _as_member(member: str | Member) -> Member:
@@ -119,7 +139,10 @@ def _transformed(record: Trace, choices: _Choices) -> tuple[Trace, list[str]]:
     eligible = eligible_layers(record, choices.include, choices.exclude)
     new = duplicate(record.net)
     with updated_references(new):
-        names = choices.member(new, record, eligible, exact(choices.sparsity))
+        member: Callable[..., list[str]] = choices.member
+        if choices.keep_weights and "keep" in signature(member).parameters:
+            member = partial(member, keep=True)
+        names = member(new, record, eligible, exact(choices.sparsity))
     present = dict(new.named_modules())
     fits = isinstance(names, list | tuple) and all(name in present for name in names)
     require(fits, f"what {type(choices.member).__name__} returns", names, "the names of the layers to mask")
@@ -155,6 +178,20 @@ def _checked(new: nn.Module, record: Trace) -> Trace:
 
 def _on_meta(net: nn.Module) -> set[str]:
     return {name for name, tensor in (*net.named_parameters(), *net.named_buffers()) if tensor.is_meta}
+
+
+def _require_same_function(net: nn.Module, new: Trace, member: Member) -> None:
+    """Raise `UserError` unless the transformed network computes the function of `net`. Meta networks have no values."""
+    tensors = list(chain(net.parameters(), new.net.parameters()))
+    if any(tensor.is_meta for tensor in tensors):
+        return
+    error = difference(net, new.net, new.example)
+    if not error <= max(SAME, *(16 * torch.finfo(tensor.dtype).eps for tensor in tensors)):
+        ways = [*filter(None, [getattr(member, "keeps_with", "")]), "init.keep_weights=false to draw new weights"]
+        raise UserError(
+            f"{type(member).__name__} can't start from the weights of this network: its outputs would differ by "
+            f"{error:.2g} of the largest; expected {', or '.join(ways)}"
+        )
 
 
 def _plan(new: Trace, masked: list[str], record: Trace, choices: _Choices) -> Plan:

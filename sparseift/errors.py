@@ -10,6 +10,10 @@ class UserError(ValueError):
     """
 
 
+class Damaged(UserError):
+    """A file does not hold what was written."""
+
+
 class Noted(UserError):
     """The failure of a child process that has already written error.txt."""
 

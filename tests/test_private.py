@@ -11,12 +11,16 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("app/build.py", "_target_"): "Hydra's documented key for the class of a config",
     ("app/launchers.py", "_target_"): "Hydra's documented key for the class of a config",
     ("app/program.py", "_internal"): "Hydra has no public entry point that composes the config and shows help",
+    ("app/options.py", "_partial_"): "Hydra's documented key for a function with some of its arguments",
+    ("app/options.py", "_target_"): "Hydra's documented key for the class of a config",
     ("app/settings.py", "_target_"): "Hydra's documented key for the class of a config",
+    ("data/loader.py", "_on_queue_feeder_error"): "Python has no public way to notice that a queue has lost an item",
+    ("app/targets.py", "_target_"): "Hydra's documented key for the class of a config",
     ("data/loader.py", "_exit"): "os._exit is documented; it ends a worker process without clean-up",
     ("graph/pytree.py", "_pytree"): "nested containers: not every version has a public module with these functions",
     ("graph/watching.py", "_C"): "torch functions inside a mode that must not see them: modes have no public switch",
     ("sparsifiers/probe.py", "_foreach_add_"): "one kernel for all weights; torch's optimizers use it, too",
-    ("training/callbacks/ranks.py", "_exit"): "os._exit is documented; it ends a rank that waits for a lost one",
+    ("training/ranks.py", "_exit"): "os._exit is documented; it ends a rank that waits for a lost one",
     ("training/loggers/tensorboard.py", "_get_file_writer"): "SummaryWriter has no public way to make its event file",
 }
 

@@ -8,6 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..common import slurm
 from ..common.checks import boolean, integer, number, one_of, require
+from .devices import most_workers
+from .options import check_finite, check_options
 
 INTEGERS = {
     "seed": 0,
@@ -21,33 +23,50 @@ INTEGERS = {
     "trainer.num_nodes": 1,
     "trainer.max_epochs": 1,
     "trainer.accumulate_grad_batches": 1,
+    "trainer.check_val_every_n_epoch": 1,
 }
 """Integer options and the minimum of each. A data set may lack some of its options."""
 
 LARGEST_SEED = 2**32 - 1
 """The largest seed of numpy's generator."""
 
+SHARED_BY_TASK = ("num_classes", "channels", "image_size")
+"""Options that a data set and its task must agree on, if both have them."""
+
 
 def check_values(config: DictConfig) -> None:
-    """Check the values that every program uses."""
+    """Check the options and values that every program uses."""
+    check_options(config)
     number("sparsity.level", config.sparsity.level, 0, 1, open_at="()")
+    most = {"seed": LARGEST_SEED, "dataset.num_workers": most_workers()}
     for key, least in INTEGERS.items():
         node, _, name = key.rpartition(".")
         if name in (OmegaConf.select(config, node) if node else config):
-            integer(key, OmegaConf.select(config, key), least, LARGEST_SEED if key == "seed" else None)
+            integer(key, OmegaConf.select(config, key), least, most.get(key))
+    check_finite(config)
+    for name in SHARED_BY_TASK:
+        if name in config.task and name in config.dataset:
+            same = config.task[name] == config.dataset[name]
+            require(same, f"task.{name}", config.task[name], f"{config.dataset[name]}, which is dataset.{name}")
 
 
 def check_run(config: DictConfig) -> None:
     """Check the values that only training uses."""
-    for key in ("checkpoint", "sweep", "recipe.optimizer"):
-        node = OmegaConf.select(config, key)
-        require(OmegaConf.is_dict(node), key, node, "a node with the keys of conf/train.yaml")
-    for key in ("export", "sweep.resume", "sweep.stop_on_failure"):
+    for key in ("export", "overwrite", "sweep.resume", "sweep.stop_on_failure", "recipe.decay_norm_and_bias"):
         boolean(key, OmegaConf.select(config, key))
+    source, keep = config.init["from"], config.init.keep_weights
+    require(source is None or isinstance(source, str), "init.from", source, "null or a path")
+    require(keep is None or isinstance(keep, bool), "init.keep_weights", keep, "true, false or null")
     one_of("recipe.scheduler_interval", config.recipe.scheduler_interval, ("epoch", "step"))
     if config.checkpoint.every_n_steps is not None:
         integer("checkpoint.every_n_steps", config.checkpoint.every_n_steps, 1)
     one_of("checkpoint.test", config.checkpoint.test, ("last", "best"))
+    if config.trainer.get("gradient_clip_val") is not None:
+        number("trainer.gradient_clip_val", config.trainer.gradient_clip_val, 0)
+    if isinstance(config.trainer.get("val_check_interval"), int | float):
+        number("trainer.val_check_interval", config.trainer.val_check_interval, 0, open_at="(")
+    if config.trainer.get("log_every_n_steps") is not None:
+        integer("trainer.log_every_n_steps", config.trainer.log_every_n_steps, 0)
     val_size, needed = config.dataset.get("val_size"), config.checkpoint.test == "best"
     require(val_size != 0 or not needed, "dataset.val_size", val_size, "an integer >= 1 with checkpoint.test=best")
     outputs, least = OmegaConf.select(config, "model.num_classes"), config.dataset.get("num_classes")

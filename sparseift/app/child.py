@@ -19,7 +19,7 @@ from ..common.signals import LEAVE, handled, name_of
 from ..errors import Noted, Stopped, UserError
 from ..runs.command import run_in
 from ..runs.read import reason_of_failure
-from .settings import SWEEP_JOB
+from .sweep import SWEEP_JOB
 
 
 def run_in_child(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path | None) -> None:
@@ -53,8 +53,8 @@ def run_in_child(arguments: Sequence[str], folder: Path, environment: Mapping[st
             raise Stopped(128 + number)
     if signal.SIGINT in received or code in (130, -signal.SIGINT):  # the exit code depends on which rank ends first
         raise KeyboardInterrupt
-    if code and (folder / "error.txt").exists():
-        raise Noted(reason_of_failure(folder))
+    if code and (reason := reason_of_failure(folder)):
+        raise Noted(reason)
     if code:
         ended = f"was ended by signal {name_of(-code)}" if code < 0 else f"ended with exit code {code}"
         raise UserError(f"the process of the run {ended}")

@@ -14,6 +14,21 @@ from pathlib import Path
 from ..common.locks import Timeout, locked
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def most_workers() -> int:
+    """Return the largest number of worker processes that can make sense on this machine."""
+    return max(64, 8 * cores())
+
+
+def most_ranks() -> int:
+    """Return the largest number of ranks on the CPU that can make sense on this machine."""
+    return max(16, 4 * cores())
+
+
 def gpus_of(slot: int, gpus: Sequence[str], devices: int) -> list[str]:
     """Return the GPUs of the job in a slot (0, 1, ...). Slots share GPUs only if there are too few.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,14 +15,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from ..common.checks import require
+from ..common.checks import integer, require
 from ..common.locks import locked
 from ..errors import UserError
 from ..runs.read import FINISHED, read_run
-from .devices import jobs_at_once
-
-LOCK = ".lock"
-"""The file in a run folder that is locked by the process that trains there."""
+from .contents import LOCK
+from .devices import jobs_at_once, most_workers
 
 NEEDED = {"slurm": "hydra_plugins.hydra_submitit_launcher", "parallel": "hydra_plugins.hydra_joblib_launcher"}
 """The module that each launcher needs. The extra that installs it has the name of the launcher."""
@@ -32,6 +30,20 @@ SUBMITTED = ".submitit"
 
 SAME_IN_AN_ARRAY = ("trainer", "trainer.devices", "trainer.num_nodes", "trainer.accelerator")
 """Overrides that cannot differ within a job array, because SLURM gives each job the same resources."""
+
+
+LEAST = {
+    "batch_size": 1,
+    "nodes": 1,
+    "tasks_per_node": 1,
+    "gpus_per_node": 0,
+    "cpus_per_task": 1,
+    "timeout_min": 1,
+    "signal_delay_s": 0,
+    "max_num_timeout": 0,
+    "array_parallelism": 1,
+}
+"""Options of the launchers that are integers, and the minimum of each."""
 
 
 def launcher_of(overrides: Sequence[str]) -> str | None:
@@ -49,15 +61,29 @@ def check_launcher(overrides: Sequence[str], sweep: bool) -> None:
         return
     if not _installed(NEEDED[launcher]):
         raise UserError(f"hydra/launcher={launcher} needs an extra: pip install 'sparseift[{launcher}]'")
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    _check_numbers({override.key_or_group: override.value() for override in parsed})
     if launcher == "slurm":
         if not shutil.which("sbatch"):
             raise UserError("hydra/launcher=slurm needs sbatch, which is not installed; use a login node of a cluster")
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
         swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
         if differing := swept.intersection(SAME_IN_AN_ARRAY):
             raise UserError(
                 f"hydra/launcher=slurm requests the same nodes for all jobs: start one sweep for each {differing.pop()}"
             )
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    """Check the numbers that the overrides give the launcher. It would start jobs, or fail, with any of them."""
+    for name, least in LEAST.items():
+        key = f"hydra.launcher.{name}"
+        if values.get(key) is not None:
+            integer(key, values[key], least)
+    key = "hydra.launcher.n_jobs"
+    if key in values:
+        jobs = values[key]
+        fits = isinstance(jobs, int) and not isinstance(jobs, bool) and (jobs == -1 or 1 <= jobs <= most_workers())
+        require(fits, key, jobs, f"an integer from 1 to {most_workers()}, or -1 for one per core")
 
 
 def runs_side_by_side(launcher: DictConfig) -> bool:

@@ -21,8 +21,8 @@ EXPECTED = (*messages.EXPECTED, HydraException, OmegaConfBaseException)
 def described(error: Exception) -> str:
     """Return the message of an error on one line, in the terms of this package."""
     text = one_line(error).split("Config search path:")[0].strip()
-    text = text.removeprefix("UserError raised while resolving interpolation: ")
-    return _unknown_choice(text) or _unknown_option(text, error) or _several_values(text) or text
+    text = re.sub(r"^UserError raised while resolving interpolation: (.*) full_key: \S+ object_type=\w+$", r"\1", text)
+    return _unknown_choice(text) or _unknown_option(text, error) or _missing(text) or _several_values(text) or text
 
 
 def _unknown_choice(text: str) -> str | None:
@@ -51,6 +51,14 @@ def _unknown_option(text: str, error: Exception) -> str | None:
     if f"{key.rpartition('.')[0]}._target_" in known:
         advice += f" To pass another argument: +{key}=VALUE"
     return f"there is no option '{key}'; {advice}"
+
+
+def _missing(text: str) -> str | None:
+    missing = re.match(r"Interpolation key '(\S+)' not found full_key: (\S+)", text)
+    if missing:
+        return f"{missing[1]} is missing; expected a value, to which {missing[2]} refers"
+    read = re.search(r"Key '\S+' is not in struct full_key: (\S+) object_type", text)
+    return f"{read[1]} is missing; expected a value" if read else None
 
 
 def _several_values(text: str) -> str | None:

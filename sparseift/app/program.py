@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -24,11 +25,16 @@ from ..errors import Stopped, UserError
 from . import launchers
 from .help import help_page
 from .messages import EXPECTED, described, one_line_errors
-from .overrides import check_ranges, config_folder, is_override, plain_choice
+from .names import run_name
+from .overrides import check_folders, check_sweeps, config_folder, is_override, plain_choice
 from .sweep import resumed
 
 OmegaConf.register_new_resolver("started", slurm.started, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
 OmegaConf.register_new_resolver("fraction", lambda share, total: round(share * total), replace=True)
+
+STARTED = time.time()
+"""When this process started, in seconds since 1970."""
 
 Program = Callable[[DictConfig], None]
 
@@ -49,10 +55,11 @@ def run(program: Program, config_name: str, description: str) -> None:
             return
         if sweep and {"-c", "--cfg"} & set(arguments):
             raise UserError("--cfg prints the config of a single run; leave out -m")
-        overrides = [plain_choice(argument) for argument in arguments if is_override(argument)]
         options = [argument for argument in arguments if not is_override(argument)]
-        _check_options(options)
-        check_ranges(overrides)
+        folders = _config_folders(options)
+        overrides = [plain_choice(argument, folders) for argument in arguments if is_override(argument)]
+        check_sweeps(overrides)
+        check_folders(overrides)
         launchers.check_launcher(overrides, sweep)
         handle(_leave, (*LEAVE, signal.SIGINT) if launchers.launcher_of(overrides) else LEAVE)
         sys.argv[1:] = options + resumed(overrides, sweep)  # Hydra requires overrides in one piece
@@ -79,6 +86,8 @@ def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
     except Exception as error:
         if refusal := launchers.refusal(error):
             raise refusal from error
+        if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+            raise UserError(f"the choice of a group is not a name: {error}") from error
         failed += [] if failed else launchers.failures(began)
         if not failed:
             raise
@@ -112,14 +121,22 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     if slurm.first_process():
-        if slurm.in_task():
+        if slurm.in_task() and not _another_rank_failed():
             slurm.requeue()
         print(f"sparseift: stopped by {name_of(number)}", file=sys.stderr)
     raise Stopped(128 + number)
 
 
-def _check_options(options: list[str]) -> None:
-    """Check the options in advance, because Hydra would print its whole usage."""
+def _another_rank_failed() -> bool:
+    """Whether SLURM ends this process because another rank has written error.txt."""
+    if not HydraConfig.initialized():
+        return False
+    error = Path(HydraConfig.get().runtime.output_dir, "error.txt")
+    return error.exists() and error.stat().st_mtime >= STARTED
+
+
+def _config_folders(options: list[str]) -> list[Path]:
+    """Check the options, because Hydra would print its whole usage, and return the folder of --config-dir, if any."""
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
     known, unknown = parser.parse_known_args(options)
@@ -127,3 +144,6 @@ def _check_options(options: list[str]) -> None:
         refuse(f"there is no option {unknown[0]}; values are set without dashes, as in sparsity=0.9")
     if known.overrides:
         refuse(f"there is no option {known.overrides[0]}; expected NAME=VALUE, as in sparsity=0.9")
+    if known.config_dir and not Path(known.config_dir).is_dir():
+        raise UserError(f"--config-dir is {known.config_dir!r}; expected a folder")
+    return [Path(known.config_dir)] if known.config_dir else []

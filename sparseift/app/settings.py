@@ -6,24 +6,21 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ..common import slurm
 from ..common.checks import require
 from ..runs.command import config_folders, of_one_run
-from ..runs.read import flat
 from .checks import check_run, check_values
+from .lasting import lasting_of
 from .launchers import runs_side_by_side
-
-SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
-"""Environment variable of a child process that runs a single job of a sweep."""
-
-LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks")
-"""Groups whose settings must not change when a run resumes. The recipe must not either, except its `epochs`."""
+from .limits import limits_of
+from .names import names_of, sparsity_of
+from .options import typed_overrides
+from .sweep import SWEEP_JOB
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,9 @@ class Settings:
     Args:
         identity: The choices and numbers that results.json records to tell runs apart.
         lasting: `identity` and every other setting that must not change when the run resumes, by dotted key.
+        limits: The options that shorten the run (see `limits_of`).
         resume: "auto", the path of a checkpoint or run folder, or None.
+        overwrite: Whether to replace a run that is in the run folder.
         test_with: The checkpoint to test, "last" or "best".
         export: Whether to write model.pt2.
         accelerator, devices, num_nodes: Arguments of the Trainer.
@@ -62,8 +61,10 @@ class Settings:
 
     identity: Mapping[str, Any]
     lasting: Mapping[str, Any]
+    limits: Mapping[str, Any]
     epochs: int
     resume: str | None
+    overwrite: bool
     test_with: str
     export: bool
     accelerator: str
@@ -79,19 +80,23 @@ def job_of(config: DictConfig) -> Job:
     """Return the current job of Hydra."""
     hydra = HydraConfig.get()
     multirun = hydra.mode is RunMode.MULTIRUN
-    contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": hydra.overrides.task}
+    overrides = typed_overrides()
+    contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": OmegaConf.create(overrides["task"])}
     return Job(
         folder=Path(hydra.runtime.output_dir),
         sweep=Path(hydra.sweep.dir) if multirun else None,
         of_sweep=multirun or SWEEP_JOB in os.environ,
         side_by_side=multirun and runs_side_by_side(hydra.launcher),
-        arguments=(*config_folders(cast(DictConfig, hydra)), *of_one_run(hydra.overrides.task)),
+        arguments=(
+            *config_folders({"runtime": hydra.runtime, "overrides": overrides}),
+            *of_one_run(overrides["task"]),
+        ),
         notes={f"{name}.yaml": OmegaConf.to_yaml(content) for name, content in contents.items()},
     )
 
 
-def settings_of(config: DictConfig, folder: Path) -> Settings:
-    """Check the config of a run in `folder`, and return its settings."""
+def settings_of(config: DictConfig) -> Settings:
+    """Check the config of a run, and return its settings."""
     check_values(config)
     check_run(config)
     identity = _identity(config)
@@ -100,8 +105,10 @@ def settings_of(config: DictConfig, folder: Path) -> Settings:
     return Settings(
         identity=identity,
         lasting={**identity, **lasting_of(config)},
+        limits=limits_of(config),
         epochs=config.recipe.epochs,
-        resume=_resume(config.resume, folder),
+        resume=_resume(config.resume),
+        overwrite=config.overwrite,
         test_with=config.checkpoint.test,
         export=config.export,
         accelerator=config.trainer.accelerator,
@@ -110,36 +117,15 @@ def settings_of(config: DictConfig, folder: Path) -> Settings:
     )
 
 
-def lasting_of(config: DictConfig) -> dict[str, Any]:
-    """Return the settings of the LASTING groups and of the recipe, by dotted key."""
-    groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in LASTING if group in config}
-    recipe = OmegaConf.to_container(config.recipe)  # unresolved, because values that depend on the epochs may change
-    return {key: value for key, value in flat({**groups, "recipe": recipe}).items() if key != "recipe.epochs"}
-
-
 def _identity(config: DictConfig) -> dict[str, Any]:
-    choices: Mapping[str, str] = HydraConfig.get().runtime.choices
-    masked = config.sparsifier._target_ is not None
-    return {
-        "model": config.model.get("name", choices["model"]),
-        "member": choices["member"],
-        "sparsity": config.sparsity.level if masked or choices["member"] != "dense" else 0.0,
-        "distribution": choices["sparsity"] if masked else None,
-        "sparsifier": choices["sparsifier"],
-        "pattern": choices["pattern"],
-        "backend": choices["backend"],
-        "task": choices["task"],
-        "dataset": choices["dataset"],
-        "seed": config.seed,
-    }
+    names = names_of(config)
+    sparsity = sparsity_of(config, names)
+    distribution = names["distribution"] if config.sparsifier._target_ is not None else None
+    first = {"model": names["model"], "member": names["member"], "sparsity": sparsity, "distribution": distribution}
+    return {**first, **{key: name for key, name in names.items() if key not in first}, "seed": config.seed}
 
 
-def _resume(value: Any, folder: Path) -> str | None:
-    """Return the value of `resume`. A run that SLURM has requeued resumes in its own folder."""
+def _resume(value: Any) -> str | None:
     fits = value is None or isinstance(value, str)
     require(fits, "resume", value, "'auto', null, or the path of a checkpoint or run folder")
-    if not slurm.restarted():
-        return value
-    from ..training.checkpoints import has_checkpoint  # with torch, which takes seconds to import
-
-    return "auto" if value is None or has_checkpoint(folder) else value
+    return value

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
+from ..common.messages import one_line
 from ..errors import UserError
+from ..runs.files import read_yaml
+
+SWEEP_JOB = "SPARSEIFT_SWEEP_JOB"
+"""Environment variable of a child process that runs a single job of a sweep."""
 
 RESUME = "sweep.resume=true"
 ROOT = Path("multirun")
@@ -24,7 +27,8 @@ def resumed(overrides: Sequence[str], sweep: bool) -> list[str]:
         raise UserError("sweep.resume=true needs the option -m (--multirun); a single run resumes with resume=auto")
     added = ["resume=auto"]
     if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
-        earlier = [file.parent for file in ROOT.glob("*/multirun.yaml") if _overrides_in(file) == _jobs(overrides)]
+        wanted = _jobs(overrides)
+        earlier = [file.parent for file in ROOT.glob("*/multirun.yaml") if _overrides_in(file) == wanted]
         if earlier:
             added.append(f"hydra.sweep.dir={max(earlier)}")
         else:
@@ -33,10 +37,15 @@ def resumed(overrides: Sequence[str], sweep: bool) -> list[str]:
 
 
 def _overrides_in(file: Path) -> list[str]:
-    return _jobs(OmegaConf.load(file).hydra.overrides.task)
+    """The overrides of an earlier sweep. One that cannot be read is none to resume."""
+    try:
+        return _jobs(map(str, read_yaml(file)["hydra"]["overrides"]["task"]))
+    except (UserError, KeyError, TypeError) as error:
+        print(f"sparseift: {file} is damaged, so its sweep cannot be resumed: {one_line(error)}", file=sys.stderr)
+        return []
 
 
-def _jobs(overrides: Sequence[str]) -> list[str]:
+def _jobs(overrides: Iterable[str]) -> list[str]:
     """The overrides that determine the jobs of a sweep, not how they are launched."""
-    others = ("sweep.", "hydra.", "hydra/", "resume=")
+    others = ("sweep.", "hydra.", "hydra/", "resume=", "overwrite=")
     return sorted(override for override in overrides if not override.startswith(others))

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from .child import run_in_child
 from .devices import reserved_gpus
 from .folder import RunFolder
-from .resume import already_finished
+from .resume import after_requeue, already_finished, continues
 from .settings import job_of, settings_of
 
 
@@ -17,14 +17,18 @@ def train(config: DictConfig) -> None:
     """Train, test and write the results into the run folder."""
     job = job_of(config)
     with RunFolder(job) as folder:
-        settings = settings_of(config, job.folder)
-        if already_finished(settings, job.folder):
+        settings = settings_of(config)
+        folder.claim(continues(settings, job.folder), settings.overwrite)
+        settings = after_requeue(settings, job.folder)
+        if already_finished(config, settings, job.folder):
             print(f"already finished: {job.folder / 'results.json'}")
         elif job.sweep and job.side_by_side:
+            folder.release()
             with reserved_gpus(settings.accelerator, settings.devices, job.sweep) as environment:
                 run_in_child(job.arguments, job.folder, environment, job.folder / "output.log")
             print(f"finished: {job.folder}")
         elif job.sweep and not settings.one_process and os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+            folder.release()
             run_in_child(job.arguments, job.folder, environment={}, output=None)  # SLURM starts all processes of a run
         else:
             from .run import train_here  # with torch, which takes seconds to import

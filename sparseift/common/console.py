@@ -1,12 +1,16 @@
-"""Progress bars, and numbers with SI prefixes."""
+"""Progress bars, text from outside, and numbers with SI prefixes."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Item = TypeVar("Item")
 
@@ -38,6 +42,22 @@ def one_by_one(items: Iterable[Item], text: str) -> Iterable[Item]:
     from rich.progress import track
 
     return track(items, text, transient=True)
+
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys, such as the beginning of escape sequences, or that change the order of text."""
+
+
+def plain(text: str) -> str:
+    """Return text of files and folders on one line, with control characters as Python's escapes."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Return plain text as a cell of a table of rich, which would read brackets as styles."""
+    from rich.text import Text
+
+    return Text(plain(text), style)
 
 
 SI_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))

@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path, suffix: str = ".partial") -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Replace a file atomically: a kill or a full disk leaves the old file intact.
 
     Yields:
         A path to write to: `path` with another suffix.
     """
-    partial = path.with_suffix(suffix)
+    partial = path.with_suffix(".partial")
     try:
         yield partial
     except BaseException:

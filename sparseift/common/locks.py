@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 __all__ = ["Timeout", "locked"]
 
@@ -16,7 +16,8 @@ def locked(file: Path, timeout: float = -1) -> Iterator[None]:
     """Lock a file until the context ends or the process is killed.
 
     The file is created if necessary, and stays: on a network file system, a process that waits for a deleted file could
-    enter beside one that locks a new file of the same name. Without support for locks, the context begins at once.
+    enter beside one that locks a new file of the same name. Whoever holds the lock may remove the file together with
+    its folder. A process that waits for it then starts again. Without support for locks, the context begins at once.
 
     Args:
         timeout: Seconds to wait for another process that holds the lock; negative: no limit.
@@ -26,7 +27,8 @@ def locked(file: Path, timeout: float = -1) -> Iterator[None]:
     """
     lock = FileLock(file, timeout=timeout, fallback_to_soft=False)  # a soft lock outlives a killed process
     try:
-        lock.acquire()
+        while not _acquired(lock, file):
+            file.parent.mkdir(parents=True, exist_ok=True)
     except Timeout:
         raise
     except (OSError, NotImplementedError):  # no locks on this file system or platform, or a read-only folder
@@ -35,3 +37,14 @@ def locked(file: Path, timeout: float = -1) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _acquired(lock: BaseFileLock, file: Path) -> bool:
+    """Acquire the lock. False if its holder has removed the file."""
+    try:
+        lock.acquire()
+    except FileNotFoundError:
+        return False
+    if not file.exists():
+        lock.release()
+    return lock.is_locked

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -40,6 +41,31 @@ def handled(handler: Handler, numbers: Iterable[int] = STOP) -> Iterator[None]:
         yield
     finally:
         restore(previous)
+
+
+@contextmanager
+def noticed(numbers: Iterable[int] = LEAVE) -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether one of the signals has arrived.
+
+    Other threads may call it. Python runs handlers in the main thread, which may wait for another process.
+    """
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+    previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    arrived: set[int] = set()
+
+    def tell() -> bool:
+        with suppress(BlockingIOError):  # nothing has arrived
+            arrived.update(os.read(reader, 1024))
+        return not arrived.isdisjoint(numbers)
+
+    try:
+        yield tell
+    finally:
+        signal.set_wakeup_fd(previous)
+        os.close(writer)
+        os.close(reader)
 
 
 def ignore(*numbers: int) -> None:

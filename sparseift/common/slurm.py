@@ -20,9 +20,14 @@ def first_process() -> bool:
     return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK"))
 
 
-def restarted() -> bool:
-    """Whether SLURM has requeued the job of this task."""
-    return in_task() and int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+def of_one_start() -> bool:
+    """Whether rank 0 of this run, or SLURM, has started this process as another of its ranks."""
+    return not first_process() and "TORCHELASTIC_RUN_ID" not in os.environ
+
+
+def restarts() -> int:
+    """Return how often SLURM has requeued the job of this task."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0) if in_task() else 0
 
 
 def job_id() -> str:
@@ -37,8 +42,16 @@ def started(pattern: str) -> str:
     return f"job{job_id()}.{os.environ['SLURM_STEP_ID']}" if in_task() else datetime.now().strftime(pattern)
 
 
-def requeue() -> None:
-    """Requeue this job, unless it has been cancelled or is already being requeued."""
-    shown = subprocess.run(["scontrol", "-o", "show", "job", job_id()], capture_output=True, text=True).stdout
-    if "JobState=RUNNING" in shown.split():
+def requeue() -> bool:
+    """Requeue this job, unless it has been cancelled.
+
+    Returns:
+        Whether the job will start again.
+    """
+
+    def shown() -> str:
+        return subprocess.run(["scontrol", "-o", "show", "job", job_id()], capture_output=True, text=True).stdout
+
+    if "JobState=RUNNING" in shown().split():
         subprocess.run(["scontrol", "requeue", job_id()], capture_output=True)
+    return f"Restarts={restarts() + 1}" in shown().split()

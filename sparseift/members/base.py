@@ -21,6 +21,9 @@ class Member(Protocol):
 
     Attributes:
         iso_flop: Whether the plan matches the FLOPs of the dense network. If not, it has the given sparsity.
+
+    A member that can start from the weights of the network also takes the keyword `keep` (see `LocalMember`), and says
+    in an attribute `keeps_with` with which options it can. Its result is compared with the network.
     """
 
     iso_flop: ClassVar[bool]
@@ -69,13 +72,15 @@ class LocalMember(ABC):
 
     iso_flop: ClassVar[bool] = True
     resizes: ClassVar[bool] = False
+    keeps_with: ClassVar[str] = ""
 
     @abstractmethod
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement | None:
         """Return the replacement of a layer, or None if the layer stays.
 
         Args:
-            site: The layer, with the norm and the non-linearity that follow it.
+            site: The layer, with the norm and the non-linearity that follow it. If `site.keep` is true, the network
+                with the replacement should compute the same function as before.
             initial: Draws new weights.
         """
 
@@ -83,12 +88,19 @@ class LocalMember(ABC):
         """Return the eligible layers that can't be replaced in this network, each with the reason."""
         return irreplaceable(record.net, record, eligible, self.resizes)
 
-    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
+    def __call__(
+        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction, keep: bool = False
+    ) -> list[str]:
+        """Transform a network in place (see `Member`).
+
+        Args:
+            keep: Start from the weights of the network, as far as the member can, instead of from new ones.
+        """
         initial = initializer(net, record)
         kept = irreplaceable(net, record, eligible, self.resizes)
         masked = []
         for name in eligible:
-            site = site_of(net, record, name)
+            site = site_of(net, record, name, keep)
             stays = name in kept or record.is_projection(name)  # projection shortcuts stay in the authors' code
             new = None if stays else self.replacement(site, record, sparsity, initial)
             if new is None:

@@ -69,14 +69,21 @@ def width_factor(sparsity: Fraction, denominator: int, rounding: str) -> Fractio
 class SparseWide:
     """The whole network with k times as many channels.
 
+    From given weights, it starts as Net2WiderNet (Chen et al., ICLR 2016): channels are repeated, and repeated inputs
+    share the weight. This is the same function for most networks without attention, grouped norms or flattened images.
+    Layer norms need a whole k.
+
     Args:
         rounding: How k is rounded, 'nearest' or 'down'.
     """
 
     rounding: str = "nearest"
     iso_flop: ClassVar[bool] = True
+    keeps_with: ClassVar[str] = "a network without attention or flattened images, and sparsity=0.75 with layer norms"
 
-    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
+    def __call__(
+        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction, keep: bool = False
+    ) -> list[str]:
         training = record.in_training
         if training is not None and any(
             training.ran[name] and not record.ran[name] for name in _with_parameters(record)
@@ -93,7 +100,7 @@ class SparseWide:
                 break
             except NotWhole as odd:  # such as the width of a head
                 denominator = gcd(denominator, odd.size)
-        adopt(net, twin, initializer(net, record))
+        adopt(net, twin, initializer(net, record), keep)
         return list(eligible)
 
 

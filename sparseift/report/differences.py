@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from ..common.console import si
+from ..common.console import cell, plain, si
 from ..errors import UserError
 from ..runs.read import FINISHED, UNREADABLE, Run, read_run
 from ..runs.summary import print_summary
@@ -21,13 +20,16 @@ def compare(a: Path, b: Path) -> None:
     first, second = _readable(a), _readable(b)
     console = Console(width=None if sys.stdout.isatty() else 120)
     for name, run in (("A", first), ("B", second)):
-        print(f"{name}: {run.folder}, {run.state}{', ' if run.detail else ''}{run.detail}")
+        print(plain(f"{name}: {run.folder}, {run.state}{', ' if run.detail else ''}{run.detail}"))
     _print_differences(console, "config", first.config, second.config, ".hydra/config.yaml")
     if first.state == second.state == FINISHED:
         title = "layers: active / stored weights (density), FLOPs per sample"
         _print_differences(console, title, _layers(first), _layers(second), "layers in results.json")
         print_summary([first.results, second.results])
-        print(_verdict(first, second))
+        for name, run in (("A", first), ("B", second)):
+            if run.results.get("partial"):
+                print(plain(f"{name} is a partial run: {run.results['partial']}"))
+        print(plain(_verdict(first, second)))
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -69,7 +71,7 @@ def _print_differences(console: Console, title: str, a: dict[str, Any], b: dict[
         return
     table = Table("", "A", "B", title=title)
     for difference in found:
-        table.add_row(*map(Text, difference))
+        table.add_row(*map(cell, difference))
     console.print(table)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ..runs.metric import PERCENT, Metric
+from . import escaping
 from .rows import Row, Section
 from .series import exploration_columns, gap_columns, label_of, mean_series, validation_scores
 from .style import RC, Look, label, legend, looks, new_figure
@@ -26,6 +27,12 @@ OFFSET_STEP = 0.015
 
 LEAST_RANGE = 1.0
 """Minimum range of an axis of percentages, so that small differences look small."""
+
+MOST_PANELS = 12
+"""The largest number of panels of a figure."""
+
+LONGEST_STEM = 120
+"""The largest number of bytes that the name of a file has for the names of a section."""
 
 
 class NoData(ValueError):
@@ -43,8 +50,25 @@ class Drawn:
     reason: str = ""
 
 
-def draw(section: Section) -> list[Drawn]:
-    """Draw all figures of a section."""
+def draw_all(sections: Iterable[Section]) -> list[tuple[Section, list[Drawn]]]:
+    """Draw all figures of all sections."""
+    found: dict[str, tuple[Section, list[Drawn]]] = {}
+    for section in sections:
+        stem = _stem(section)
+        while stem in found:  # other names may have the same letters and digits
+            stem += "_"
+        found[stem] = section, draw(section, stem)
+    return list(found.values())
+
+
+def _stem(section: Section) -> str:
+    """Return how the names of the files of a section begin."""
+    name = "_".join(part for part in (section.dataset, section.model, section.details) if part)
+    return re.sub(r"[^\w.-]", "_", name).encode()[:LONGEST_STEM].decode(errors="ignore")
+
+
+def draw(section: Section, stem: str = "") -> list[Drawn]:
+    """Draw all figures of a section. stem: how the names of their files begin, made from the section by default."""
     drawn = []
     for kind in FIGURES:
         figure, reason = None, ""
@@ -53,10 +77,8 @@ def draw(section: Section) -> list[Drawn]:
                 figure = kind.function(section)
         except NoData as error:
             reason = str(error)
-        parts = (section.dataset, section.model, section.details, kind.name)
-        name = re.sub(r"[^\w.-]", "_", "_".join(part for part in parts if part))
         title, caption = (_capital(text.format(metric=section.metric.label)) for text in (kind.title, kind.caption))
-        drawn.append(Drawn(name, title, caption, figure, reason))
+        drawn.append(Drawn(f"{stem or _stem(section)}_{kind.name}", title, caption, figure, reason))
     return drawn
 
 
@@ -128,7 +150,7 @@ def exploration(section: Section) -> Figure:
     shown = [row for row in section.rows if any(run.series("masks/replaced") for run in row.runs)]
     if not shown:
         raise NoData("no finished run logged an update of its masks in metrics.csv")
-    columns = exploration_columns(shown)
+    columns = exploration_columns(shown)[:MOST_PANELS]
     figure, panels = new_figure(len(columns))
     style = looks(section.rows)
     for axes, column in zip(panels, columns, strict=True):
@@ -137,14 +159,14 @@ def exploration(section: Section) -> Figure:
             times = [(step + 1) / row.runs[0].results["steps"] for step in series]
             look = style[row].line_of_points | {"markevery": max(1, len(times) // 8)}
             style[row].tag(*axes.plot(times, list(series.values()), **look))
-        axes.set(title=label_of(column), xlabel="fraction of training steps", xlim=(0, 1))
+        axes.set(title=escaping.figure(label_of(column)), xlabel="fraction of training steps", xlim=(0, 1))
         axes.set_ylim(bottom=0)
     legend(figure, (style[row] for row in shown))
     return figure
 
 
 def score_by_spectral_gap(section: Section) -> Figure:
-    columns = gap_columns(section.rows)
+    columns = gap_columns(section.rows)[:MOST_PANELS]
     if not columns:
         raise NoData("no finished run logged a spectral gap (columns masks/*gap*) in metrics.csv")
     figure, panels = new_figure(len(columns))
@@ -155,7 +177,7 @@ def score_by_spectral_gap(section: Section) -> Figure:
             measured = [(series[max(series)], run.score) for run in row.runs if (series := run.series(column))]
             gaps, scores = zip(*measured, strict=True) if measured else ((), ())
             style[row].tag(*axes.plot(gaps, scores, **style[row].points))
-        axes.set(xlabel=label_of(column), ylabel=_axis(section.metric, "test "))
+        axes.set(xlabel=escaping.figure(label_of(column)), ylabel=_axis(section.metric, "test "))
     legend(figure, (style[row] for row in shown))
     return figure
 
@@ -213,7 +235,7 @@ def _capital(text: str) -> str:
 def _axis(metric: Metric, prefix: str = "") -> str:
     """Return the label of an axis for values of the metric."""
     notes = ", ".join(part for part in (metric.unit, "" if metric.higher_is_better else "lower is better") if part)
-    return f"{prefix}{metric.label}{f' ({notes})' if notes else ''}"
+    return escaping.figure(f"{prefix}{metric.label}{f' ({notes})' if notes else ''}")
 
 
 def _draw_dense(axes: Axes, row: Row, look: Look, compared: bool) -> None:

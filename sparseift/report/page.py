@@ -11,8 +11,9 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..common.console import plain
 from ..runs.read import FINISHED, STATES, Run
-from . import tables
+from . import escaping, tables
 from .figures import Drawn
 from .rows import Section
 from .style import inline, label
@@ -38,21 +39,37 @@ def html(runs: list[Run], sections: Sections, folder: Path, figures: Path) -> st
         saved = (figures / f"{drawn.name}.svg").read_text(encoding="utf-8")
         return Markup(inline(saved, f"{drawn.title}. {drawn.caption}"))
 
-    return _render("page.html.jinja", runs, sections, folder, autoescape=True, svg=svg)
+    functions: dict[str, Callable] = {"svg": svg, "code": escaping.html_code}
+    return _render("page.html.jinja", runs, sections, folder, functions, finalize=escaping.html, autoescape=True)
 
 
 def markdown(runs: list[Run], sections: Sections, folder: Path) -> str:
     """Return the report as Markdown, with links to the files in the folder `figures`."""
-    return _render("page.md.jinja", runs, sections, folder, autoescape=False)
+    functions: dict[str, Callable] = {"table": tables.markdown, "commands": _commands}
+    return _render("page.md.jinja", runs, sections, folder, functions, finalize=escaping.markdown, autoescape=False)
+
+
+def _commands(section: Section) -> Markup:
+    """Return the commands of all runs of a section as a block of code."""
+    runs = [run for row in section.rows for run in row.runs]
+    missing = "# .hydra/overrides.yaml is missing in"
+    return escaping.markdown_code("\n".join(run.command or f"{missing} {plain(str(run.folder))}" for run in runs))
 
 
 def _render(
-    template: str, runs: list[Run], sections: Sections, folder: Path, autoescape: bool, **functions: Callable
+    template: str,
+    runs: list[Run],
+    sections: Sections,
+    folder: Path,
+    functions: dict[str, Callable],
+    finalize: Callable[[Any], Any],
+    autoescape: bool,
 ) -> str:
+    """Fill a template. `finalize` is applied to every value that the template inserts."""
     rows = [row for section, _ in sections for row in section.rows]
 
-    def link(path: Path) -> str:
-        return quote(os.fsencode(os.path.relpath(path, folder)))
+    def link(path: Path) -> Markup:
+        return Markup(quote(os.fsencode(os.path.relpath(path, folder))))
 
     filters: dict[str, Any] = {
         "data set": sorted({section.dataset for section, _ in sections}),
@@ -62,6 +79,7 @@ def _render(
     environment = Environment(
         loader=PackageLoader("sparseift.report", ""),
         autoescape=autoescape,
+        finalize=finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -74,8 +92,6 @@ def _render(
         filters=filters,
         notes=dict.fromkeys(note for section, _ in sections for note in tables.notes(section).items()),
         columns=tables.columns,
-        table=tables.markdown,
-        cell=tables.cell,
         label=label,
         link=link,
         **functions,

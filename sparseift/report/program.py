@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from ..common.console import one_by_one, waiting
+from ..common.console import one_by_one, plain, waiting
 from ..common.messages import Arguments, one_line_errors
 from ..errors import UserError
 from ..runs.read import FINISHED, Run, find_runs
 from . import page, tables
-from .figures import draw
+from .figures import draw_all
 from .rows import sections
 from .style import save
 
@@ -43,7 +43,7 @@ def report(paths: list[Path], out: Path) -> None:
     """
     runs = find_runs(paths)
     with waiting("tables and figures"):
-        found = [(section, draw(section)) for section in sections(runs)]
+        found = draw_all(sections(runs))
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out, prefix=".making-") as making:
@@ -61,14 +61,14 @@ def _print(runs: list[Run], found: page.Sections) -> None:
         table = tables.terminal(section, console)
         console.print(table)
         if hidden := tables.left_out(section, table):
-            print(f"columns that do not fit the terminal: {', '.join(hidden)}; see table.csv")
+            print(plain(f"columns that do not fit the terminal: {', '.join(hidden)}; see table.csv"))
         for one in figures:
             if not one.figure:
-                print(f"figure omitted: {one.title} ({one.reason})")
+                print(plain(f"figure omitted: {one.title} ({one.reason})"))
     print(f"{len(runs)} run folders: {page.tally(runs)}")
     for run in runs:
         if run.state != FINISHED or run.detail:
-            print(f"  {run.folder}: {run.state}, {run.detail}")
+            print(plain(f"  {run.folder}: {run.state}, {run.detail}"))
 
 
 def _write(runs: list[Run], found: page.Sections, making: Path, out: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from . import escaping
 from .rows import USUAL, Row
 
 INK = "#1c2126"
@@ -123,7 +125,7 @@ def new_figure(panels: int = 1) -> tuple[Figure, list[Any]]:
 
 def legend(figure: Figure, shown: Iterable[Look]) -> None:
     """Add a legend below the panels. The figure grows, the panels keep their size."""
-    shown = list(shown)
+    shown = [replace(look, label=escaping.figure(look.label)) for look in shown]
     columns = max(1, min(3, len(shown), 80 // max(len(look.label) for look in shown)))
     figure.set_figheight(figure.get_figheight() + LINE * (1 + -(-len(shown) // columns)))
     handles = [Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, label=look.label) for look in shown]
@@ -134,7 +136,8 @@ def legend(figure: Figure, shown: Iterable[Look]) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write `path`.png and `path`.svg with a white background."""
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph ")  # names may have characters that the font lacks
         figure.savefig(f"{path}.png", facecolor="white")
         figure.savefig(f"{path}.svg", facecolor="white", metadata=DATELESS)
 

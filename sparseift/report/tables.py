@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from typing import Any
 
+from markupsafe import Markup
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
-from rich.text import Text
 
-from ..common.console import si
+from ..common.console import cell, si
 from ..runs.metric import Metric
 from ..runs.summary import COSTS, sparsity
+from . import escaping
 from .rows import USUAL, Row, Section
 from .statistics import CONFIDENCE, Difference
 
@@ -76,12 +77,17 @@ def _all_columns(section: Section) -> Iterable[Column]:
     yield Column("settings", lambda row: row.variant, number=False, note=note)
     note = "Number of seeds, with the number of runs in brackets if it differs. Runs of the same seed are averaged."
     yield Column("seeds", _seeds, note=note)
+    note = "Runs that were trained or tested on part of the data only, and the option that says so. Not a result."
+    yield Column("partial", lambda row: "; ".join(_distinct(row, "partial")), number=False, note=note)
     yield _score(section.metric, section.decimals)
     yield _compared("vs. dense", lambda row: row.to_dense, section.decimals, TO_DENSE)
     yield _compared("vs. static", lambda row: row.to_static, section.decimals, TO_STATIC)
     yield Column("paper", _paper, note=PAPER)
-    note = "FLOPs per sample, divided by those of the dense network with the same settings."
-    yield Column("relative to budget", _cost("relative to budget"), note=note)
+    note = "FLOPs per sample at the end of training, divided by those of the dense network with the same settings."
+    yield Column("relative to budget", _ratio, note=note)
+    if len({updates for row in section.rows for updates in _distinct(row, "mask_updates")}) > 1:
+        note = "Number of times that the masks changed during training."
+        yield Column("mask updates", lambda row: _range(_distinct(row, "mask_updates"), str), note=note)
     yield Column("training FLOPs", lambda row: si(row.train_flops))
     yield Column("stored", _cost("stored parameters"), note="Parameters, masked ones included.")
     yield Column("active", _cost("active parameters"), note="Parameters that are not masked.")
@@ -89,6 +95,21 @@ def _all_columns(section: Section) -> Iterable[Column]:
 
 def _unless_usual(group: str, choice: str) -> str:
     return "" if choice == USUAL[group] else choice
+
+
+def _distinct(row: Row, entry: str) -> list[Any]:
+    """The different values of an optional entry of results.json, without null, in ascending order."""
+    return sorted({run.results[entry] for run in row.runs if run.results.get(entry) is not None})
+
+
+def _range(values: Sequence[Any], text: Callable[[Any], str]) -> str:
+    """The value, or the least and the largest value."""
+    return " to ".join(dict.fromkeys(map(text, (values[0], values[-1])))) if values else ""
+
+
+def _ratio(row: Row) -> str:
+    """The cost relative to the budget. It differs between runs if some of them stopped before the end of pruning."""
+    return _range(sorted(run.results["flops"]["ratio"] for run in row.runs), lambda ratio: f"{ratio:.4f}")
 
 
 def _cost(name: str) -> Callable[[Row], str]:
@@ -146,16 +167,15 @@ def terminal(section: Section, console: Console) -> Table:
 
 def left_out(section: Section, table: Table) -> list[str]:
     """Return the titles of the columns that do not fit the terminal."""
-    shown = {column.header for column in table.columns}
-    return [column.title for column in columns(section) if column.title not in shown]
+    return [column.title for column in columns(section)[len(table.columns) :]]
 
 
 def _rich(section: Section, shown: list[Column]) -> Table:
-    table = Table(title=Text(section.title), box=box.SIMPLE_HEAD)
+    table = Table(title=cell(section.title), box=box.SIMPLE_HEAD)
     for column in shown:
-        table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
+        table.add_column(cell(column.title), justify="right" if column.number else "left", no_wrap=True)
     for row in section.rows:
-        table.add_row(*(Text(column.text(row), "bold" if column.strong(row) else "") for column in shown))
+        table.add_row(*(cell(column.text(row), "bold" if column.strong(row) else "") for column in shown))
     return table
 
 
@@ -163,23 +183,18 @@ def _width(table: Table, console: Console) -> int:
     return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
-def cell(text: object) -> str:
-    """Return text as a cell of a Markdown table."""
-    return " ".join(str(text).split()).replace("|", r"\|")
-
-
-def markdown(section: Section) -> str:
+def markdown(section: Section) -> Markup:
     """Return the table of a section as Markdown."""
 
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 
     shown = columns(section)
-    lines = [line(c.title for c in shown), line("---:" if c.number else "---" for c in shown)]
+    lines = [line(escaping.markdown(c.title) for c in shown), line("---:" if c.number else "---" for c in shown)]
     for row in section.rows:
-        texts = ((cell(column.text(row)), column.strong(row)) for column in shown)
+        texts = ((escaping.markdown(column.text(row)), column.strong(row)) for column in shown)
         lines.append(line(f"**{text}**" if strong else text for text, strong in texts))
-    return "\n".join(lines) + "\n"
+    return Markup("\n".join(lines) + "\n")
 
 
 def latex(section: Section) -> str:
@@ -191,25 +206,17 @@ def latex(section: Section) -> str:
         r"\begin{table}",
         r"  \centering",
         r"  \small",
-        rf"  \caption{{{_latex(section.title)}. {_latex(remarks)}}}",
+        rf"  \caption{{{escaping.latex(section.title)}. {escaping.latex(remarks)}}}",
         # on one line: a line break would be a space before the table
         rf"  \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{\begin{{tabular}}{{{sides}}}",
         r"    \toprule",
-        "    " + " & ".join(_latex(column.title) for column in shown) + r" \\",
+        "    " + " & ".join(escaping.latex(column.title) for column in shown) + r" \\",
         r"    \midrule",
     ]
     for row in section.rows:
-        texts = ((_latex(column.text(row)), column.strong(row)) for column in shown)
+        texts = ((escaping.latex(column.text(row)), column.strong(row)) for column in shown)
         lines.append("    " + " & ".join(rf"\textbf{{{text}}}" if strong else text for text, strong in texts) + r" \\")
     return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}"]) + "\n"
-
-
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-
-
-def _latex(text: str) -> str:
-    text = re.sub(r"[\\{}$&#%_~^]", lambda found: LATEX.get(found[0], "\\" + found[0]), text)
-    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text).replace("±", r"$\pm$").replace("↓", r"$\downarrow$")
 
 
 def csv_text(sections: Iterable[Section]) -> str:
@@ -219,7 +226,7 @@ def csv_text(sections: Iterable[Section]) -> str:
     if records:
         writer = csv.DictWriter(out, records[0])
         writer.writeheader()
-        writer.writerows(records)
+        writer.writerows({key: escaping.csv(value) for key, value in record.items()} for record in records)
     return out.getvalue()
 
 
@@ -249,6 +256,8 @@ def _record(row: Row) -> dict[str, object]:
         "score_std": row.std,
         **_difference("to_dense", row.to_dense),
         **_difference("to_static", row.to_static),
+        "partial": "; ".join(_distinct(row, "partial")),
+        "mask_updates": _range(_distinct(row, "mask_updates"), str),
         "flops": results["flops"].get("forward"),
         "flops_ratio": results["flops"]["ratio"],
         "train_flops": row.train_flops,

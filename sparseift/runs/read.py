@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shlex
 from collections.abc import Iterable, Iterator
@@ -12,23 +11,22 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..common.console import one_by_one
 from ..errors import UserError
 from .command import config_folders, of_one_run, run_in
+from .files import present, read_end, read_table, read_yaml
 from .metric import Metric
 from .results import read_results
+from .schema import LARGEST
 from .upgrade import upgraded
 
 FINISHED, FAILED, UNFINISHED, UNREADABLE = "finished", "failed", "unfinished", "unreadable"
 STATES = (FINISHED, FAILED, UNFINISHED, UNREADABLE)
 CONTENTS = {".hydra", "checkpoints", "tensorboard"}  # folders in a run folder, which contain no runs
 EPOCH_END = {"epoch", "train/loss_epoch"}  # columns of metrics.csv that are written together when an epoch ends
-
-
-class NotARun(ValueError):
-    """A folder cannot be read as a run."""
+LONGEST_DETAIL = 500  # characters
+DEEPEST, MOST_FOLDERS = 100, 100_000
+"""How far to search for runs below a folder: levels, and the number of folders."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Run:
         """The command that resumes a failed or unfinished run in its own folder."""
         if self.arguments is None or self.state not in (FAILED, UNFINISHED):
             return None
-        own = [argument for argument in self.arguments if not argument.startswith("resume=")]
+        own = [argument for argument in self.arguments if not argument.startswith(("resume=", "overwrite="))]
         return _command((*own, run_in(self.folder), "resume=auto"))
 
     def series(self, column: str) -> dict[int, float]:
@@ -86,44 +84,69 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
     Raises:
         UserError: A path is not a folder or contains no run.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, tuple[Path, str]] = {}
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path} is not a folder; expected a run folder or a folder of runs")
         folders = list(_run_folders(path))
         if not folders:
             raise UserError(f"no runs in {path}: no folder in it has a .hydra folder or a results.json")
-        for folder in folders:
-            found.setdefault(folder.resolve(), folder)
-    return [read_run(folder) for folder in one_by_one(found.values(), "runs")]
+        for folder, problem in folders:
+            found.setdefault(os.path.realpath(folder), (folder, problem))
+    return [
+        Run(folder, UNREADABLE, problem) if problem else read_run(folder)
+        for folder, problem in one_by_one(found.values(), "runs")
+    ]
 
 
 def read_run(folder: Path) -> Run:
     """Read a run folder. The state and detail of the result say what is wrong with it."""
     try:
         return _read(folder)
-    except (NotARun, UserError) as error:
-        return Run(folder, UNREADABLE, str(error))
+    except UserError as error:
+        return Run(folder, UNREADABLE, shortened(str(error)))
     except OSError as error:
         return Run(folder, UNREADABLE, f"{error.filename or folder}: {error.strerror}")
 
 
 def _read(folder: Path) -> Run:
     config, arguments = _hydra(folder)
-    results = read_results(folder / "results.json") if (folder / "results.json").exists() else {}
+    results = read_results(folder / "results.json") if present(folder / "results.json") else {}
     if not config and not results:
-        raise NotARun("neither results.json nor .hydra/config.yaml")
+        raise UserError("neither results.json nor .hydra/config.yaml")
     try:
         rows, damage = _rows(folder), ""
-    except NotARun as error:
-        rows, damage = [], str(error)
+    except UserError as error:
+        rows, damage = [], shortened(str(error))
     if results:
         damage = damage or ("" if rows else "metrics.csv has no steps")
         return Run(folder, FINISHED, damage, results, config, arguments, rows)
     progress = damage or _progress(rows, config)
-    if (folder / "error.txt").exists():
-        return Run(folder, FAILED, f"{reason_of_failure(folder)} ({progress})", {}, config, arguments, rows)
+    if (reason := reason_of_failure(folder)) is not None:
+        return Run(folder, FAILED, f"{reason} ({progress})", {}, config, arguments, rows)
     return Run(folder, UNFINISHED, progress, {}, config, arguments, rows)
+
+
+def describes_run(folder: Path) -> bool:
+    """Whether the .hydra folder in a folder describes a run of this package."""
+    try:
+        return read_config(folder) is not None
+    except (UserError, OSError):
+        return False
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """Return .hydra/config.yaml of a run folder, None if there is none.
+
+    Raises:
+        UserError: The file cannot be read, or is not the config of a run.
+    """
+    if not present(folder / ".hydra/config.yaml"):
+        return None
+    config = read_yaml(folder / ".hydra/config.yaml")
+    if not isinstance(config, dict) or not {"member", "sparsity", "sparsifier"} <= config.keys():
+        raise UserError("not a run of sparseift: its config has no member, sparsity and sparsifier")
+    return config
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -148,10 +171,11 @@ def _command(arguments: Iterable[str]) -> str:
     return shlex.join(["python", "-m", "sparseift.train", *arguments])
 
 
-def _run_folders(path: Path) -> Iterator[Path]:
-    """Yield the run folders in a path, following links, and the folders that cannot be listed."""
+def _run_folders(path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the run folders in a path, following links, and the folders that cannot be searched, with the reason."""
     closed: list[OSError] = []
-    seen: set[str] = set()
+    above = os.path.realpath(path)
+    seen: set[str] = {parent.as_posix() for parent in Path(above).parents}  # a link to one would lead back here
     for parent, folders, files in os.walk(path, followlinks=True, onerror=closed.append):
         real = os.path.realpath(parent)
         if real in seen:  # links may form cycles
@@ -160,26 +184,23 @@ def _run_folders(path: Path) -> Iterator[Path]:
         seen.add(real)
         is_run = ".hydra" in folders or "results.json" in files
         if is_run:
-            yield Path(parent)
+            yield Path(parent), ""
         folders[:] = sorted(name for name in folders if not (is_run and name in CONTENTS))
-    yield from (Path(error.filename) for error in closed)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotARun(f"{path.name} cannot be read: {error}") from error
+        if len(Path(parent).parts) - len(path.parts) >= DEEPEST and folders:
+            yield Path(parent), f"folders more than {DEEPEST} levels below {path} are not searched"
+            folders.clear()
+        if len(seen) > MOST_FOLDERS:
+            yield Path(parent), f"the search ends here, after {MOST_FOLDERS:,} folders"
+            return
+    yield from ((Path(error.filename), error.strerror or str(error)) for error in closed)
 
 
 def _hydra(folder: Path) -> tuple[dict[str, Any], tuple[str, ...] | None]:
     """Return the flat config, empty without a .hydra folder, and the arguments that compose it."""
-    if not (folder / ".hydra/config.yaml").exists():
+    config = read_config(folder)
+    if config is None:
         return {}, None
-    config = _yaml(folder / ".hydra/config.yaml")
-    if not isinstance(config, dict) or not {"member", "sparsity", "sparsifier"} <= config.keys():
-        raise NotARun("not a run of sparseift: its config has no member, sparsity and sparsifier")
-    overrides = _yaml(folder / ".hydra/overrides.yaml") if (folder / ".hydra/overrides.yaml").exists() else None
+    overrides = read_yaml(folder / ".hydra/overrides.yaml") if present(folder / ".hydra/overrides.yaml") else None
     settings = upgraded(flat(config))
     if not isinstance(overrides, list):
         return settings, None
@@ -187,40 +208,36 @@ def _hydra(folder: Path) -> tuple[dict[str, Any], tuple[str, ...] | None]:
 
 
 def _config_folders(folder: Path) -> Iterator[str]:
-    if (folder / ".hydra/hydra.yaml").exists():
+    if present(folder / ".hydra/hydra.yaml"):
         try:
-            yield from config_folders(_yaml(folder / ".hydra/hydra.yaml")["hydra"])
-        except (KeyError, TypeError) as error:
-            raise NotARun(f"hydra.yaml does not describe a run: {error} is missing") from error
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(_text(path))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date
-        raise NotARun(f"{path.name} is damaged: {' '.join(str(error).split())}") from error
+            yield from map(str, config_folders(read_yaml(folder / ".hydra/hydra.yaml")["hydra"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"hydra.yaml does not describe a run: {error} is missing") from error
 
 
 def _rows(folder: Path) -> list[dict[str, float]]:
-    if not (folder / "metrics.csv").exists():
-        return []
-    try:
-        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            rows = [{key: float(cell) for key, cell in row.items() if key and cell} for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise NotARun(f"metrics.csv is damaged: {error}") from error
-    return [row for row in rows if isfinite(row.get("step", nan))]
+    """Return the rows that have a step. Numbers that nothing can be computed with are NaN."""
+    rows = read_table(folder / "metrics.csv") if present(folder / "metrics.csv") else []
+    usable = ({key: cell if abs(cell) < LARGEST else nan for key, cell in row.items()} for row in rows)
+    return [row for row in usable if isfinite(row.get("step", nan))]
 
 
 def _progress(rows: list[dict[str, float]], config: dict[str, Any]) -> str:
     """Return how far a run without results was trained."""
     epochs = [row["epoch"] for row in rows if row.keys() >= EPOCH_END and isfinite(row["epoch"])]
     if epochs:
-        return f"{max(epochs) + 1:.0f} of {config.get('recipe.epochs', '?')} epochs trained"
+        return f"{max(epochs) + 1:.0f} of {shortened(str(config.get('recipe.epochs', '?')))} epochs trained"
     return f"first epoch, step {max(row['step'] for row in rows):.0f}" if rows else "nothing trained"
 
 
-def reason_of_failure(folder: Path) -> str:
-    """Return the last line of error.txt: the message of an error, or the end of its traceback."""
-    lines = (folder / "error.txt").read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "error.txt is empty")
+def reason_of_failure(folder: Path) -> str | None:
+    """Return the last line of error.txt, the message of an error or the end of its traceback. None without the file."""
+    if not present(folder / "error.txt"):
+        return None
+    lines = read_end(folder / "error.txt").split("\n")
+    return shortened(next((line.strip() for line in reversed(lines) if line.strip()), "error.txt is empty"))
+
+
+def shortened(text: str) -> str:
+    """Cut a text to `LONGEST_DETAIL` characters."""
+    return text if len(text) <= LONGEST_DETAIL else f"{text[: LONGEST_DETAIL - 1]}…"

@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from ..common.console import si
+from ..common.console import cell, si
 from .metric import Metric
 
 Cell = Callable[[dict[str, Any]], str]
@@ -37,12 +36,12 @@ def print_summary(runs: Sequence[dict[str, Any]]) -> None:
     Args:
         runs: The content of results.json of each run.
     """
-    table = Table(title=Text(" / ".join(dict.fromkeys(map(_title, runs)))))
+    table = Table(title=cell(" / ".join(dict.fromkeys(map(_title, runs)))))
     table.add_column()
     for run in runs:
-        table.add_column(run["member"], justify="right")
-    for name, cell in (*_settings(runs), *_scores(runs), *COSTS.items()):
-        table.add_row(name, *map(cell, runs))
+        table.add_column(cell(run["member"]), justify="right")
+    for name, text in (*_settings(runs), *_scores(runs), *COSTS.items()):
+        table.add_row(cell(name), *(cell(text(run)) for run in runs))
     Console().print(table)
 
 

@@ -6,10 +6,11 @@ FLOPs are linear in the densities, so the common factor of a distribution has a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import ceil, floor
+from math import ceil, floor, inf
 
 from torch import nn
 
+from ..common.checks import require
 from ..errors import BudgetError
 from ..graph.flops import LayerCost
 from .distributions import Distribution
@@ -103,7 +104,7 @@ def _active_counts(
             "for all of them"
         )
     numel = {name: costs[name].numel for name in price}
-    relative = {name: distribution.relative_density(costs[name].shape) for name in price}
+    relative = {name: _relative(distribution, costs[name].shape) for name in price}
     counts: dict[str, float] = dict.fromkeys(price, 1)
     free = set(price)
     while free and (left := target - sum(price[name] for name in price.keys() - free)) > 0:
@@ -114,6 +115,13 @@ def _active_counts(
             break
         free -= {name for name in wanted if wanted[name] < 1}
     return _rounded(counts, price)
+
+
+def _relative(distribution: Distribution, shape: tuple[int, ...]) -> float:
+    value = distribution.relative_density(shape)
+    fits = isinstance(value, int | float) and 0 < value < inf
+    require(fits, f"the relative density by {distribution}", value, f"a finite number > 0 for the shape {shape}")
+    return value
 
 
 def _densities(total: Mapping[str, int], relative: Mapping[str, float], target: float) -> dict[str, float]:

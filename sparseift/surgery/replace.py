@@ -27,6 +27,7 @@ class Site:
         carried: Whether the norm applies the non-linearity itself.
         activation: A copy of the non-linearity before the next layer; None if there is none, or if the norm applies it.
         activation_name: Name of the module of the non-linearity, if only this layer uses it.
+        keep: Whether the replacement of the layer starts from its weights.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Site:
     carried: bool
     activation_name: str | None
     activation: nn.Module | None
+    keep: bool = False
 
     @property
     def channels(self) -> int:
@@ -43,19 +45,20 @@ class Site:
         return channels_of(self.layer)[1]
 
 
-def site_of(net: nn.Module, record: Trace, name: str) -> Site:
+def site_of(net: nn.Module, record: Trace, name: str, keep: bool = False) -> Site:
     """Return a layer with the norm and the non-linearity that follow it.
 
     Args:
         net: The network, in which other layers may have been replaced.
         record: The trace of the network before any replacement.
+        keep: Whether the replacement of the layer starts from its weights.
     """
-    sites = [_site(net, mode, name) for mode in record.modes if name in mode.layers]
+    sites = [_site(net, mode, name, keep) for mode in record.modes if name in mode.layers]
     alone = all(site.activation_name == sites[0].activation_name for site in sites)
     return sites[0] if alone else replace_fields(sites[0], activation_name=None)
 
 
-def _site(net: nn.Module, record: Trace, name: str) -> Site:
+def _site(net: nn.Module, record: Trace, name: str, keep: bool = False) -> Site:
     norm_name = record.norm_after(name)
     activation, activation_name = record.activation_after(name)
     carried = None not in (activation_name, norm_name) and is_within(str(activation_name), str(norm_name))
@@ -69,6 +72,7 @@ def _site(net: nn.Module, record: Trace, name: str) -> Site:
         carried=carried,
         activation_name=activation_name,
         activation=activation,
+        keep=keep,
     )
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
 
+from ..common.checks import integer, require
+from ..errors import UserError
 from ..tasks import Task
 from .optimizers import parameter_groups
 
@@ -18,7 +21,8 @@ from .optimizers import parameter_groups
 class TrainingModule(pl.LightningModule):
     """A network, the task that it learns, and its optimizer.
 
-    Logs train/loss of every step, train/loss_epoch, and the metrics of the task as train/NAME, val/NAME and test/NAME.
+    Measures train/loss of every step, train/loss_epoch, and the metrics of the task as train/NAME, val/NAME and
+    test/NAME. `callbacks.TrainMetrics` passes those of training on to the loggers.
 
     Args:
         net: The network.
@@ -26,6 +30,7 @@ class TrainingModule(pl.LightningModule):
         optimizer: Called with parameter groups.
         scheduler: Called with the optimizer; None for a constant learning rate.
         scheduler_interval: When the scheduler steps, "epoch" or "step".
+        validates: Whether there is validation. `ReduceLROnPlateau` reads its loss, or else that of training.
         decay_norm_and_bias: Whether weight decay applies to parameters of fewer than two dimensions.
     """
 
@@ -37,6 +42,7 @@ class TrainingModule(pl.LightningModule):
         scheduler: Callable[[torch.optim.Optimizer], Any] | None,
         scheduler_interval: str,
         decay_norm_and_bias: bool,
+        validates: bool = True,
     ):
         super().__init__()
         self.net = net
@@ -44,6 +50,7 @@ class TrainingModule(pl.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.scheduler_interval = scheduler_interval
         self.decay_norm_and_bias = decay_norm_and_bias
+        self.observed = "val/loss" if validates else "train/loss_epoch"
         self.means = {stage: _means("loss", task) for stage in ("val", "test")}
         # Other NaN strategies synchronize with the device in every step.
         self.train_means = _means("loss_epoch", task, nan_strategy="disable")
@@ -68,8 +75,8 @@ class TrainingModule(pl.LightningModule):
         values = {"loss_epoch": loss.expand(count), **measured}
         for name, mean in self.train_means.items():
             mean.update(values[name])
-            self.log(f"train/{name}", mean, on_step=False, on_epoch=True)
-        self.log("train/loss", loss, prog_bar=True)
+            self.log(f"train/{name}", mean, on_step=False, on_epoch=True, logger=False)
+        self.log("train/loss", loss, prog_bar=True, logger=False)
         return loss
 
     def on_train_epoch_start(self) -> None:
@@ -107,8 +114,23 @@ class TrainingModule(pl.LightningModule):
         optimizer = self.make_optimizer(parameter_groups(self.net, self.decay_norm_and_bias))
         if self.make_scheduler is None:
             return optimizer
-        scheduler = {"scheduler": self.make_scheduler(optimizer), "interval": self.scheduler_interval}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        scheduler = self.make_scheduler(optimizer)
+        options = {"scheduler": scheduler, "interval": self.scheduler_interval, "monitor": self.observed}
+        if isinstance(scheduler, ReduceLROnPlateau) and self.scheduler_interval == "step":
+            raise UserError("recipe.scheduler_interval is 'step'; expected epoch with ReduceLROnPlateau")
+        return {"optimizer": optimizer, "lr_scheduler": options}
+
+    def on_train_start(self) -> None:
+        """Check that there is one validation loader at most, and that a schedule with a length, as OneCycleLR has, is
+        as long as the run.
+        """
+        loaders = len(self.trainer.num_val_batches)
+        require(loaders <= 1, "the number of validation loaders", loaders, "1, or 0 without validation")
+        for configured in self.trainer.lr_scheduler_configs:
+            by_step = configured.interval == "step"
+            steps = self.trainer.estimated_stepping_batches if by_step else self.trainer.max_epochs
+            length = getattr(configured.scheduler, "total_steps", steps)
+            integer("recipe.scheduler.total_steps", length, int(steps or 0))
 
 
 class _Mean(MeanMetric):

@@ -13,6 +13,9 @@ from sparseift import UserError
 from sparseift.app.build import build_network, build_run, make, make_optimizer
 from sparseift.app.checks import check_run, check_values
 from sparseift.app.overrides import config_folder
+from sparseift.backends import Masked
+from sparseift.masks.patterns import Unstructured
+from sparseift.sparsity import Plan
 
 SMALL = ("dataset=digits", "trainer=cpu", "model.base_width=4")
 
@@ -77,7 +80,7 @@ def test_the_same_weights_for_every_sparsifier(tmp_path: Path) -> None:
 
 
 def test_missing_data_is_told_before_the_network_is_built(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("sparseift.app.build.build_network", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr("sparseift.app.build._network", lambda *_, **__: pytest.fail("built"))
     with pytest.raises(UserError, match=f"^no folder {tmp_path}/train: "):
         build_run(composed("dataset=imagenet", f"dataset.root={tmp_path}"), tmp_path, {})
 
@@ -134,7 +137,7 @@ def test_values_that_would_fail_later(override: str) -> None:
     ids=["plain", "clipped", "bf16", "clipped bf16", "scaled", "refused", "foreach", "without"],
 )
 def test_the_optimizer_takes_a_fused_step_where_it_can(overrides: tuple[str, ...], fused: bool | None) -> None:
-    optimizer = make_optimizer(composed(*overrides))([nn.Parameter(torch.ones(2))])
+    optimizer = make_optimizer(composed(*overrides), nn.Linear(2, 2))([nn.Parameter(torch.ones(2))])
     assert bool(optimizer.defaults.get("fused")) == bool(fused)
     assert getattr(optimizer, "_step_supports_amp_scaling", False) == bool(fused)
 
@@ -174,3 +177,48 @@ def test_a_data_set_need_not_tell_the_size_of_its_validation_set() -> None:
 class WithoutLoaders(pl.LightningDataModule):
     def __init__(self, **options: object):
         super().__init__()
+
+
+class Planless(Unstructured):
+    def plan(self, plan: Plan) -> Plan:
+        return None  # type: ignore[return-value]
+
+
+class Unattachable(Masked):
+    def attach(self, net: nn.Module, masks: object) -> None:
+        raise KeyError("kernel")
+
+
+def test_a_pattern_without_a_plan_is_told_in_one_line() -> None:
+    config = composed("sparsifier=static")
+    config.pattern = {"_target_": f"{__name__}.Planless"}
+    with pytest.raises(UserError, match=r"^the plan of pattern Planless is None; expected"):
+        build_network(config, on_meta=True)
+
+
+def test_a_backend_that_cannot_be_attached_is_told_in_one_line(tmp_path: Path) -> None:
+    config = composed("sparsifier=static", "logger=none", "recipe.epochs=1")
+    config.backend = {"_target_": f"{__name__}.Unattachable"}
+    run = build_run(config, tmp_path, {})
+    with pytest.raises(UserError, match=r"^backend Unattachable cannot be attached: 'kernel'$"):
+        run.trainer.fit(run.module, run.data)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("trainer.devices=1000", r"^trainer\.devices is 1000; expected an integer from 1 to \d+$"),
+        (
+            "trainer.gradient_clip_val=x",
+            r"^trainer\.gradient_clip_val is 'x'; expected an integer or a number",
+        ),
+        ("callbacks.topology._target_=nowhere.X", r"^callbacks\.topology\._target_ is 'nowhere\.X'; expected"),
+        ("+member.zzz=1", r"^there is no option 'member\.zzz'; "),
+        ("dataset.batch_size=2000", r"^dataset\.batch_size is 2000; expected an integer <= 1238"),
+    ],
+)
+def test_mistakes_are_told_before_the_network_is_built(tmp_path: Path, monkeypatch, override: str, told: str) -> None:
+    monkeypatch.setattr("sparseift.app.build._network", lambda *_, **__: pytest.fail("built"))
+    with pytest.raises(UserError, match=told):
+        build_run(composed(override), tmp_path, {})
+    assert list(tmp_path.iterdir()) == []

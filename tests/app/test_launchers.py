@@ -86,10 +86,10 @@ def test_a_run_under_srun_is_named_after_its_job(environment) -> None:
     assert slurm.started("%Y").isdigit()
 
 
-@pytest.mark.parametrize(("count", "restarted"), [(None, False), ("0", False), ("1", True), ("12", True)])
-def test_restarted(environment, count, restarted) -> None:
+@pytest.mark.parametrize(("count", "restarts"), [(None, 0), ("0", 0), ("1", 1), ("12", 12)])
+def test_restarts(environment, count, restarts) -> None:
     environment(**TASK, **({"SLURM_RESTART_COUNT": count} if count else {}))
-    assert slurm.restarted() is restarted
+    assert slurm.restarts() == restarts
 
 
 @pytest.mark.parametrize(("state", "asked"), [("RUNNING", True), ("COMPLETING", False), ("CANCELLED", False)])

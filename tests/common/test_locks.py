@@ -2,9 +2,11 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -59,3 +61,23 @@ def test_an_error_frees_the_lock(tmp_path) -> None:
         raise ZeroDivisionError
     with locked(tmp_path / "lock", timeout=0):
         pass
+
+
+def test_whoever_waits_for_a_lock_that_goes_with_its_folder_locks_a_new_one(tmp_path) -> None:
+    file = tmp_path / "run/lock"
+    file.parent.mkdir()
+    entered = threading.Event()
+
+    def wait() -> None:
+        with locked(file, timeout=20):
+            entered.set()
+            with pytest.raises(Timeout), locked(file, timeout=0):
+                pytest.fail("held twice")
+
+    with locked(file):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert not entered.wait(0.2)
+        shutil.rmtree(file.parent)
+    waiting.join(20)
+    assert entered.is_set() and file.exists()

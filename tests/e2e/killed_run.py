@@ -1,7 +1,8 @@
 """sparseift.train that kills itself: killed_run.main() with the arguments HOOK STEP OVERRIDES...
 
-HOOK is a hook of Lightning callbacks, or the name of a checkpoint file for the middle of writing it; SIGKILL, or the
-signal of that number in SIGNAL in the environment, comes when it runs with `trainer.global_step` at STEP.
+HOOK is a hook of Lightning callbacks, or the name of a checkpoint file for the middle of writing it, or "saved" for the
+moment after writing last.ckpt; SIGKILL, or the signal of that number in SIGNAL in the environment, comes when it runs
+with `trainer.global_step` at STEP.
 """
 
 import os
@@ -13,6 +14,7 @@ import torch
 
 from sparseift import train
 from sparseift.training.callbacks import RngState
+from sparseift.training.checkpoints import AtomicCheckpointIO
 
 
 def die() -> None:
@@ -32,6 +34,17 @@ def kill_in_save(name: str, step: int) -> None:
     torch.save = half_written
 
 
+def kill_when_saved(step: int) -> None:
+    save = AtomicCheckpointIO.save_checkpoint
+
+    def killing(self, checkpoint, path, **options) -> None:
+        save(self, checkpoint, path, **options)
+        if checkpoint["global_step"] == step and Path(path).name == "last.ckpt":
+            die()
+
+    AtomicCheckpointIO.save_checkpoint = killing
+
+
 def kill_in_hook(hook: str, step: int) -> None:
     before = getattr(RngState, hook)
 
@@ -46,7 +59,10 @@ def kill_in_hook(hook: str, step: int) -> None:
 def main() -> None:
     where, step = sys.argv[1], int(sys.argv[2])
     del sys.argv[1:3]
-    (kill_in_save if where.endswith(".ckpt") else kill_in_hook)(where, step)
+    if where == "saved":
+        kill_when_saved(step)
+    else:
+        (kill_in_save if where.endswith(".ckpt") else kill_in_hook)(where, step)
     train.main()
 
 

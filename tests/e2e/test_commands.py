@@ -218,8 +218,9 @@ def test_a_sweep_of_experiments_in_two_folders(program, tmp_path) -> None:
 def test_a_folder_name_that_can_be_read(program, tmp_path) -> None:
     assert program("sparseift.train", quick(TINY, "sparsity=0.9", "seed=3"), tmp_path).code == 0
     [folder] = (tmp_path / "runs").iterdir()
-    name = r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_resnet18_cifar_digits_sparse_wide_0\.9_rigl_seed3"
+    name = r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_tiny_nets\.dropout_digits_sparse_wide_0\.9_rigl_seed3"
     assert re.fullmatch(name, folder.name)
+    assert results(folder)["model"] == "tiny_nets.dropout"
 
 
 def test_the_same_command_twice_gives_the_same_run(program, trained, tmp_path) -> None:

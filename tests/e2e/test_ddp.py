@@ -127,7 +127,7 @@ def running(mark: str) -> list[str]:
 
 def test_a_sweep_in_which_jobs_fail(two_ranks, tmp_path) -> None:
     """Whichever rank fails, its job alone fails, and the next one has two ranks of its own."""
-    overrides = ["model._target_=tiny_nets.fails_on", "+model.rank=0,1,2", f"+mark={tmp_path.name}"]
+    overrides = ["model._target_=tiny_nets.fails_on", "+model.rank=0,1,2", f"+hydra.job.env_set.MARK={tmp_path.name}"]
     command = sweep_on_two_ranks(*overrides)
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=280)
     assert done.returncode == 1, Outcome(done.returncode, done.stdout, done.stderr)
@@ -139,7 +139,7 @@ def test_a_sweep_in_which_jobs_fail(two_ranks, tmp_path) -> None:
         noted = (jobs[rank] / "error.txt").read_text()
         assert noted.startswith("Traceback") and f"rank {rank} fails on purpose" in noted
     assert results(jobs[2])["masks_sha256"] == results(two_ranks / "run")["masks_sha256"]
-    assert not running(f"+mark={tmp_path.name}")
+    assert not running(tmp_path.name)
 
 
 def heed_ctrl_c() -> None:
@@ -149,7 +149,7 @@ def heed_ctrl_c() -> None:
 
 def test_a_sweep_that_is_interrupted(tmp_path) -> None:
     """Ctrl-C, which a terminal sends to all processes of the command."""
-    command = sweep_on_two_ranks("seed=0,1", "recipe.epochs=500", f"+mark={tmp_path.name}")
+    command = sweep_on_two_ranks("seed=0,1", "recipe.epochs=500", f"+hydra.job.env_set.MARK={tmp_path.name}")
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, preexec_fn=heed_ctrl_c,
@@ -159,6 +159,6 @@ def test_a_sweep_that_is_interrupted(tmp_path) -> None:
         _, told = sweep.communicate(timeout=60)
     assert sweep.returncode == 130
     assert "sparseift: interrupted" in told and "Traceback" not in told
-    assert not running(f"+mark={tmp_path.name}")
+    assert not running(tmp_path.name)
     [job] = jobs_of(tmp_path)
     assert (job / "checkpoints/last.ckpt").exists() and not (job / "results.json").exists()

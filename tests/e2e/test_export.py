@@ -53,7 +53,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(program, run, tmp_p
     last = run / "checkpoints/last.ckpt"
     last.write_bytes(last.read_bytes()[:-1000])
     outcome = program("sparseift.export", ["run"], tmp_path)
-    assert outcome.code == 0 and "last.ckpt is damaged; using" in outcome.err
+    assert outcome.code == 0 and "last.ckpt is damaged" in outcome.err
     assert (run / "weights.pt").exists()
 
 

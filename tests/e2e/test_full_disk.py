@@ -38,8 +38,8 @@ def test_the_last_checkpoint_survives(train, small_disk) -> None:
     filler.write_bytes(bytes(free(small_disk) - 48 * 1024))
     full = train(epochs=2)
     assert full.code == 2, full
-    assert "ckpt can't be written: no space is left on the disk; the previous checkpoint is intact" in full.err
-    assert "no space is left on the disk" in (small_disk / "run/error.txt").read_text()
+    assert "ckpt can't be written: No space left on device; the previous checkpoint is intact" in full.err
+    assert "No space left on device" in (small_disk / "run/error.txt").read_text()
     assert files(small_disk / "run/checkpoints") == whole
     assert checkpoint(small_disk / "run")["global_step"] == 10
 

@@ -19,7 +19,12 @@ def test_jobs_share_the_machine_and_one_fails(tmp_path) -> None:
     overrides = quick(
         *("trainer=auto", "model._target_=tiny_nets.tells", "sparsity=0.5,1.5,0.75"),
         *(f"hydra.searchpath=[file://{tmp_path}/own]", "hydra/launcher=mine", "sparsifier=mine"),
-        *(f"+mark={tmp_path.name}", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${hydra:job.num}"),
+        *(
+            f"+hydra.job.env_set.MARK={tmp_path.name}",
+            "+place=sweep",
+            "hydra.sweep.dir=${place}",
+            "hydra.sweep.subdir=${hydra:job.num}",
+        ),
     )
     env = environment(CUDA_VISIBLE_DEVICES="5,7")  # which are not there, so the jobs use the CPU
     del env["OMP_NUM_THREADS"]
@@ -37,7 +42,7 @@ def test_jobs_share_the_machine_and_one_fails(tmp_path) -> None:
     assert {gpu for gpu, _ in given} == {"5", "7"}
     assert {threads for _, threads in given} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
     assert {name for name in files(tmp_path) if "/" not in name} == set()
-    assert not running(f"+mark={tmp_path.name}")
+    assert not running(tmp_path.name)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +54,7 @@ def test_stopped(tmp_path, number, code, launcher) -> None:
     overrides = quick(
         *("model._target_=tiny_nets.normless", "recipe.epochs=5000", "seed=0,1,2", f"hydra/launcher={launcher}"),
         f"hydra.searchpath=[file://{tmp_path}/own]",
-        *(f"+mark={tmp_path.name}", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"),
+        *(f"+hydra.job.env_set.MARK={tmp_path.name}", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"),
         "hydra.sweep.subdir=${hydra:job.num}",
     )
     command = [sys.executable, "-m", "sparseift.train", "-m", *overrides]
@@ -67,7 +72,7 @@ def test_stopped(tmp_path, number, code, launcher) -> None:
     for job in (0, 1):
         assert f"stopped by {number.name} after step" in lines(tmp_path / f"sweep/{job}/output.log")[-1]
     assert not (tmp_path / "sweep/2").exists()
-    assert not running(f"+mark={tmp_path.name}")
+    assert not running(tmp_path.name)
 
 
 def mine(group, choice: str) -> None:

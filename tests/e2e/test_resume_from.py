@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sparseift.app.launchers import LOCK
-from sparseift.common.locks import locked
-
-from .programs import checkpoint, files, lasting, metrics, results
+from .programs import UPDATES, checkpoint, files, lasting, metrics, results
 
 RUN = ("model._target_=tiny_nets.dropout", "recipe.epochs=2", "checkpoint.every_n_steps=3", "sparsity=0.5")
 
@@ -44,7 +41,7 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before_it(trained, interrup
     last.write_bytes(last.read_bytes()[:-1000])
     outcome = train(*RUN, f"resume={interrupted / path if path else 'auto'}", "hydra.run.dir=run")
     assert outcome.code == 0, outcome
-    assert "last.ckpt is damaged; using" in outcome.err
+    assert "last.ckpt is damaged" in outcome.err
     assert lasting(interrupted) == lasting(trained(*RUN))
 
 
@@ -66,9 +63,12 @@ def test_two_truncated_checkpoints(interrupted, train, tmp_path) -> None:
         ("recipe.optimizer.lr=0.9", "recipe.optimizer.lr=0.1; this run has recipe.optimizer.lr=0.9"),
         ("recipe.optimizer._target_=torch.optim.Adam", "recipe.optimizer._target_=torch.optim.SGD; this run has"),
         ("pattern=block", "pattern=unstructured; this run has pattern=block"),
-        ("pattern._target_=mine.Pattern", "pattern._target_=Unstructured; this run has pattern._target_=mine.Pattern"),
-        ("backend._target_=mine.Masked", "backend._target_=Masked; this run has backend._target_=mine.Masked"),
-        ("task._target_=mine.Task", "task._target_=Classification; this run has task._target_=mine.Task"),
+        ("pattern._target_=mine.Pattern", "pattern=unstructured; this run has pattern=mine.Pattern"),
+        ("backend._target_=mine.Masked", "backend=masked; this run has backend=mine.Masked"),
+        ("task._target_=mine.Task", "task=classification; this run has task=mine.Task"),
+        ("dataset.split_seed=7", "dataset.split_seed=0; this run has dataset.split_seed=7"),
+        ("dataset.batch_size=64", "dataset.batch_size=128; this run has dataset.batch_size=64"),
+        ("recipe.epochs=1", "recipe.epochs=2; this run has recipe.epochs=1"),
     ],
 )
 def test_another_run_is_refused(interrupted, train, tmp_path, override: str, told: str) -> None:
@@ -99,7 +99,7 @@ def test_a_finished_run_says_so_and_is_left_alone(trained, train, tmp_path, how:
 
 @pytest.mark.parametrize(
     ("override", "before"),
-    [("sparsity=0.75", "sparsity=0.5"), ("sparsifier.update_interval=7", "sparsifier.update_interval=100")],
+    [("sparsity=0.75", "sparsity=0.5"), ("sparsifier.update_interval=7", UPDATES)],
 )
 def test_a_finished_run_of_other_settings_is_not_taken_for_this_one(trained, train, tmp_path, override, before) -> None:
     shutil.copytree(trained(*RUN), tmp_path / "run")
@@ -114,24 +114,6 @@ def test_a_run_that_goes_on_for_longer_follows_the_schedule_of_the_longer_run(tr
     rates = {int(row["step"]): float(row["lr-SGD"]) for row in metrics(tmp_path / "run") if row.get("lr-SGD")}
     wanted = [0.1, 0.05, 0.05 * (1 + cos(pi * 2 / 4)), 0.05 * (1 + cos(pi * 3 / 4))]  # of 2 epochs, then of 4
     assert [rates[step] for step in (5, 15, 25, 35)] == pytest.approx(wanted)
-
-
-def test_a_run_that_starts_anew_leaves_nothing_of_the_one_before_it(trained, train, tmp_path) -> None:
-    shutil.copytree(trained(*RUN), tmp_path / "run")
-    events = {path.name for path in (tmp_path / "run/tensorboard").glob("events.*")}
-    outcome = train(*RUN, "seed=1", "hydra.run.dir=run")
-    assert outcome.code == 0, outcome
-    assert events and not events & {path.name for path in (tmp_path / "run/tensorboard").glob("events.*")}
-    assert results(tmp_path / "run")["seed"] == 1
-
-
-def test_a_folder_in_which_another_process_trains_is_left_alone(trained, train, tmp_path) -> None:
-    shutil.copytree(trained(*RUN), tmp_path / "run")
-    before = contents(tmp_path / "run")
-    with locked(tmp_path / "run" / LOCK):
-        outcome = train(*RUN, "seed=1", "hydra.run.dir=run")
-    assert f"another process trains in {tmp_path / 'run'}" in outcome.mistake()
-    assert contents(tmp_path / "run") == before
 
 
 def test_the_best_weights_so_far_go_along(trained, train, tmp_path) -> None:

@@ -136,7 +136,7 @@ def no_config(folder: Path) -> None:
         (foreign_config, "not a run of sparseift"),
         (damaged_config, "config.yaml is damaged"),
         (impossible_date, "config.yaml is damaged"),
-        (no_text_in_error, "error.txt: Is a directory"),
+        (no_text_in_error, "error.txt cannot be read: Is a directory"),
         (foreign_hydra, "'runtime' is missing"),
         (no_config, "neither results.json nor"),
     ],

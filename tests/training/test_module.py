@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from sparseift.errors import UserError
 from sparseift.tasks import Classification, Metric
 from sparseift.training.module import TrainingModule
 
@@ -179,3 +180,43 @@ def test_forward_is_the_network() -> None:
     module.eval()
     out: Tensor = module(inputs)
     assert torch.equal(out, module.net(inputs))
+
+
+def scheduled(scheduler: Any, interval: str, **changes: Any) -> TrainingModule:
+    return classifier(scheduler=scheduler, scheduler_interval=interval, **changes)
+
+
+@pytest.mark.parametrize("validates", [True, False])
+def test_a_schedule_by_the_loss(validates: bool) -> None:
+    """With a threshold of 1 no loss is an improvement, so every epoch halves the learning rate."""
+    plateau = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, factor=0.5, patience=0, threshold=1.0)
+    module, loader = scheduled(plateau, "epoch", validates=validates), DataLoader(images(), 11)
+    trainer(max_epochs=3).fit(module, loader, loader if validates else None)
+    assert module.optimizers().param_groups[0]["lr"] == pytest.approx(0.1 * 0.5**3)
+
+
+def test_a_schedule_by_the_loss_has_no_steps() -> None:
+    module = scheduled(torch.optim.lr_scheduler.ReduceLROnPlateau, "step")
+    with pytest.raises(UserError, match=r"^recipe\.scheduler_interval is 'step'; expected epoch"):
+        module.configure_optimizers()
+
+
+@pytest.mark.parametrize(("interval", "steps"), [("step", 4), ("epoch", 2)])
+def test_a_schedule_that_is_shorter_than_the_run(interval: str, steps: int) -> None:
+    for length in (steps, steps - 1):
+        cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=length)
+        module, run = scheduled(cycle, interval), trainer(max_epochs=2)
+        if length == steps:
+            run.fit(module, DataLoader(images(), 11))
+        else:
+            told = rf"^recipe\.scheduler\.total_steps is {length}; expected an integer >= {steps}$"
+            with pytest.raises(UserError, match=told):
+                run.fit(module, DataLoader(images(), 11))
+            assert run.global_step == 0
+
+
+def test_several_validation_loaders() -> None:
+    loader, run = DataLoader(images(), 11), trainer(max_epochs=1)
+    with pytest.raises(UserError, match=r"^the number of validation loaders is 2; expected 1"):
+        run.fit(classifier(), loader, [loader, loader])
+    assert run.global_step == 0

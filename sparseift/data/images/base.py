@@ -1,6 +1,7 @@
 """The base of data modules of labelled images."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -42,16 +43,25 @@ class ImageData(DataModule):
         self.num_classes = checks.integer("dataset.num_classes", num_classes, 1)
         self.channels = checks.integer("dataset.channels", channels, 1)
         self.image_size = checks.integer("dataset.image_size", image_size, 1)
-        for name, values, least in ("mean", mean, float("-inf")), ("std", std, 0.0):
-            fits = isinstance(values, Sequence) and all(isinstance(value, int | float) for value in values)
-            fits = fits and len(values) in (1, channels) and all(value > least for value in values)
+        for name, values, least in ("mean", mean, -inf), ("std", std, 0.0):
+            fits = isinstance(values, Sequence) and all(type(value) in (int, float) for value in values)
+            fits = fits and len(values) in (1, channels) and all(least < value < inf for value in values)
             above = " above 0" if name == "std" else ""
-            checks.require(fits, f"dataset.{name}", values, f"a list of {channels} numbers{above}, or of one")
+            checks.require(fits, f"dataset.{name}", values, f"a list of {channels} finite numbers{above}, or of one")
         self.normalize = Normalize(mean, std)
 
+    def check(self, images: LabelledImages, train: bool) -> None:
+        super().check(images, train)
+        least, most = torch.as_tensor(images.targets).aminmax()
+        kind = "training" if train else "test"
+        checks.integer(f"the smallest class of the {kind} images", int(least), 0)
+        if train:
+            found = len(images.classes)
+            fits = found == self.num_classes
+            checks.require(fits, "dataset.num_classes", self.num_classes, f"{found}, as in the data")
+        checks.integer(f"the largest class of the {kind} images", int(most), 0, self.num_classes - 1)
+
     def split(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
-        found = len(images.classes)
-        checks.require(found == self.num_classes, "dataset.num_classes", self.num_classes, f"{found}, as in the data")
         return stratified_split(torch.as_tensor(images.targets), self.val_size, self.split_seed)
 
     def finish(self, images: Tensor) -> Tensor:

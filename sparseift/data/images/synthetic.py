@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...common import checks
 from ...common.seeds import stable_seed
 from .tensors import TensorImageData
 
@@ -22,8 +23,8 @@ class Synthetic(TensorImageData):
 
     def __init__(self, *, train_images: int, test_images: int, **common: Any) -> None:
         super().__init__(**common)
-        self.train_images = train_images
-        self.test_images = test_images
+        self.train_images = checks.integer("dataset.train_images", train_images, 1)
+        self.test_images = checks.integer("dataset.test_images", test_images, 1)
 
     def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.split_seed)

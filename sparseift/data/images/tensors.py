@@ -18,7 +18,7 @@ class TensorImages:
     def __init__(self, images: Tensor, targets: Tensor) -> None:
         self.images = images
         self.targets = targets
-        self.classes = range(int(targets.max()) + 1)
+        self.classes = range(int(targets.max()) + 1 if len(targets) else 0)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from ...common.checks import number
 from ..probe import Probe
 from .base import PruningAtInit
 
@@ -23,7 +24,7 @@ class GraSP(PruningAtInit):
 
     def __init__(self, batches: int, temperature: float):
         super().__init__(batches)
-        self.temperature = temperature
+        self.temperature = number("sparsifier.temperature", temperature, 0, open_at="(")
 
     def scores(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], probe: Probe) -> dict[str, Tensor]:
         product = probe.hessian_gradient(weights, self.temperature)

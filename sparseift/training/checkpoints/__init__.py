@@ -1,7 +1,7 @@
 """Checkpoints: encoding, atomic writes, and search. Imports torch, Lightning and `masks`."""
 
 from .codec import mask_state, network_state, read_checkpoint
-from .files import BEST, LAST, PREVIOUS, find_checkpoint, has_checkpoint, settings_in
+from .files import BEST, LAST, PREVIOUS, find_checkpoint, problem, settings_in
 from .io import AtomicCheckpointIO
 
 __all__ = [
@@ -10,9 +10,9 @@ __all__ = [
     "PREVIOUS",
     "AtomicCheckpointIO",
     "find_checkpoint",
-    "has_checkpoint",
     "mask_state",
     "network_state",
+    "problem",
     "read_checkpoint",
     "settings_in",
 ]

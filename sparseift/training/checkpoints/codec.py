@@ -15,7 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...common.messages import one_line
+from ...errors import UserError
 from ...masks.bits import pack, unpack
+from .integrity import load
 
 NET = "net."
 """Prefix of the network's tensors in the state dict of a checkpoint."""
@@ -29,8 +32,16 @@ CODED = "coded"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint and unpack it."""
-    return unpacked(torch.load(path, map_location="cpu", weights_only=True))
+    """Load a checkpoint and unpack it.
+
+    Raises:
+        UserError: The file is damaged or not a checkpoint.
+    """
+    content = load(path, map_location="cpu")
+    try:
+        return unpacked(content)
+    except Exception as error:  # an intact file with any content
+        raise UserError(f"{path} is not a checkpoint of sparseift.train: {one_line(error, whole=False)}") from error
 
 
 def network_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:

@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ...common.files import replacing
 from ...common.messages import one_line
 from ...errors import UserError
-from .codec import packed, unpacked
+from .codec import packed, read_checkpoint
 from .files import LAST, PREVIOUS
-
-FULL_DISK = 2**20
-"""Free bytes below which an error of torch.save, which has no reason, is reported as a full disk."""
+from .integrity import save_sealed
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Packs checkpoints (see `codec`), replaces files atomically, and keeps the former last.ckpt as previous.ckpt."""
+    """Packs checkpoints (see `codec`), adds a checksum (see `integrity`), and replaces files atomically. The former
+    last.ckpt stays as previous.ckpt.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as partial:
             try:
-                with partial.open("wb") as file:
-                    torch.save(packed(checkpoint), file)
+                with partial.open("w+b") as file:
+                    save_sealed(packed(checkpoint), file)
                     file.flush()
                     os.fsync(file.fileno())
-            except (OSError, RuntimeError) as error:  # torch raises a RuntimeError on a full disk
-                full = shutil.disk_usage(target.parent).free < FULL_DISK
-                reason = "no space is left on the disk" if full else one_line(error, whole=False)
+            except (OSError, RuntimeError) as error:
+                cause = error.__context__ if isinstance(error.__context__, OSError) else error  # torch replaces it
+                reason = getattr(cause, "strerror", None) or one_line(cause, whole=False)
                 raise UserError(f"{target} can't be written: {reason}; the previous checkpoint is intact") from error
             if target.name == LAST and target.exists():
                 os.replace(target, target.with_name(PREVIOUS))
 
     def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
-        return unpacked(super().load_checkpoint(path, *arguments, **options))
+        """Load a checkpoint to the CPU, as Lightning does by default."""
+        return read_checkpoint(Path(path))

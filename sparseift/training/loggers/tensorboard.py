@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,22 @@ class TensorBoard(TensorBoardLogger):
         super().__init__(folder, name="", version="tensorboard")
         self._flops = 0.0
         self._written: dict[str, float] = {}
+        self._earlier = set(self._files())
+
+    def sizes(self) -> dict[str, int]:
+        """Return the sizes in bytes of the event files by name, for `continue_from`."""
+        self.experiment.flush()
+        return {file.name: file.stat().st_size for file in self._files()}
+
+    @rank_zero_only
+    def continue_from(self, sizes: Mapping[str, int]) -> None:
+        """Cut the event files of earlier processes to `sizes`: what they wrote later, this process writes again."""
+        for file in self._earlier:
+            kept = sizes.get(file.name, 0)
+            if not kept:
+                file.unlink()
+            elif kept < file.stat().st_size:
+                os.truncate(file, kept)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -47,3 +64,6 @@ class TensorBoard(TensorBoardLogger):
         known = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in known.items()}
         for summary in hparams(known, metrics or {}):
             self.experiment._get_file_writer().add_summary(summary)
+
+    def _files(self) -> list[Path]:
+        return list(Path(self.log_dir).glob("events.out.tfevents.*"))

@@ -66,7 +66,7 @@ def test_found_by_any_path(run, path: str) -> None:
 @pytest.mark.parametrize("path", ["", "checkpoints", "checkpoints/last.ckpt"])
 def test_a_truncated_one_gives_way_with_a_warning(run, path: str) -> None:
     truncate(run / "checkpoints/last.ckpt")
-    with pytest.warns(UserWarning, match=r"last\.ckpt is damaged; using .*previous\.ckpt"):
+    with pytest.warns(UserWarning, match=r"last\.ckpt is damaged.*; using .*previous\.ckpt"):
         assert step(find_checkpoint(run / path)) == 1
 
 
@@ -97,5 +97,5 @@ def test_nothing_there(tmp_path, path: str) -> None:
 def test_a_pickle_of_objects_is_not_taken(tmp_path) -> None:
     """Checkpoints load with weights_only=True."""
     torch.save({"global_step": 1, "path": Path()}, tmp_path / "last.ckpt")
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="not a checkpoint"):
         find_checkpoint(tmp_path)
