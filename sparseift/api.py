@@ -17,7 +17,7 @@ from .errors import BudgetError, UserError
 from .graph.comparison import difference, trained_parameter
 from .graph.copies import duplicate, meta_copy, updated_references
 from .graph.examples import Example
-from .graph.flops import layer_costs, total_flops
+from .graph.flops import layer_costs, product_flops, total_flops
 from .graph.recorder import trace, trace_modes
 from .graph.trace import Trace
 from .members import Dense, LocalMember, Member, SparseDoped, SparseFactorized, SparseParallel, SparseWide, exact
@@ -27,6 +27,8 @@ MEMBERS = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(): kind
     for kind in (Dense, SparseWide, SparseParallel, SparseFactorized, SparseDoped)
 }
+
+BUDGETS = ("total", "layers", "nominal")
 
 
 SAME = 1e-4
@@ -63,7 +65,10 @@ def transform(
         UserError: The network can't be transformed, has been trained while `keep_weights` is None, or the member can't
             start from its weights.
     """
-    return sparsify(net, member, sparsity, example, None, include, exclude, False, keep_weights)[0]
+    new, _ = sparsify(
+        net, member, sparsity, example, include=include, exclude=exclude, masked=False, keep_weights=keep_weights
+    )
+    return new
 
 
 def sparsify(
@@ -75,6 +80,7 @@ def sparsify(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     masked: bool = True,
+    budget: str = "total",
     keep_weights: bool | None = None,
 ) -> tuple[nn.Module, Plan]:
     """Transform a network, and plan the masks with which it costs the forward FLOPs of the dense one.
@@ -86,6 +92,9 @@ def sparsify(
             keep the largest: `Masks.largest`.
         distribution: Distribution of density over layers. Default: uniform.
         masked: If False, the plan masks nothing.
+        budget: What the masks must match: 'total' for all FLOPs of the dense network; 'layers' for those of its
+            convolutions and linears, without products such as those of attention; 'nominal' for no FLOPs, with density
+            1 - s in the masked layers, as the paper does for GPT. The plan's ratio is that of all FLOPs in each case.
 
     Returns:
         The network, and its plan.
@@ -94,11 +103,12 @@ def sparsify(
         BudgetError: No density meets the budget. The message has the nearest sparsity that works.
         UserError: The network can't be transformed.
     """
+    one_of("sparsity.budget", budget, BUDGETS)
     kind = _as_member(member)
     if keep_weights is None and not isinstance(kind, Dense) and (trained := trained_parameter(net)):
         expected = f"true, to start from the weights of the network ({trained} has been trained), or false for new ones"
         require(False, "init.keep_weights", None, expected)
-    choices = _Choices(kind, sparsity, distribution or Uniform(), include, exclude, bool(keep_weights))
+    choices = _Choices(kind, sparsity, distribution or Uniform(), include, exclude, budget, bool(keep_weights))
     record = trace_modes(net, example)
     layer_costs(record)  # which refuses a network that can't be counted
     try:
@@ -107,7 +117,7 @@ def sparsify(
             _require_same_function(net, new, choices.member)
         if masked:
             return new.net, replace(_plan(new, names, record, choices), kept=_kept(record, choices))
-        return new.net, dense_plan(new.net, layer_costs(new), total_flops(record))
+        return new.net, dense_plan(new.net, layer_costs(new), total_flops(record), product_flops(new))
     except BudgetError as error:
         raise _explained(error, record, choices) from None
 
@@ -121,6 +131,7 @@ class _Choices:
     distribution: Distribution
     include: Sequence[str]
     exclude: Sequence[str]
+    budget: str
     keep_weights: bool
 
 
@@ -196,10 +207,11 @@ def _require_same_function(net: nn.Module, new: Trace, member: Member) -> None:
 
 def _plan(new: Trace, masked: list[str], record: Trace, choices: _Choices) -> Plan:
     """The plan of the transformed network `new`; `record` is the trace of the dense one."""
-    costs, budget = layer_costs(new), total_flops(record)
-    if choices.member.iso_flop:
-        return plan_for_budget(new.net, costs, masked, choices.distribution, budget)
-    return plan_for_sparsity(new.net, costs, masked, choices.distribution, choices.sparsity, budget)
+    costs, budget, products = layer_costs(new), total_flops(record), product_flops(new)
+    if choices.member.iso_flop and choices.budget != "nominal":
+        excess = products - product_flops(record) if choices.budget == "layers" else 0
+        return plan_for_budget(new.net, costs, masked, choices.distribution, budget, products, excess)
+    return plan_for_sparsity(new.net, costs, masked, choices.distribution, choices.sparsity, budget, products)
 
 
 def _kept(record: Trace, choices: _Choices) -> dict[str, str]:

@@ -182,6 +182,7 @@ def _network(
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
+        budget=sparsity["budget"],
         keep_weights=keep,
     )
     plan = pattern.plan(plan)

@@ -37,6 +37,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "budget": plan.budget,
         "forward": plan.forward,
         "forward_stored": plan.forward_stored,
+        "products": plan.products,
         "ratio": plan.ratio,
         "params_stored": plan.params_stored,
         "params_active": plan.params_active,
@@ -54,7 +55,7 @@ def print_table(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Forward FLOPs of one sample: 2 per multiply-accumulate of convolutions and linears")
+    table = Table(title="Forward FLOPs of one sample: 2 per multiply-accumulate")
     for name in ("layer", "shape", ""):
         table.add_column(name)
     for name in ("density", "active", "FLOPs"):
@@ -66,7 +67,9 @@ def print_table(plan: Plan) -> None:
     table.add_section()
     stored = sum(layer.numel for layer in plan.layers)
     active = sum(layer.active for layer in plan.layers)
-    table.add_row("all layers", "", "", f"{active / stored:.4f}", f"{active:,}", f"{plan.forward:,}")
+    if plan.products:
+        table.add_row("products outside of layers", "", "", "", "", f"{plan.products:,}")
+    table.add_row("all", "", "", f"{active / stored:.4f}", f"{active:,}", f"{plan.forward:,}")
     table.add_row("without masks", "", "", "1.0000", f"{stored:,}", f"{plan.forward_stored:,}")
     table.add_row("budget: the dense network", "", "", "", "", f"{plan.budget:,}")
     console = Console(width=None if sys.stdout.isatty() else 120)

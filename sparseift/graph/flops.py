@@ -1,7 +1,8 @@
-"""FLOPs of a network: 2 per multiply-accumulate of convolutions and linears, for the forward pass of one sample.
+"""FLOPs of a network: 2 per multiply-accumulate, for the forward pass of one sample.
 
 A weight that is used at n positions of a sample costs 2 n FLOPs and a masked weight costs none, so the FLOPs of a
-network are linear in the densities of its layers. Norms, activations and biases are not counted.
+network are linear in the densities of its layers. No mask reduces the products outside of layers, such as those of
+attention: each costs its full size, T x T for T tokens. Norms, activations and biases are not counted.
 """
 
 from __future__ import annotations
@@ -75,7 +76,12 @@ def weight_identity(layer: Layer) -> int:
 
 def total_flops(record: Trace) -> int:
     """Return the forward FLOPs of the traced network for one sample."""
-    return sum(cost.flops for cost in layer_costs(record).values())
+    return product_flops(record) + sum(cost.flops for cost in layer_costs(record).values())
+
+
+def product_flops(record: Trace) -> int:
+    """Return the forward FLOPs of the products outside of layers, for one sample."""
+    return sum(record.products.values())
 
 
 def forward_flops(net: nn.Module, example: Example) -> int:

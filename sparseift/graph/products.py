@@ -20,8 +20,6 @@ RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"} | {
     f"{kind}_cell" for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")
 }
 PRODUCTS = CONTRACTED.keys() | CONVOLUTIONS | TRANSPOSED | RECURRENT | {"einsum", "tensordot"}
-OPAQUE = {"multi_head_attention_forward", "native_multi_head_attention", "transformer_encoder_layer_fwd"}
-"""Functions of several products, which can't be told apart."""
 
 
 def uses(name: str, args: tuple, kwargs: dict[str, Any], output: Tensor, factor: Tensor) -> int:

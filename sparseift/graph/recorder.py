@@ -12,11 +12,12 @@ from ..errors import UserError
 from .attention import with_linear_attention
 from .calls import Call, Value, name_of
 from .copies import meta_copy, require_plain
+from .counter import FlopCounter
 from .examples import Example, inputs_of, on_meta, tensor_leaves, tensors_in
 from .formulas import ELEMENTWISE
 from .layers import LAYER_FUNCTIONS, AnyLayer, layer_at, layers_by_weight, stored_weight
 from .linear_modules import with_linear_layers
-from .products import ADDED, OPAQUE, PRODUCTS, RECURRENT, uses
+from .products import ADDED, PRODUCTS, RECURRENT, uses
 from .pytree import tree_map, tree_map_only
 from .trace import BareWeight, Layer, Trace
 from .watching import Failed, Watching, storage
@@ -29,6 +30,7 @@ class _Recorder(Watching):
         super().__init__(runner)
         self.record = record
         self.owner = layers_by_weight(runner)
+        self.counter = FlopCounter()
         self.readers: dict[int, set[nn.Module]] = {}  # the modules that own each parameter
         for module in self.names:
             for parameter in module.parameters(recurse=False):
@@ -40,6 +42,7 @@ class _Recorder(Watching):
         self.bases = {key: frozenset([key]) for key in self.parameters}  # the parameters that tensors come from
         self._called_with: list[tuple[int, ...]] = []
         self._count = 0
+        self._attributed = 0  # FLOPs of the current call that belong to weights
 
     def new_value(self, tensor: Tensor) -> int:
         self._alive.append(tensor)
@@ -63,6 +66,7 @@ class _Recorder(Watching):
             for leaf in read:
                 if (owners := self.readers.get(id(leaf))) and self.innermost not in owners:
                     self.record.read_outside |= {self.names[owner] for owner in owners}
+        self.counter.flops = self._attributed = 0
         result = func(*args, **kwargs)
         with self.own_code():
             written = tensor_leaves(args[0] if func is Tensor.__setitem__ else result)
@@ -77,6 +81,8 @@ class _Recorder(Watching):
             elif written and (bases := self._bases_of(read)):
                 self._alive += written
                 self.bases.update(dict.fromkeys(map(id, written), bases))
+            if (others := self.counter.flops - self._attributed) > 0:
+                self.record.products[self.here()] += others
         return result
 
     def _bases_of(self, tensors: list[Tensor]) -> frozenset[int]:
@@ -88,8 +94,6 @@ class _Recorder(Watching):
     ) -> Layer | None:
         """Note the weights that a product uses. Return the layer that one of them belongs to."""
         name = name_of(func)
-        if name in OPAQUE and self._bases_of(read):
-            raise UserError(f"{self._place()} uses its weights in {name}, where they can't be counted one by one")
         if name not in PRODUCTS:
             return None
         found = None
@@ -105,6 +109,9 @@ class _Recorder(Watching):
             elif bases and inputs and positions:
                 weight = min((self.parameters[base] for base in bases), key=len)
                 self.record.bare_weights.append(BareWeight(weight, tuple(factor.shape), positions))
+            else:
+                continue
+            self._attributed += 2 * positions * factor.numel()
         return found
 
     def _layer_with(self, weight: Tensor, bases: frozenset[int]) -> AnyLayer | None:
@@ -121,7 +128,7 @@ class _Recorder(Watching):
     def _use(self, module: AnyLayer, weight: Tensor, positions: int) -> Layer:
         name = self.names[module]
         layer = self.record.layers.setdefault(name, Layer(name, module))
-        layer.derived |= not _same(weight, module.weight)
+        layer.derived |= stored_weight(module) is None or not _same(weight, module.weight)
         layer.positions += positions
         if module is not self.innermost:
             self.record.ran[name] += 1
@@ -196,7 +203,8 @@ def trace(net: nn.Module, example: Example, training: bool = False, subject: str
     for tensor in tensors:
         recorder.new_value(tensor)
     try:
-        output = recorder.run(args, kwargs)
+        with recorder.counter:
+            output = recorder.run(args, kwargs)
     except Failed as failure:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
         where = failure.module or type(net).__name__

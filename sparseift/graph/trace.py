@@ -87,6 +87,8 @@ class Trace:
         read_outside: Names of modules whose parameters code outside of them reads.
         more_arguments: Names of layers that are called with more than one tensor.
         ran: How often each module ran.
+        products: FLOPs of the matrix products and convolutions that use no weight of the network, such as those of
+            attention, by the innermost module that was running.
         outputs: Shapes of the tensors that the network returned, and a description of the containers that hold them.
         uncounted: Why the FLOPs of some weights are not known, or None.
         runs: For each run of a module, the numbers of the tensors that it was called with and that it returned.
@@ -104,6 +106,7 @@ class Trace:
         self.read_outside: set[str] = set()
         self.more_arguments: set[str] = set()
         self.ran: dict[str, int] = defaultdict(int)
+        self.products: dict[str, int] = defaultdict(int)
         self.runs: dict[str, list[tuple[tuple[int, ...], tuple[int, ...]]]] = defaultdict(list)
         self.network_outputs: set[int] = set()
         self.outputs: tuple[tuple[torch.Size, ...], str] = ((), "")

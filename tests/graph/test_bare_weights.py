@@ -256,24 +256,9 @@ class Makes(nn.Module):
         return self.head(self.made(self.stem(x)))
 
 
-class OwnAttention(nn.MultiheadAttention):
-    def forward(self, *args, **kwargs):
-        return super().forward(*args, **kwargs)
-
-
-def _attention() -> nn.Module:
-    return Net(
-        lambda m, x: m.b(m.a(h := m.stem(x), h, h)[0]),
-        stem=nn.Linear(32, 16),
-        a=OwnAttention(16, 2),
-        b=nn.Linear(16, 3),
-    )
-
-
 REFUSED = {
     "not registered": (Hidden, r"^the network \(Hidden\) computes with a parameter that is not .* nn\.ModuleList"),
     "made": (Makes, r"^the network makes made\.weight in its first run; run it once"),
-    "opaque": (_attention, r"^a \(OwnAttention\) uses its weights in multi_head_attention_forward"),
 }
 
 

@@ -109,7 +109,7 @@ REFUSED = {
     ),
     "flattened images": (
         "sparse_wide", lambda: nn.Sequential(conv(3, 8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 8), nn.Linear(8, 2)),
-        0.75, "SparseWide .* flattened images",
+        0.75, "SparseWide .* flattened maps",
     ),
 }  # fmt: skip
 
