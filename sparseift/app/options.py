@@ -31,7 +31,7 @@ COLLECTIONS = ("logger", "callbacks")
 
 READ = {
     "recipe": ("epochs", "optimizer", "scheduler", "scheduler_interval", "decay_norm_and_bias"),
-    "sparsity": ("level", "include", "exclude", "distribution"),
+    "sparsity": ("level", "budget", "include", "exclude", "distribution"),
 }
 """Options that the programs read from groups that name no class."""
 
