@@ -17,6 +17,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("data/loader.py", "_on_queue_feeder_error"): "Python has no public way to notice that a queue has lost an item",
     ("app/targets.py", "_target_"): "Hydra's documented key for the class of a config",
     ("data/loader.py", "_exit"): "os._exit is documented; it ends a worker process without clean-up",
+    ("graph/counter.py", "_python_dispatch"): "the documented module of TorchDispatchMode",
     ("graph/pytree.py", "_pytree"): "nested containers: not every version has a public module with these functions",
     ("graph/watching.py", "_C"): "torch functions inside a mode that must not see them: modes have no public switch",
     ("sparsifiers/probe.py", "_foreach_add_"): "one kernel for all weights; torch's optimizers use it, too",

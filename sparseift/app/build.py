@@ -77,12 +77,30 @@ class TrainingParts:
     ranks: RankWatch
 
     def load(self, checkpoint: Path) -> None:
-        """Load only the network and the masks from a checkpoint of this run."""
+        """Load only the network and the masks from a checkpoint of this run.
+
+        A saved average of weights may be not zero outside the masks, which is mended.
+        """
         saved = read_checkpoint(checkpoint)
         self.module.load_state_dict(saved["state_dict"])
         if self.masks:
             masks = mask_state(saved)
             self.masks.load_state_dict(masks["masks"], masks["active"])
+            self.masks.apply()
+
+    def check_masks(self) -> None:
+        """Check that the network that was trained is sparse.
+
+        Raises:
+            UserError: A masked weight is not a parameter of the module, or not zero.
+        """
+        if not self.masks:
+            return
+        self.masks.to_weights()
+        self.masks.check_trained((), self.module)
+        if wrong := self.masks.nonzero_outside():
+            changed = "a callback or the backend has changed them"
+            raise UserError(f"masked weights of {', '.join(wrong)} are not zero after training: {changed}")
 
     @property
     def plan(self) -> Plan:
@@ -164,6 +182,7 @@ def _network(
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
+        budget=sparsity["budget"],
         keep_weights=keep,
     )
     plan = pattern.plan(plan)
@@ -193,10 +212,10 @@ def make_task(config: DictConfig) -> Task:
     return Checked(make(config.task))
 
 
-def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
-    """Return a function that makes the optimizer of the recipe from parameters."""
+def make_optimizer(config: DictConfig, net: nn.Module) -> Callable[..., torch.optim.Optimizer]:
+    """Return a function that makes the optimizer of the recipe from parameters of the network."""
     trainer = config.trainer
-    return with_fused_step(make(config.recipe.optimizer), str(trainer.precision), bool(trainer.gradient_clip_val))
+    return with_fused_step(make(config.recipe.optimizer), net, str(trainer.precision), bool(trainer.gradient_clip_val))
 
 
 def build_run(
@@ -223,6 +242,7 @@ def build_run(
         Hyperparameters,
         MaskCallback,
         Preemption,
+        Remask,
         RngState,
         TrainMetrics,
         progress,
@@ -230,6 +250,7 @@ def build_run(
     )
     from ..training.loggers import MetricsCsv
     from ..training.ranks import RankWatch
+    from ..training.strategies import check_strategy
 
     quiet()
     check_targets(config, logger=("folder",))
@@ -256,10 +277,13 @@ def build_run(
     callbacks = [
         *([mask_callback] if mask_callback else []),
         *(Divergence(), accounting, RngState(), *recorders),
-        *(*chosen, TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
+        *([*chosen, Remask()] if mask_callback else chosen),
+        *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
     module = _module(config, net, task)
     trainer = _trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)])
+    if masks:
+        check_strategy(trainer.strategy)
     init = {
         "from": config.init["from"],
         "weights": "kept" if kept else "new",
@@ -305,7 +329,7 @@ def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModul
     module = TrainingModule(
         net,
         task,
-        optimizer=make_optimizer(config),
+        optimizer=make_optimizer(config, net),
         scheduler=make(recipe.scheduler) if recipe.scheduler else None,
         scheduler_interval=recipe.scheduler_interval,
         validates=config.dataset.get("val_size") != 0,

@@ -73,7 +73,7 @@ def _name(node: Any, path: str, choices: Mapping[str, str], overrides: Iterable[
     declared = _declared(path, choice)
     typed = any(override.lstrip("+").startswith(f"{path}._target_=") for override in overrides)
     if target != declared[0] if declared else typed:
-        return flat({"_target_": target})["_target_"] or PLAIN["sparsifier"]
+        return str(flat({"_target_": target})["_target_"] or PLAIN["sparsifier"])
     return node.name if target in BY_NAME else choice
 
 

@@ -54,7 +54,8 @@ def with_reason(checkpoint: Path | None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = None if isinstance(error, UserError) else _reason(error, checkpoint)
+        told = isinstance(error, UserError) and IN_WORKER not in str(error)
+        reason = None if told else _reason(error, checkpoint)
         if reason is None:
             raise
         raise UserError(reason) from error

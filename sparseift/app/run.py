@@ -53,6 +53,7 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer), with_reason(checkpoint):
         _fit(parts, checkpoint)
         validation, test = _evaluate(parts, settings.test_with, folder.path)
+    parts.check_masks()
     if parts.trainer.is_global_zero:
         _write_results(settings, parts, folder.path, validation, test)
 

@@ -13,7 +13,7 @@ from torch import nn
 from ..common.checks import number, require
 from ..graph.trace import Trace
 from ..surgery.initialization import Initializer
-from ..surgery.replace import Site, initializer, replace, replaceable, site_of
+from ..surgery.replace import Site, initializer, irreplaceable, replace, site_of
 
 
 class Member(Protocol):
@@ -64,10 +64,14 @@ class Replacement:
 class LocalMember(ABC):
     """A member that replaces eligible layers one by one.
 
-    Layers that are not `replaceable` or have no `replacement` are masked as they are.
+    Projection shortcuts, `irreplaceable` layers and those without a `replacement` are masked as they are.
+
+    Attributes:
+        resizes: Whether replacements have copies of the layer with another number of channels.
     """
 
     iso_flop: ClassVar[bool] = True
+    resizes: ClassVar[bool] = False
     keeps_with: ClassVar[str] = ""
 
     @abstractmethod
@@ -80,6 +84,10 @@ class LocalMember(ABC):
             initial: Draws new weights.
         """
 
+    def kept(self, record: Trace, eligible: Sequence[str]) -> dict[str, str]:
+        """Return the eligible layers that can't be replaced in this network, each with the reason."""
+        return irreplaceable(record.net, record, eligible, self.resizes)
+
     def __call__(
         self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction, keep: bool = False
     ) -> list[str]:
@@ -89,11 +97,12 @@ class LocalMember(ABC):
             keep: Start from the weights of the network, as far as the member can, instead of from new ones.
         """
         initial = initializer(net, record)
-        local = set(replaceable(net, record, eligible))
+        kept = irreplaceable(net, record, eligible, self.resizes)
         masked = []
         for name in eligible:
             site = site_of(net, record, name, keep)
-            new = self.replacement(site, record, sparsity, initial) if name in local else None
+            stays = name in kept or record.is_projection(name)  # projection shortcuts stay in the authors' code
+            new = None if stays else self.replacement(site, record, sparsity, initial)
             if new is None:
                 masked.append(name)
                 continue

@@ -54,6 +54,7 @@ class SparseDoped(LocalMember):
 
     norm: bool = True
     activation: bool = True
+    resizes: ClassVar[bool] = True
     keeps_with: ClassVar[str] = "member.norm=false and member.activation=false"
 
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement | None:

@@ -17,7 +17,7 @@ from ..graph.trace import Trace
 from ..surgery.initialization import Initializer
 from ..surgery.low_rank import decompose_, factors, fan_dims, rank_for
 from ..surgery.replace import Site, branch
-from ..surgery.resize import fresh_norm
+from ..surgery.resize import fresh_norm, resized_activation
 from .base import LocalMember, Replacement
 
 
@@ -54,6 +54,7 @@ class SparseFactorized(LocalMember):
 
     norm: bool = True
     activation: bool = True
+    resizes: ClassVar[bool] = True
     keeps_with: ClassVar[str] = "member.norm=false, member.activation=false and a sparsity of 0.5 or more"
 
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement | None:
@@ -66,4 +67,6 @@ class SparseFactorized(LocalMember):
         norm = fresh_norm(site.norm, rank) if self.norm and site.norm is not None else None
         carried = norm is not None and site.carried
         activation = None if carried or not self.activation else site.activation or record.usual_activation
+        if activation is not None:
+            activation = resized_activation(activation, site.channels, rank)
         return Replacement(Factorized(branch(first, norm, activation), second), ["first.layer", "second"])

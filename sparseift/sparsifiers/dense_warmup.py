@@ -56,6 +56,7 @@ class DenseWarmup(Sparsifier):
             self.then.update(masks, optimizers, at)
             return
         optimizers = list(optimizers)
+        masks.check(optimizers)
         for name, weight in masks.weights.items():
             masks.move(name, masks.pattern.largest(weight.abs(), masks.planned[name]), optimizers)
 

@@ -69,6 +69,7 @@ class GMP(Sparsifier):
     @torch.no_grad()
     def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
         optimizers = list(optimizers)
+        masks.check(optimizers)
         for name, count in self.counts(masks, self.remaining(at.step, at.total)).items():
             weight, pattern = masks.weights[name], masks.pattern
             fitting = pattern.nearest(tuple(weight.shape), count, masks.planned[name], masks.active[name])

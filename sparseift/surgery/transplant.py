@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..graph.copies import constant
 from ..graph.layers import AnyLayer, ConvTransposed
 from .initialization import Initializer, split, stretched
-from .provenance import constant
 
 
 def adopt(net: nn.Module, twin: nn.Module, initial: Initializer, keep: bool = False) -> None:

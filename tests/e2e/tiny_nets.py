@@ -81,6 +81,36 @@ class FailOn(nn.Module):
         return x
 
 
+def nan_when_evaluated(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """`normless` that trains, but gives nothing but NaN afterwards."""
+    return nn.Sequential(*normless(num_classes, in_channels, base_width, zero_init_residual), NanWhenEvaluated())
+
+
+class NanWhenEvaluated(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.training else x * torch.nan
+
+
+def layerdrop(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """Skips each of two layers in half of the steps."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, base_width, 3, padding=1),
+        *(Skipped(nn.Conv2d(base_width, base_width, 3, padding=1)) for _ in range(2)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(base_width, num_classes),
+    )
+
+
+class Skipped(nn.Module):
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layer(x).relu() if not self.training or torch.rand(()) > 0.5 else x
+
+
 def _net(num_classes: int, in_channels: int, width: int, norm: type[nn.Module], noise: nn.Module) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(in_channels, width, 3, padding=1),

@@ -11,6 +11,7 @@ from .mask_pictures import MaskPictures
 from .masks import MaskCallback
 from .preemption import Preemption
 from .progress import progress, quiet
+from .remask import Remask
 from .rng import RngState
 from .same_start import SameStart
 from .spectral import Spectral
@@ -29,6 +30,7 @@ __all__ = [
     "MaskCallback",
     "MaskPictures",
     "Preemption",
+    "Remask",
     "RngState",
     "SameStart",
     "Spectral",

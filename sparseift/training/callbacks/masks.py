@@ -15,6 +15,7 @@ from ...common.console import waiting
 from ...common.messages import one_line
 from ...errors import UserError
 from ...masks import Masks
+from ...masks.optimizers import keeps_zeros
 from ...sparsifiers import Sparsifier, Update
 from ...sparsifiers.probe import Objective, Probe
 from ...sparsity import Plan
@@ -35,7 +36,8 @@ class MaskCallback(NeedsSteps):
     """Calls the sparsifier and the backend during training.
 
     Masks are updated before an optimizer step, when gradients are accumulated, averaged over ranks and unscaled, but
-    not clipped. All ranks therefore update their masks alike, which this callback verifies.
+    not clipped. All ranks therefore update their masks alike, which this callback verifies. After the step of an
+    optimizer that is not known to keep zeros (`optimizers.ELEMENTWISE`), masked weights are set to zero.
 
     Place it before all callbacks that read the masks. It sets the `mask_callback` of every `ObservesMasks`.
 
@@ -76,6 +78,7 @@ class MaskCallback(NeedsSteps):
         self.drop_fraction = 0.0
         self._resumed = False
         self._attached = False
+        self._mixes = False
         self._total = 0
 
     @property
@@ -98,7 +101,9 @@ class MaskCallback(NeedsSteps):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
+        self.masks.check_trained(trainer.optimizers, pl_module)
         self.masks.to_weights()
+        self._mixes = not all(keeps_zeros(optimizer) for optimizer in trainer.optimizers)
         self._total = total_steps(trainer)
         if self.sparsifier.moves and trainer.is_global_zero:
             print(_in_words(self.sparsifier.updates(self._total), self._total), flush=True)
@@ -124,8 +129,9 @@ class MaskCallback(NeedsSteps):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        if self.update_due:
-            step, before = trainer.global_step + 1, dict(self.masks.moves)
+        step = trainer.global_step + 1
+        if self.update_due and step != self.updated_at:  # L-BFGS evaluates a step several times
+            before = dict(self.masks.moves)
             self.sparsifier.update(self.masks, trainer.optimizers, Update(step, self._total, self.seed))
             self._verify(trainer)
             self.updated_at, self.drop_fraction = step, self.sparsifier.fraction(step, self._total)
@@ -134,10 +140,17 @@ class MaskCallback(NeedsSteps):
                 self.backend.moved(moved)
         self.backend.mask_gradients()
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self._mixes:
+            self.masks.apply()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            self._check_weights()
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._detach(pl_module)
-        if wrong := self.masks.nonzero_outside():
-            raise UserError(f"backend {type(self.backend).__name__} has changed masked weights of {', '.join(wrong)}")
+        self._check_weights()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._detach(pl_module)
@@ -174,6 +187,11 @@ class MaskCallback(NeedsSteps):
         if self._attached:
             self._attached = False
             self.backend.detach(pl_module.get_submodule("net"))
+
+    def _check_weights(self) -> None:
+        """Raise `UserError` if training has changed masked weights."""
+        if wrong := self.masks.nonzero_outside():
+            raise UserError(f"backend {type(self.backend).__name__} has changed masked weights of {', '.join(wrong)}")
 
     def _verify(self, trainer: pl.Trainer) -> None:
         """Raise an error if the masks of the ranks differ."""
