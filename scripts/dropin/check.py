@@ -21,10 +21,13 @@ def fill_in(row: Row, network: Network) -> None:
     row.image, row.dense = network.image, sum(parameter.numel() for parameter in network.on_meta.parameters())
     try:
         _, plan = sparsify(network.on_meta, row.member, row.sparsity, network.example)
+        layers = plan
+        if plan.products:
+            _, layers = sparsify(network.on_meta, row.member, row.sparsity, network.example, budget="layers")
     except UserError as error:
         row.refusal = str(error)
         return
-    row.budget, row.ratio = plan.budget, plan.ratio
+    row.budget, row.ratio, row.layers_ratio = plan.budget, plan.ratio, layers.ratio
     row.stored, row.active = plan.params_stored, plan.params_active
 
 

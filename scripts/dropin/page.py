@@ -20,7 +20,7 @@ def markdown(rows: list[Row]) -> Iterator[str]:
     yield (
         "`scripts/dropin_table` writes this page. A network is supported if the FLOPs of the transformed network are "
         f"within {TOLERANCE:.1%} of those of the dense network. Other networks are rejected with a one-line reason. "
-        "FLOPs are for one image, with two per multiply-accumulate of convolutions and linear layers."
+        "FLOPs are for one image, with two per multiply-accumulate, of layers and of the products of attention."
     )
     if checked:
         yield ""
@@ -45,14 +45,20 @@ def markdown(rows: list[Row]) -> Iterator[str]:
     failed = [row for row in rows if row.check and row.check != "passed" and not row.check.startswith(NOT_DONE)]
     yield from lines("Failed checks", [(row, row.check) for row in failed])
     yield from ("", "## All networks", "")
-    yield "Cells show stored parameters / active (not masked) parameters."
+    yield (
+        "Cells show stored parameters / active (not masked) parameters. The last column shows what `sparse_wide` would "
+        "really cost, relative to the dense network, if its plan did not count the products of attention."
+    )
     yield ""
-    yield from table(["network", "pixels", "FLOPs", "parameters", *(f"`{member}`" for member in members)])
+    header = ["network", "pixels", "FLOPs", "parameters", *(f"`{member}`" for member in members), "layers alone"]
+    yield from table(header)
     for network in networks:
         own = [found[network, member] for member in members if (network, member) in found]
         first = max(own, key=lambda row: row.budget)
         cells = [network, first.image or "-", si(first.budget) if first.budget else "-", si(first.dense)]
-        yield line([*cells, *(cell(found.get((network, member))) for member in members)])
+        wide = found.get((network, "sparse_wide"))
+        really = f"{wide.layers_ratio:.4f}" if wide and wide.budget else "-"
+        yield line([*cells, *(cell(found.get((network, member))) for member in members), really])
 
 
 def lines(title: str, found: list[tuple[Row, str]]) -> Iterator[str]:

@@ -29,6 +29,7 @@ class Row:
         budget: FLOPs per sample of the dense network.
         dense: parameters of the dense network.
         ratio: FLOPs of the transformed network divided by the budget.
+        layers_ratio: the same for a plan that leaves the products outside of layers out (sparsity.budget=layers).
         stored: stored parameters of the transformed network.
         active: its parameters that are not masked.
         refusal: reason why the network is rejected; empty if it is not.
@@ -42,6 +43,7 @@ class Row:
     budget: int = 0
     dense: int = 0
     ratio: float = 0.0
+    layers_ratio: float = 0.0
     stored: int = 0
     active: int = 0
     refusal: str = ""

@@ -22,15 +22,16 @@ from ..common.checks import integer, require
 from ..common.console import waiting
 from ..common.messages import one_line
 from ..errors import UserError
+from ..graph.comparison import trained_parameter
 from ..graph.meta_kernels import Shapes
 from ..masks.masks import Masks
 from ..masks.patterns import Pattern
-from ..runs.read import flat
 from ..sparsifiers import Sparsifier
 from ..sparsity import Distribution, Plan
 from ..tasks import Task
 from ..tasks.checked import Checked
 from ..training.checkpoints.codec import mask_state, read_checkpoint
+from ..training.initial_weights import load_weights_
 from ..training.optimizers import with_fused_step
 from .devices import most_ranks
 from .targets import check_targets
@@ -39,10 +40,13 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
     from pytorch_lightning.loggers import Logger
 
-    from ..training.callbacks import Accounting
+    from ..training.callbacks import Accounting, MaskCallback
     from ..training.ranks import RankWatch
 
 Kind = TypeVar("Kind")
+
+PRETRAINED = ("pretrained", "weights")
+"""Arguments with which constructors of timm and torchvision load weights."""
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 """Methods of a data module. Without validation, `val_dataloader` returns an empty list."""
@@ -57,12 +61,15 @@ class TrainingParts:
 
     Args:
         planned: The plan, with the densities at the end of the run.
+        init: How the network starts, for results.json.
     """
 
     net: nn.Module
     task: Task
     planned: Plan
     masks: Masks | None
+    init: dict[str, Any]
+    mask_callback: MaskCallback | None
     module: pl.LightningModule
     data: pl.LightningDataModule
     trainer: pl.Trainer
@@ -70,12 +77,30 @@ class TrainingParts:
     ranks: RankWatch
 
     def load(self, checkpoint: Path) -> None:
-        """Load only the network and the masks from a checkpoint of this run."""
+        """Load only the network and the masks from a checkpoint of this run.
+
+        A saved average of weights may be not zero outside the masks, which is mended.
+        """
         saved = read_checkpoint(checkpoint)
         self.module.load_state_dict(saved["state_dict"])
         if self.masks:
             masks = mask_state(saved)
             self.masks.load_state_dict(masks["masks"], masks["active"])
+            self.masks.apply()
+
+    def check_masks(self) -> None:
+        """Check that the network that was trained is sparse.
+
+        Raises:
+            UserError: A masked weight is not a parameter of the module, or not zero.
+        """
+        if not self.masks:
+            return
+        self.masks.to_weights()
+        self.masks.check_trained((), self.module)
+        if wrong := self.masks.nonzero_outside():
+            changed = "a callback or the backend has changed them"
+            raise UserError(f"masked weights of {', '.join(wrong)} are not zero after training: {changed}")
 
     @property
     def plan(self) -> Plan:
@@ -133,15 +158,21 @@ def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
         on_meta: Build on the meta device if the network allows it: shapes only, without memory or values.
     """
     check_targets(config, OF_THE_NETWORK)
-    return _network(config, make_task(config), make_pattern(config), make_sparsifier(config), on_meta)
+    return _network(config, make_task(config), make_pattern(config), make_sparsifier(config), on_meta)[:2]
 
 
 def _network(
     config: DictConfig, task: Task, pattern: Pattern, sparsifier: Sparsifier, on_meta: bool
-) -> tuple[nn.Module, Plan]:
+) -> tuple[nn.Module, Plan, bool]:
+    """The transformed network, its plan, and whether it keeps the weights of the dense network."""
     dense = make_choice(config, "model", nn.Module, _dense_on_meta if on_meta else make)
     sparsity = OmegaConf.to_container(config.sparsity, resolve=True)
     assert isinstance(sparsity, dict)
+    source, keep = config.init["from"], config.init.keep_weights
+    if source is not None and not on_meta:
+        load_weights_(dense, Path(source))
+    if keep is None and (source is not None or any(config.model.get(key) for key in PRETRAINED)):
+        keep = True
     net, plan = sparsify(
         dense,
         make(config.member),
@@ -151,11 +182,13 @@ def _network(
         include=sparsity["include"],
         exclude=sparsity["exclude"],
         masked=config.sparsifier._target_ is not None,
+        budget=sparsity["budget"],
+        keep_weights=keep,
     )
     plan = pattern.plan(plan)
     require(isinstance(plan, Plan), f"the plan of pattern {type(pattern).__name__}", plan, "a sparseift.sparsity.Plan")
     sparsifier.accept(plan)
-    return net, plan
+    return net, plan, bool(keep) or (keep is None and trained_parameter(dense) is not None)
 
 
 def _dense_on_meta(model: DictConfig) -> nn.Module:
@@ -179,16 +212,10 @@ def make_task(config: DictConfig) -> Task:
     return Checked(make(config.task))
 
 
-def make_optimizer(config: DictConfig) -> Callable[..., torch.optim.Optimizer]:
-    """Return a function that makes the optimizer of the recipe from parameters."""
+def make_optimizer(config: DictConfig, net: nn.Module) -> Callable[..., torch.optim.Optimizer]:
+    """Return a function that makes the optimizer of the recipe from parameters of the network."""
     trainer = config.trainer
-    return with_fused_step(make(config.recipe.optimizer), str(trainer.precision), bool(trainer.gradient_clip_val))
-
-
-def hyperparameters(config: DictConfig, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that loggers compare runs by, including the batch size and the recipe."""
-    recipe = flat({"recipe": OmegaConf.to_container(config.recipe, resolve=True)})
-    return {**settings, "batch_size": config.dataset.get("batch_size"), **recipe}
+    return with_fused_step(make(config.recipe.optimizer), net, str(trainer.precision), bool(trainer.gradient_clip_val))
 
 
 def build_run(
@@ -201,7 +228,7 @@ def build_run(
     """Build all parts of a run that writes into `folder`.
 
     Args:
-        settings: Settings to save in checkpoints.
+        settings: Settings to save in checkpoints, and to log as hyperparameters.
         how_to_resume: Text to print if the run is stopped.
         tell: Function to call with the reason if the run must end without an exception.
     """
@@ -215,6 +242,7 @@ def build_run(
         Hyperparameters,
         MaskCallback,
         Preemption,
+        Remask,
         RngState,
         TrainMetrics,
         progress,
@@ -222,6 +250,7 @@ def build_run(
     )
     from ..training.loggers import MetricsCsv
     from ..training.ranks import RankWatch
+    from ..training.strategies import check_strategy
 
     quiet()
     check_targets(config, logger=("folder",))
@@ -237,21 +266,31 @@ def build_run(
     data = _data(config, devices)  # before a network is built, which can take minutes
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with waiting("network and masks"):
-        net, plan = _network(config, task, pattern, sparsifier, on_meta=False)
-        masks = Masks.random(net, plan, config.seed, pattern) if plan.masked else None
+        net, plan, kept = _network(config, task, pattern, sparsifier, on_meta=False)
+        initial_masks = Masks.largest if kept else Masks.random
+        masks = initial_masks(net, plan, config.seed, pattern) if plan.masked else None
     mask_callback = MaskCallback(masks, plan, sparsifier, backend, task, config.seed) if masks else None
     metric = task.metrics[0]
     accounting = Accounting(plan, task, mask_callback)
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mask_callback)
-    recorders = [progress(masks or plan, metric), Hyperparameters(hyperparameters(config, settings), metric)]
+    recorders = [progress(masks or plan, metric), Hyperparameters(settings, metric)]
     callbacks = [
         *([mask_callback] if mask_callback else []),
         *(Divergence(), accounting, RngState(), *recorders),
-        *(*chosen, TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
+        *([*chosen, Remask()] if mask_callback else chosen),
+        *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
     module = _module(config, net, task)
     trainer = _trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)])
-    return TrainingParts(net, task, plan, masks, module, data, trainer, accounting, RankWatch(folder, tell))
+    if masks:
+        check_strategy(trainer.strategy)
+    init = {
+        "from": config.init["from"],
+        "weights": "kept" if kept else "new",
+        "masks": initial_masks.__name__ if masks and not sparsifier.sets_initial_masks else None,
+    }
+    ranks = RankWatch(folder, tell)
+    return TrainingParts(net, task, plan, masks, init, mask_callback, module, data, trainer, accounting, ranks)
 
 
 def _devices(config: DictConfig, folder: Path) -> int:
@@ -290,7 +329,7 @@ def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModul
     module = TrainingModule(
         net,
         task,
-        optimizer=make_optimizer(config),
+        optimizer=make_optimizer(config, net),
         scheduler=make(recipe.scheduler) if recipe.scheduler else None,
         scheduler_interval=recipe.scheduler_interval,
         validates=config.dataset.get("val_size") != 0,
@@ -318,7 +357,6 @@ def _trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback], log
         logger=loggers,
         plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm.in_task() else [])],
         default_root_dir=str(folder),
-        enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=sys.stdout.isatty(),
         num_sanity_val_steps=0,

@@ -54,6 +54,9 @@ def check_run(config: DictConfig) -> None:
     """Check the values that only training uses."""
     for key in ("export", "overwrite", "sweep.resume", "sweep.stop_on_failure", "recipe.decay_norm_and_bias"):
         boolean(key, OmegaConf.select(config, key))
+    source, keep = config.init["from"], config.init.keep_weights
+    require(source is None or isinstance(source, str), "init.from", source, "null or a path")
+    require(keep is None or isinstance(keep, bool), "init.keep_weights", keep, "true, false or null")
     one_of("recipe.scheduler_interval", config.recipe.scheduler_interval, ("epoch", "step"))
     if config.checkpoint.every_n_steps is not None:
         integer("checkpoint.every_n_steps", config.checkpoint.every_n_steps, 1)

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from ..common.files import replacing
 from ..common.locks import Timeout, locked
-from ..common.slurm import first_process
+from ..common.slurm import first_process, of_one_start
 from ..errors import Noted, UserError
 from ..runs.read import describes_run
 from .contents import (
@@ -53,7 +53,7 @@ class RunFolder:
     def __init__(self, job: Job):
         self.job = job
         self.path = job.folder
-        self._begun = False
+        self._begun = of_one_start()  # rank 0 waits for this process
         self._claimed: bool | None = None  # before `claim`
         self._made_lock = False
         self._lock = ExitStack()
@@ -179,6 +179,8 @@ class RunFolder:
             (self.path / ERROR).unlink(missing_ok=True)
             if not (self.path / NOTES).exists():
                 self._describe()
+        elif not first_process() and (self.path / RESULTS).exists():
+            return  # rank 0 has not begun
         text = described(error) if isinstance(error, EXPECTED) else "".join(traceback.format_exception(error))
         try:
             with (self.path / ERROR).open("x") as file:

@@ -37,9 +37,11 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "budget": plan.budget,
         "forward": plan.forward,
         "forward_stored": plan.forward_stored,
+        "products": plan.products,
         "ratio": plan.ratio,
         "params_stored": plan.params_stored,
         "params_active": plan.params_active,
+        "kept": dict(plan.kept),
         "layers": [
             {key: value for key, value in asdict(layer).items() if key != "flops_per_weight"}
             | {"density": layer.density, "flops": layer.flops}
@@ -53,7 +55,7 @@ def print_table(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Forward FLOPs of one sample: 2 per multiply-accumulate of convolutions and linears")
+    table = Table(title="Forward FLOPs of one sample: 2 per multiply-accumulate")
     for name in ("layer", "shape", ""):
         table.add_column(name)
     for name in ("density", "active", "FLOPs"):
@@ -65,11 +67,15 @@ def print_table(plan: Plan) -> None:
     table.add_section()
     stored = sum(layer.numel for layer in plan.layers)
     active = sum(layer.active for layer in plan.layers)
-    table.add_row("all layers", "", "", f"{active / stored:.4f}", f"{active:,}", f"{plan.forward:,}")
+    if plan.products:
+        table.add_row("products outside of layers", "", "", "", "", f"{plan.products:,}")
+    table.add_row("all", "", "", f"{active / stored:.4f}", f"{active:,}", f"{plan.forward:,}")
     table.add_row("without masks", "", "", "1.0000", f"{stored:,}", f"{plan.forward_stored:,}")
     table.add_row("budget: the dense network", "", "", "", "", f"{plan.budget:,}")
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
+    for name, reason in plan.kept.items():
+        console.print(f"{name} is masked as it is: {reason}", highlight=False)
     console.print(
         f"ratio to the budget {plan.ratio:.6f}; parameters stored {plan.params_stored:,}, active {plan.params_active:,}"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,31 +21,18 @@ from ..errors import Stopped, UserError
 from ..runs.command import run_in
 from ..runs.results import versions, write_results
 from ..runs.summary import print_summary
-from ..training.callbacks import SameStart
+from ..training.callbacks import SameStart, check_length, planned_steps
 from ..training.checkpoints import BEST, LAST, problem
 from ..training.export import export_program, weights_sha256
 from .build import TrainingParts, build_run
 from .folder import RunFolder
+from .limits import partial_run
+from .reasons import with_reason
 from .resume import checkpoint_of
 from .settings import Job, Settings
 
-REASONS = {
-    "Expected more than 1 value per channel": (
-        "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
-        "choose another dataset.batch_size or dataset.val_size"
-    ),
-    "Expected to have finished reduction in the prior iteration": (
-        "some parameters of the network had no part in the loss of a step; "
-        "choose trainer.strategy=ddp_find_unused_parameters_true"
-    ),
-    "You provided multiple `test_dataloader`": "dataset.test_dataloader returns several loaders; expected one",
-}
-"""Reasons of errors of torch and Lightning that a user can correct, by the start of the message."""
 Values = dict[str, float | None]
 """Metrics by name; None if not finite."""
-
-RESTORING = ("_restore_modules_and_callbacks", "restore_training_state")
-"""Functions of Lightning that restore a checkpoint."""
 
 
 def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> None:
@@ -55,15 +41,19 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
     Raises:
         Stopped: A signal has stopped the run.
     """
-    checkpoint = checkpoint_of(settings, folder.path)
+    checkpoint = checkpoint_of(config, settings, folder.path)
     parts = build_run(config, folder.path, dict(settings.lasting), _how_to_resume(folder.job), folder.tell)
+    check_length(parts.trainer, parts.data)
     parts.trainer.callbacks.append(SameStart(checkpoint))  # type: ignore[attr-defined]  # its connector sets it
     folder.begin(resumed=checkpoint is not None)
+    if parts.init["weights"] == "kept" and not checkpoint and parts.trainer.is_global_zero:
+        print(f"starts from the weights of {parts.init['from'] or 'the model'}: the same function before it is masked")
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
-    with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer):
+    with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer), with_reason(checkpoint):
         _fit(parts, checkpoint)
         validation, test = _evaluate(parts, settings.test_with, folder.path)
+    parts.check_masks()
     if parts.trainer.is_global_zero:
         _write_results(settings, parts, folder.path, validation, test)
 
@@ -87,26 +77,10 @@ def _copy_checkpoints(checkpoint: Path, folder: Path) -> None:
 
 
 def _fit(parts: TrainingParts, checkpoint: Path | None) -> None:
-    try:
-        parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
-    except Exception as error:
-        explained = _explained(error, checkpoint)
-        if explained is error:
-            raise
-        raise explained from error
-
-
-def _explained(error: Exception, checkpoint: Path | None) -> BaseException:
-    """Return the exception to raise: one with the reason, or `error` itself if the reason is unknown."""
-    if checkpoint and not isinstance(error, UserError) and _while_restoring(error):
-        return UserError(f"{checkpoint} cannot be resumed from: {type(error).__name__}: {one_line(error, whole=False)}")
-    reasons = [reason for start, reason in REASONS.items() if str(error).startswith(start)]
-    return UserError(reasons[0]) if reasons else error
-
-
-def _while_restoring(error: Exception) -> bool:
-    """Whether Lightning raised the error when it restored the state in a checkpoint."""
-    return any(frame.f_code.co_name in RESTORING for frame, _ in traceback.walk_tb(error.__traceback__))
+    parts.trainer.fit(parts.module, parts.data, ckpt_path=checkpoint, weights_only=True)
+    # Lightning does not count the last epoch of a run that has stopped early and resumes with nothing left to train.
+    progress = parts.trainer.fit_loop.epoch_progress.current
+    progress.completed = progress.processed  # type: ignore[attr-defined]  # of epochs
 
 
 @contextmanager
@@ -146,15 +120,22 @@ def _write_results(settings: Settings, parts: TrainingParts, folder: Path, valid
     summary = parts.plan.summary()
     summary["flops"]["train_total"] = parts.accounting.train_flops
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # included in train_total
+    steps, planned = parts.trainer.global_step, planned_steps(parts.trainer, settings.epochs)
+    short = partial_run(settings.limits, ended_early=planned is not None and steps < planned)
+    mask_callback = parts.mask_callback
     results: dict[str, Any] = {
         **settings.identity,
         "metrics": [metric.as_dict() for metric in parts.task.metrics],
+        "init": parts.init,
         "test": test,
         "val": validation,
         **summary,
+        "partial": short,
         "epochs": parts.trainer.current_epoch,
-        "steps": parts.trainer.global_step,
+        "steps": steps,
+        "planned_steps": planned,
         "seconds": round(parts.accounting.seconds, 2),
+        "mask_updates": mask_callback.updates if mask_callback else None,
         "masks_sha256": parts.masks.sha256() if parts.masks else None,
         "weights_sha256": weights_sha256(parts.net),
         "versions": versions(),
@@ -172,4 +153,9 @@ def _write_results(settings: Settings, parts: TrainingParts, folder: Path, valid
         )
     write_results(folder / "results.json", results)
     print_summary([results])
+    if short:
+        print(f"partial run: {short}")
+    if mask_callback and not mask_callback.as_sparse_as_planned:
+        ratio = f"{summary['flops']['ratio']:.4f} of the budget"
+        print(f"training ended in step {steps} of {planned}, before the masks were as sparse as planned: {ratio}")
     print(f"results in {folder}")

@@ -14,15 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..common.checks import require
 from ..runs.command import config_folders, of_one_run
-from ..runs.read import flat
 from .checks import check_run, check_values
+from .lasting import lasting_of
 from .launchers import runs_side_by_side
+from .limits import limits_of
 from .names import names_of, sparsity_of
 from .options import typed_overrides
 from .sweep import SWEEP_JOB
-
-LASTING = ("model", "member", "sparsity", "pattern", "sparsifier", "backend", "task", "callbacks")
-"""Groups whose settings must not change when a run resumes. The recipe must not either, except its `epochs`."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Settings:
     Args:
         identity: The choices and numbers that results.json records to tell runs apart.
         lasting: `identity` and every other setting that must not change when the run resumes, by dotted key.
+        limits: The options that shorten the run (see `limits_of`).
         resume: "auto", the path of a checkpoint or run folder, or None.
         overwrite: Whether to replace a run that is in the run folder.
         test_with: The checkpoint to test, "last" or "best".
@@ -62,6 +61,7 @@ class Settings:
 
     identity: Mapping[str, Any]
     lasting: Mapping[str, Any]
+    limits: Mapping[str, Any]
     epochs: int
     resume: str | None
     overwrite: bool
@@ -105,6 +105,7 @@ def settings_of(config: DictConfig) -> Settings:
     return Settings(
         identity=identity,
         lasting={**identity, **lasting_of(config)},
+        limits=limits_of(config),
         epochs=config.recipe.epochs,
         resume=_resume(config.resume),
         overwrite=config.overwrite,
@@ -114,13 +115,6 @@ def settings_of(config: DictConfig) -> Settings:
         devices=config.trainer.devices,
         num_nodes=config.trainer.num_nodes,
     )
-
-
-def lasting_of(config: DictConfig) -> dict[str, Any]:
-    """Return the settings of the LASTING groups and of the recipe, by dotted key."""
-    groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in LASTING if group in config}
-    recipe = OmegaConf.to_container(config.recipe)  # unresolved, because values that depend on the epochs may change
-    return {key: value for key, value in flat({**groups, "recipe": recipe}).items() if key != "recipe.epochs"}
 
 
 def _identity(config: DictConfig) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def train(config: DictConfig) -> None:
         settings = settings_of(config)
         folder.claim(continues(settings, job.folder), settings.overwrite)
         settings = after_requeue(settings, job.folder)
-        if already_finished(settings, job.folder):
+        if already_finished(config, settings, job.folder):
             print(f"already finished: {job.folder / 'results.json'}")
         elif job.sweep and job.side_by_side:
             folder.release()

@@ -6,14 +6,18 @@ import argparse
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
 from typing import NoReturn
 
 from ..errors import UserError
 from .console import plain
 from .signals import ignore
+
+PACKAGE = Path(__file__).parents[1]
 
 EXPECTED: tuple[type[Exception], ...] = (UserError, OSError)
 """Errors that a user can correct, in the input or in files."""
@@ -41,16 +45,30 @@ class Arguments(argparse.ArgumentParser):
         refuse(message)
 
 
+def _one_line_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    if PACKAGE in Path(filename).parents:
+        return f"sparseift: {message}\n"
+    return _standard(message, category, filename, lineno, line)
+
+
+_standard = warnings.formatwarning
+
+
 @contextmanager
 def one_line_errors(
     expected: tuple[type[Exception], ...] = EXPECTED, describe: Callable[[Exception], str] = one_line
 ) -> Iterator[None]:
     """End the program with a one-line message and exit code 2 after an error that the user can correct.
 
+    Warnings of this package are printed as one line, too, without the place in the code.
+
     Args:
         expected: The types of these errors. Other errors keep their traceback.
         describe: Returns the message of an error.
     """
+    warnings.formatwarning = _one_line_warning
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # the encoding of the terminal may lack characters
     try:

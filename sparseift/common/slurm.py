@@ -20,6 +20,11 @@ def first_process() -> bool:
     return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK"))
 
 
+def of_one_start() -> bool:
+    """Whether rank 0 of this run, or SLURM, has started this process as another of its ranks."""
+    return not first_process() and "TORCHELASTIC_RUN_ID" not in os.environ
+
+
 def restarts() -> int:
     """Return how often SLURM has requeued the job of this task."""
     return int(os.environ.get("SLURM_RESTART_COUNT") or 0) if in_task() else 0

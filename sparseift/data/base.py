@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ..common import checks
 from ..common.console import waiting
-from .loader import ResumableLoader, ignore_signals
+from .loader import ResumableLoader, check_batches, prepare_for_workers, start_worker
 from .sampler import EpochBatches, EvalShard, rank_and_world
 
 LARGEST_SEED = 2**63 - 1
@@ -91,6 +91,7 @@ class DataModule(pl.LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Load and check the data of a stage: "fit" also those of the test, which would fail after training."""
+        prepare_for_workers(self.num_workers)
         if stage in ("fit", "validate"):
             _ = self._training
         if stage in ("fit", "test"):
@@ -104,6 +105,11 @@ class DataModule(pl.LightningDataModule, ABC):
         self.check(samples, train=True)
         checks.integer("dataset.val_size", self.val_size, 0, len(samples) - 1)
         return samples, *self.split(samples)
+
+    @property
+    def train_size(self) -> int:
+        """Number of training samples, after `setup`."""
+        return len(self._training[1])
 
     @cached_property
     def _testing(self) -> Any:
@@ -121,7 +127,7 @@ class DataModule(pl.LightningDataModule, ABC):
         epoch = trainer.fit_loop.epoch_progress.current.processed if trainer else 0  # type: ignore[attr-defined]
         loader = ResumableLoader(
             self.train_view(samples, indices),
-            EpochBatches(len(indices), self.batch_size, self.seed),
+            self._batches(),
             epoch=epoch,
             limit=trainer.limit_train_batches if trainer else 1.0,
             persistent_workers=self.num_workers > 0,
@@ -130,6 +136,9 @@ class DataModule(pl.LightningDataModule, ABC):
         if self._restored and self._restored["epoch"] >= epoch:
             loader.load_state_dict(self._restored)
         return loader
+
+    def _batches(self) -> EpochBatches:
+        return EpochBatches(self.train_size, self.batch_size, self.seed)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """Return the loader of the validation samples in order, or no loader if `val_size` is 0."""
@@ -147,7 +156,7 @@ class DataModule(pl.LightningDataModule, ABC):
             batch_size=self.batch_size,
             sampler=EvalShard(len(indices)),
             generator=torch.Generator(),
-            worker_init_fn=ignore_signals,
+            worker_init_fn=start_worker,
             **self._loader_options(),
             **options,
         )
@@ -162,6 +171,7 @@ class DataModule(pl.LightningDataModule, ABC):
         return loader.state_dict() if isinstance(loader, ResumableLoader) else {}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        check_batches(state_dict, self._batches())
         self._restored = state_dict
         rank, devices = rank_and_world()
         before = state_dict.get("devices", devices)

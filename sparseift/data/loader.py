@@ -1,19 +1,76 @@
 """A training loader that resumes within an epoch."""
 
+import multiprocessing
 import os
+import shutil
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from ..common.checks import require
+from ..common.messages import one_line
 from ..errors import UserError
 from .sampler import EpochBatches, rank_and_world
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
-def ignore_signals(worker_id: int) -> None:
+SHARED_MEMORY = Path("/dev/shm")
+SHARED = 2**20
+"""Bytes that must be free there: less than a few batches need, but enough for queues and locks."""
+
+FILES, FILES_PER_WORKER = 24, 8
+"""Files that a process has open without workers, and that each worker adds: pipes, and tensors on their way."""
+
+
+def prepare_for_workers(workers: int) -> None:
+    """Check that the machine has what data workers need, and end them if a batch is lost (see `_lost`).
+
+    Raises:
+        UserError: Too few files may be open, or /dev/shm, through which workers send batches, is full.
+    """
+    if not workers:
+        return
+    Queue._on_queue_feeder_error = staticmethod(_lost)  # type: ignore[attr-defined]
+    for_workers = f"for dataset.num_workers={workers}"
+    if resource:
+        files, needed = resource.getrlimit(resource.RLIMIT_NOFILE)[0], FILES + FILES_PER_WORKER * workers
+        enough = files == resource.RLIM_INFINITY or files >= needed
+        require(enough, "the limit of open files (ulimit -n)", files, f"at least {needed} {for_workers}")
+    if SHARED_MEMORY.is_dir():
+        free = shutil.disk_usage(SHARED_MEMORY).free
+        require(free >= SHARED, f"the free space in {SHARED_MEMORY}", free, f"at least {SHARED} bytes {for_workers}")
+
+
+def start_worker(worker_id: int) -> None:
+    """Prepare a worker process."""
+    _ignore_signals()
+    Queue._on_queue_feeder_error = staticmethod(_lost)  # type: ignore[attr-defined]
+
+
+def _lost(error: Exception, item: Any) -> None:
+    """Handle the error of a thread that sends batches, or their indices, to another process.
+
+    Python would print it and go on, and the main process would wait for the batch forever. Instead the worker ends, or
+    the main process ends its workers. torch raises an error in the main process when a worker has ended.
+    """
+    print(f"sparseift: a batch cannot be sent between data workers: {one_line(error)}", file=sys.stderr, flush=True)
+    if get_worker_info() is not None:
+        os._exit(1)
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+def _ignore_signals() -> None:
     """Ignore signals in a worker, except SIGTERM from the main process, with which torch ends workers.
 
     Ctrl-C and SLURM send signals to all processes of a run. The main process handles them.
@@ -29,6 +86,25 @@ def _end_with_parent() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)
+
+
+def check_batches(state: Mapping[str, int], batches: EpochBatches) -> None:
+    """Check that epochs have the same number of samples and batches as those of a checkpoint.
+
+    Args:
+        state: A state of `ResumableLoader`.
+
+    Raises:
+        UserError: They differ.
+    """
+    now = batches.samples, batches.global_batch
+    then = state.get("samples", now[0]), state["global_batch"]  # version 0.1 may lack samples
+    if then != now:
+        raise UserError(
+            f"the checkpoint has epochs of {then[0]} samples in batches of {then[1]} over all devices, but this run "
+            f"has {now[0]} samples in batches of {now[1]}; resume with the same data, dataset.val_size, and "
+            "dataset.batch_size times number of devices"
+        )
 
 
 class ResumableLoader(DataLoader):
@@ -73,7 +149,7 @@ class ResumableLoader(DataLoader):
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]  # data sets take its tuples in `__getitems__`
             generator=torch.Generator(),
-            worker_init_fn=ignore_signals,
+            worker_init_fn=start_worker,
             **options,
         )
         self.batches = batches
@@ -110,17 +186,10 @@ class ResumableLoader(DataLoader):
         """Continue with the batch after the position.
 
         Raises:
-            UserError: The position is within an epoch, whose batches have another size.
+            UserError: The epochs of the checkpoint have another number or size of batches.
         """
         epoch, yielded = state["epoch"], state["batches_yielded"]
-        now = self.batches.samples, self.batches.global_batch
-        then = state.get("samples", now[0]), state["global_batch"]  # version 0.1 may lack samples
-        if yielded and then != now:
-            raise UserError(
-                f"the checkpoint is from inside an epoch of {then[0]} samples in batches of {then[1]} over all "
-                f"devices, but this run has {now[0]} samples in batches of {now[1]}; resume with the same "
-                "dataset.val_size, dataset.batch_size and number of devices"
-            )
+        check_batches(state, self.batches)
         if yielded >= self._batches_per_epoch():
             epoch, yielded = epoch + 1, 0
         self._move_to(epoch, yielded)

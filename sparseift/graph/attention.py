@@ -9,19 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .copies import duplicate, updated_references
+from .copies import hooks_of, substituted
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention with the arguments and results of nn.MultiheadAttention."""
+    """Scaled dot-product attention with the arguments, results and sizes of nn.MultiheadAttention."""
 
-    batch_first = False  # nn.TransformerEncoderLayer then leaves its fused path, which would read bare parameters
+    in_proj_weight = in_proj_bias = None  # nn.TransformerEncoderLayer then leaves its fused path, which would use them
 
     def __init__(self, packed: nn.MultiheadAttention):
         super().__init__()
-        self.heads = packed.num_heads
+        self.num_heads = packed.num_heads
         self.dropout = packed.dropout
-        self.transposed = not packed.batch_first
+        self.batch_first = packed.batch_first
+        self.add_zero_attn = packed.add_zero_attn
         if packed.in_proj_weight is not None:
             weights = packed.in_proj_weight.detach().chunk(3)
         else:
@@ -30,6 +31,24 @@ class Attention(nn.Module):
         self.query, self.key, self.value = map(_linear, weights, biases)
         out = packed.out_proj
         self.out_proj = _linear(out.weight.detach(), None if out.bias is None else out.bias.detach())
+        self.bias_k, self.bias_v = packed.bias_k, packed.bias_v
+        vars(self).update(hooks_of(packed))
+
+    @property
+    def embed_dim(self) -> int:
+        return self.query.out_features
+
+    @property
+    def kdim(self) -> int:
+        return self.key.in_features
+
+    @property
+    def vdim(self) -> int:
+        return self.value.in_features
+
+    @property
+    def head_dim(self) -> int:
+        return self.embed_dim // self.num_heads
 
     def forward(
         self,
@@ -46,10 +65,14 @@ class Attention(nn.Module):
         if single:
             query, key, value = query[None], key[None], value[None]
             key_padding_mask = None if key_padding_mask is None else key_padding_mask[None]
-        elif self.transposed:
+        elif not self.batch_first:
             query, key, value = (tensor.transpose(0, 1) for tensor in (query, key, value))
-        q, k, v = (self._split(layer(x)) for layer, x in ((self.query, query), (self.key, key), (self.value, value)))
+        q = self._split(self.query(query))
+        k = self._split(self._extended(self.key(key), self.bias_k))
+        v = self._split(self._extended(self.value(value), self.bias_v))
         bias = _additive(attn_mask, key_padding_mask, q)
+        if bias is not None:
+            bias = F.pad(bias, (0, k.shape[-2] - bias.shape[-1]))
         dropout = self.dropout if self.training else 0.0
         if need_weights:
             scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
@@ -62,28 +85,38 @@ class Attention(nn.Module):
         output = self.out_proj(mixed.transpose(1, 2).flatten(2))
         if single:
             return output[0], None if weights is None else weights[0]
-        return output.transpose(0, 1) if self.transposed else output, weights
+        return output if self.batch_first else output.transpose(0, 1), weights
+
+    def _extended(self, tokens: Tensor, more: Tensor | None) -> Tensor:
+        """The keys or values (N, S, E) with the additional tokens of nn.MultiheadAttention."""
+        if more is not None:
+            tokens = torch.cat([tokens, more.expand(len(tokens), 1, -1)], 1)
+        return F.pad(tokens, (0, 0, 0, 1)) if self.add_zero_attn else tokens
 
     def _split(self, tokens: Tensor) -> Tensor:
         """(N, L, E) -> (N, heads, L, E / heads)."""
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 def with_linear_attention(net: nn.Module) -> nn.Module:
     """Return a copy of the network in which `Attention` replaces nn.MultiheadAttention.
 
-    A network without nn.MultiheadAttention is returned itself. Modules with extra key and value tokens stay as they
-    are.
+    A network without nn.MultiheadAttention is returned itself. Subclasses with a forward function of their own stay as
+    they are.
     """
-    if not any(type(module) is nn.MultiheadAttention for module in net.modules()):
+
+    def attention(_: str, module: nn.Module) -> Attention | None:
+        if isinstance(module, nn.MultiheadAttention) and type(module).forward is nn.MultiheadAttention.forward:
+            return Attention(module).train(module.training)
+        return None
+
+    if not any(isinstance(module, nn.MultiheadAttention) for module in net.modules()):
         return net
-    net = duplicate(net)
-    with updated_references(net):
-        for parent in list(net.modules()):
-            for name, child in list(parent.named_children()):
-                if type(child) is nn.MultiheadAttention and child.bias_k is None and not child.add_zero_attn:
-                    setattr(parent, name, Attention(child).train(child.training))
-    return net
+    new = substituted(net, attention)
+    for module in new.modules() if new is not net else ():
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False  # of a fused path, which would use bare parameters
+    return new
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

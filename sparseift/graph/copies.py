@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,6 +69,43 @@ def duplicate(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
 def names_in(net: nn.Module) -> dict[nn.Module, str]:
     """Return the first name of every module of a network."""
     return {module: name for name, module in net.named_modules()}
+
+
+def constant(value: Any) -> bool:
+    """Return whether a value is a number, or a list or tuple of numbers and strings."""
+    if isinstance(value, list | tuple):
+        return all(item is None or isinstance(item, str) or constant(item) for item in value)
+    return isinstance(value, int | float)
+
+
+def carry_numbers(old: nn.Module, new: nn.Module) -> None:
+    """Give a module the numbers and strings of the module that it replaces, such as `in_features`."""
+    for key, value in vars(old).items():
+        if not key.startswith("_") and key not in vars(new) and (isinstance(value, str) or constant(value)):
+            setattr(new, key, value)
+
+
+def hooks_of(module: nn.Module) -> dict[str, Any]:
+    """Return the attributes of a module that hold hooks of its forward and backward passes, if there are any."""
+    hooks = {key: value for key, value in vars(module).items() if key.startswith(("_forward", "_backward"))}
+    return hooks if any(hooks.values()) else {}
+
+
+def substituted(net: nn.Module, new: Callable[[str, nn.Module], nn.Module | None]) -> nn.Module:
+    """Return a copy of a network with some modules replaced.
+
+    Args:
+        new: Returns the replacement of a module of the copy, given its name, or None if it stays. If all stay, the
+            network itself is returned.
+    """
+    copied = duplicate(net)
+    made = {old: module for name, old in copied.named_modules() if name and (module := new(name, old)) is not None}
+    with updated_references(copied):
+        for place, old in list(copied.named_modules(remove_duplicate=False)):
+            if old in made:
+                parent, _, key = place.rpartition(".")
+                setattr(copied.get_submodule(parent), key, made[old])
+    return copied if made else net
 
 
 @contextmanager

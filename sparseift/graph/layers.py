@@ -1,4 +1,4 @@
-"""The kinds of layers, norms, activations and sums that a trace recognizes."""
+"""The kinds of layers, norms and sums that a trace recognizes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,6 @@ InstanceNorm = nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d
 AnyNorm = BatchNorm | InstanceNorm | nn.GroupNorm | nn.LayerNorm
 
 NORMS = get_args(AnyNorm)
-
-ACTIVATIONS = {
-    F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh, F.leaky_relu, F.elu, F.selu,
-    F.celu, F.gelu, F.silu, F.mish, F.hardswish, F.softplus, F.prelu, torch.tanh, Tensor.tanh, Tensor.tanh_,
-}  # fmt: skip
-"""Non-linearities after a layer. Gates (sigmoid, softmax) are left out: they scale another tensor."""
 
 SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
 

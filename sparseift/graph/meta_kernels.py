@@ -49,13 +49,35 @@ def _sum(input: Any, other: Any, *_: Any, **__: Any) -> Tensor | None:
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
     fits = input.shape[-1:] == weight.shape[1:] and (bias is None or bias.shape == weight.shape[:1])
     plain = input.is_meta and input.dtype == weight.dtype
-    return input.new_empty(*input.shape[:-1], len(weight)) if plain and fits else None
+    return input @ weight.mT if plain and fits else None  # a product, so that its FLOPs can be counted
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor | None:
+    if not query.is_meta or (attn_mask is not None and not attn_mask.is_meta):
+        return None
+    if enable_gqa:
+        key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
+    scores = query @ key.mT
+    if attn_mask is not None:
+        torch.broadcast_shapes(scores.shape, attn_mask.shape)
+    return scores @ value
 
 
 def _batch_norm(input: Any, mean: Any, var: Any, *others: Any, training: bool = False, **options: Any) -> Tensor | None:
-    if training or not all(isinstance(value, Tensor) for value in (input, mean, var)):
+    if not isinstance(input, Tensor) or not (training or (isinstance(mean, Tensor) and isinstance(var, Tensor))):
         return None
-    tensors = [mean, var, *(value for value in (*others, *options.values()) if isinstance(value, Tensor))]
+    if training and input.numel() == input.shape[1]:
+        return None  # one value per channel, which is a mistake
+    tensors = [value for value in (mean, var, *others, *options.values()) if isinstance(value, Tensor)]
     fits = all(tensor.shape == input.shape[1:2] for tensor in tensors)
     return torch.empty_like(input) if input.is_meta and fits else None
 
@@ -70,6 +92,7 @@ def _adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor | None:
 ANSWERS: dict[Callable, Callable[..., Tensor | None]] = {
     **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__), _sum),
     F.linear: _linear,
+    F.scaled_dot_product_attention: _attention,
     **dict.fromkeys((Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_), _filled),
     **dict.fromkeys((nn.init.kaiming_normal_, nn.init.kaiming_uniform_), _filled),
     F.batch_norm: _batch_norm,

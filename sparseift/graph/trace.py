@@ -15,25 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .layers import ACTIVATIONS, SUMS, AnyLayer, AnyNorm, channels_of
-
-
-@dataclass(frozen=True)
-class Call:
-    """A torch function call.
-
-    Attributes:
-        module: The innermost module that was running.
-        inputs: Numbers of the tensors that it read.
-        outputs: Numbers of the tensors that it wrote.
-        options: The arguments after the first; of activations only.
-    """
-
-    func: Callable
-    module: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    options: tuple[tuple, dict] | None = None
+from .calls import Call
+from .formulas import Found, function_of
+from .layers import SUMS, AnyLayer, AnyNorm, channels_of
 
 
 class Function(nn.Module):
@@ -50,13 +34,15 @@ class Function(nn.Module):
         return f"{self.function.__name__}, {self.args}, {self.kwargs}"
 
 
+PARTS = {"getitem", "narrow", "select", "index_select"}
+
+
 @dataclass
 class Layer:
     """A convolution or linear module whose weight was used.
 
     Attributes:
         positions: How often each weight is used for one sample.
-        functional: Code outside of the module reads the weight.
         derived: The layer computes the weight that it uses from its parameter, as for weight standardisation, so zeros
             in the parameter do not stay zero.
     """
@@ -64,7 +50,6 @@ class Layer:
     name: str
     module: AnyLayer
     positions: int = 0
-    functional: bool = False
     derived: bool = False
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
@@ -79,13 +64,34 @@ class Layer:
         return all(size == 1 for size in getattr(self.module, "kernel_size", ()))
 
 
+@dataclass(frozen=True)
+class BareWeight:
+    """A parameter, or a part of one, that is multiplied outside of layers.
+
+    Attributes:
+        name: Name of the parameter in the network.
+        positions: How often each element is used for one sample.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    positions: int
+
+
 class Trace:
     """The record of one forward pass of `net` on `example`.
 
     Attributes:
         training: Whether the network ran in training mode.
+        in_training: The trace of the same network in training mode, or None if it does not run in it with this example.
+        read_outside: Names of modules whose parameters code outside of them reads.
+        more_arguments: Names of layers that are called with more than one tensor.
         ran: How often each module ran.
-        module_outputs: Numbers of the tensors that each module returned.
+        products: FLOPs of the matrix products and convolutions that use no weight of the network, such as those of
+            attention, by the innermost module that was running.
+        outputs: Shapes of the tensors that the network returned, and a description of the containers that hold them.
+        uncounted: Why the FLOPs of some weights are not known, or None.
+        runs: For each run of a module, the numbers of the tensors that it was called with and that it returned.
     """
 
     def __init__(self, net: nn.Module, example: tuple[tuple, dict], training: bool):
@@ -94,10 +100,21 @@ class Trace:
         self.training = training
         self.calls: list[Call] = []
         self.layers: dict[str, Layer] = {}
+        self.bare_weights: list[BareWeight] = []
+        self.uncounted: str | None = None
+        self.in_training: Trace | None = None
+        self.read_outside: set[str] = set()
+        self.more_arguments: set[str] = set()
         self.ran: dict[str, int] = defaultdict(int)
-        self.module_outputs: dict[str, list[int]] = defaultdict(list)
+        self.products: dict[str, int] = defaultdict(int)
+        self.runs: dict[str, list[tuple[tuple[int, ...], tuple[int, ...]]]] = defaultdict(list)
         self.network_outputs: set[int] = set()
-        self.output_shapes: list[torch.Size] = []
+        self.outputs: tuple[tuple[torch.Size, ...], str] = ((), "")
+
+    @property
+    def modes(self) -> tuple[Trace, ...]:
+        """The trace itself, and that in training mode."""
+        return (self,) if self.in_training is None else (self, self.in_training)
 
     @cached_property
     def consumers(self) -> dict[int, list[Call]]:
@@ -118,13 +135,17 @@ class Trace:
 
     def norm_after(self, name: str) -> str | None:
         """Return the norm module that alone reads the output of a layer, if both modules run once."""
-        return self._sole_successor(name, _is_norm)
+        readers = self._readers(name)
+        if len(readers) != 1:
+            return None
+        (reader,) = readers
+        return reader if self.ran[reader] == 1 and _is_norm(self.net.get_submodule(reader)) else None
 
     def activation_after(self, name: str) -> tuple[nn.Module | None, str | None]:
         """Return the non-linearity between a layer and the next one, and the name of its module.
 
         Sums, norms, dropout and reshaping are skipped: the second convolution of a residual block has the activation
-        after the addition.
+        after the addition. The search ends at gates (sigmoid, softmax) and at functions of a part of the channels.
 
         Returns:
             The non-linearity, or None; and the name of the module that applies it if only this layer uses that module,
@@ -134,16 +155,31 @@ class Trace:
         frontier = list(self.layers[name].outputs)
         while frontier:
             value = frontier.pop(0)
+            found = function_of(value, self.calls, self.consumers, self.is_layer)
+            if found is not None and not found.gate:
+                return self._applied(found, name)
+            gate = found.calls if found else ()
             for call in self.consumers[value]:
-                if call.func in ACTIVATIONS:
-                    norm = self.norm_after(name)
-                    if norm is not None and is_within(call.module, norm):
-                        return self._activation_module(call), call.module
-                    return self._activation_module(call), self._sole_successor(norm or name, _is_activation)
-                if not self.is_layer(call):
+                if call not in gate and not self.is_layer(call) and not self._takes_part(call):
                     frontier += [v for v in call.outputs if v not in seen]
                     seen.update(call.outputs)
         return None, None
+
+    def read_before_activation(self, name: str) -> set[str]:
+        """Return the layers that read the output of a layer before any sum or non-linearity, and "" for the network's
+        output."""
+        readers, seen, frontier = set[str](), set[int](), list(self.layers[name].outputs)
+        while frontier:
+            value = frontier.pop()
+            found = function_of(value, self.calls, self.consumers, self.is_layer)
+            readers |= {""} if value in self.network_outputs else set()
+            for call in self.consumers[value]:
+                if self.is_layer(call):
+                    readers.add(call.module)
+                elif call.func not in SUMS and not (found and call in found.calls):
+                    frontier += [v for v in call.outputs if v not in seen]
+                    seen.update(call.outputs)
+        return readers
 
     @cached_property
     def usual_activation(self) -> nn.Module:
@@ -178,19 +214,60 @@ class Trace:
         calls = (self.producer.get(value) for value in _reachable(self.network_outputs, inputs))
         return {call.module for call in calls if call is not None and self.is_layer(call)}
 
-    def _sole_successor(self, name: str, wanted: Callable[[nn.Module], bool]) -> str | None:
-        outputs = self.module_outputs[name]
-        if self.ran[name] != 1 or len(outputs) != 1 or outputs[0] in self.network_outputs:
-            return None
-        readers = {call.module for call in self.consumers[outputs[0]]}
-        if len(readers) != 1:
-            return None
-        (reader,) = readers
-        return reader if self.ran[reader] == 1 and wanted(self.net.get_submodule(reader)) else None
+    @cached_property
+    def _started(self) -> dict[int, list[tuple[str, int]]]:
+        """The modules that were called with each tensor alone, and the tensor that they returned."""
+        table: dict[int, list[tuple[str, int]]] = defaultdict(list)
+        for name, runs in self.runs.items():
+            for inputs, outputs in runs:
+                if len(inputs) == len(outputs) == 1:
+                    table[inputs[0]].append((name, outputs[0]))
+        return table
 
-    def _activation_module(self, call: Call) -> nn.Module:
+    def _readers(self, name: str) -> set[str]:
+        """The modules that read the output of a module; empty if it is not one tensor, or an output of the network."""
+        outputs = [value for _, values in self.runs[name] for value in values]
+        if self.ran[name] != 1 or len(outputs) != 1 or outputs[0] in self.network_outputs:
+            return set()
+        return {call.module for call in self.consumers[outputs[0]]}
+
+    def _applied(self, found: Found, layer: str) -> tuple[nn.Module | None, str | None]:
+        """The module of an elementwise function after a layer, and its name if only this layer uses it."""
+        norm = self.norm_after(layer)
+        name = self._module_of(found)
+        alone: str | None = None
+        if norm is not None and is_within(found.calls[0].module, norm):
+            alone = found.calls[0].module
+        elif name and self.ran[name] == 1 and (readers := self._readers(norm or layer)):
+            alone = name if all(is_within(reader, name) for reader in readers) else None
+        if name:
+            return copy.deepcopy(self.net.get_submodule(name)), alone
+        return self._function(found.activation) if found.activation else found.formula, alone
+
+    def _module_of(self, found: Found) -> str | None:
+        """The largest module that consists of the function, or of all of it but constant scalings and shifts."""
+        starts = [segment.start for segment in found.segments]
+        starts = starts[: starts.index(found.core[0].start) + 1]
+        nonlinear = next(place for place, segment in enumerate(found.segments) if not segment.linear)
+        ends = [segment.end for segment in found.segments[nonlinear:]]
+        fitting = [
+            (ends.index(end), len(name), name) for start in starts for name, end in self._started[start] if end in ends
+        ]
+        return max(fitting)[2] if fitting else None
+
+    def _function(self, call: Call) -> nn.Module | None:
+        """The module of an activation; None if it has a parameter of its own."""
         owner = self.net.get_submodule(call.module)
-        return copy.deepcopy(owner) if _is_activation(owner) else Function(call.func, *(call.options or ((), {})))
+        if _is_activation(owner):
+            return copy.deepcopy(owner)
+        assert call.arguments is not None
+        args, kwargs = call.arguments
+        return None if call.reads_parameters else Function(call.func, args[1:], kwargs)
+
+    def _takes_part(self, call: Call) -> bool:
+        """Whether a call returns a part of a tensor, while another part goes elsewhere."""
+        parts = len(call.outputs) > 1 or (call.name in PARTS and len(self.consumers[call.inputs[0]]) > 1)
+        return parts or call.name == "softmax"
 
     def _sources(self, values: list[int]) -> set[int]:
         """The tensors that these come from by functions of one tensor (pooling, norms, activations), and these."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ class Watching(TorchFunctionMode):
         self.names = names_in(net)
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """Call the network without gradients.
+        """Call the network without gradients, and with the same random numbers in every run.
 
         Returns:
             The output of the network.
@@ -64,10 +65,10 @@ class Watching(TorchFunctionMode):
         self._stack: list[nn.Module] = []
         self._own_error: Exception | None = None
         self._raised: tuple[BaseException | None, nn.Module] = (None, self.net)
-        hooks = [module.register_forward_pre_hook(self._before) for module in self.names]
+        hooks = [module.register_forward_pre_hook(self._before, with_kwargs=True) for module in self.names]
         hooks += [module.register_forward_hook(self._after, always_call=True) for module in self.names]
         try:
-            with torch.no_grad(), Shapes(self.own_code), self:
+            with torch.no_grad(), _same_random_numbers(), Shapes(self.own_code), self:
                 output = self.net(*args, **kwargs)
         except _Carried:
             pass
@@ -100,16 +101,16 @@ class Watching(TorchFunctionMode):
         """Return the name of the innermost module that is running; empty for the network itself."""
         return self.names[self.innermost]
 
-    def entered(self, module: nn.Module, args: tuple) -> None:
+    def entered(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         """Called before a module runs."""
 
     def left(self, module: nn.Module, output: Any) -> None:
         """Called after a module has run, with None as its output if it raised an exception."""
 
-    def _before(self, module: nn.Module, args: tuple) -> None:
+    def _before(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         with self.own_code(), unwatched():
             self._stack.append(module)
-            self.entered(module, args)
+            self.entered(module, args, kwargs)
 
     def _after(self, module: nn.Module, args: tuple, output: Any) -> None:
         with self.own_code(), unwatched():
@@ -117,6 +118,24 @@ class Watching(TorchFunctionMode):
                 self._raised = (error, module)
             self.left(module, output)
             self._stack.pop()
+
+
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Context in which code draws the same random numbers whenever it runs. The caller's generators are restored."""
+    states, numpy = (torch.get_rng_state(), random.getstate()), sys.modules.get("numpy")
+    of_numpy = numpy.random.get_state() if numpy else None
+    try:
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would also seed the devices
+        random.seed(0)
+        if numpy:
+            numpy.random.seed(0)
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        if numpy:
+            numpy.random.set_state(of_numpy)
 
 
 def storage(tensor: Tensor) -> int:

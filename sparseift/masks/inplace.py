@@ -8,6 +8,9 @@ from torch import Tensor
 PIECE = 2**16
 """Number of weights per thread whose mask is converted at a time, so that the converted mask stays in the cache."""
 
+INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integer types by size in bytes."""
+
 
 def laid_out_as(like: Tensor, values: Tensor) -> Tensor:
     """Return a copy of `values` on the device and in the memory layout of `like`, a tensor of the same shape."""
@@ -16,23 +19,22 @@ def laid_out_as(like: Tensor, values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def mask_in_place(values: Tensor, mask: Tensor) -> None:
-    """Multiply by a boolean mask in place. Masked values become zero, unless they are infinite or NaN.
+    """Set the values outside a boolean mask to zero in place, also infinite values and NaN.
 
-    A CPU multiplies fastest if both factors have the same type, so the mask is converted there, piece by piece.
+    The values are multiplied as integers by 0 and 1: times 0.0, infinity would be NaN, and a negative number would be
+    negative zero, which checkpoints store less compactly. This is as fast as a product of floats; `torch.where` and
+    `masked_fill_` take four times as long on a CPU. A CPU multiplies fastest if both factors have the same type, so the
+    mask is converted there, piece by piece.
     """
     bits = mask.view(torch.uint8)  # torch checks a bool for values other than 0 and 1
+    if values.is_complex():
+        values, bits = torch.view_as_real(values), bits.unsqueeze(-1)
+    numbers = values.view(INTEGERS[values.element_size()])
     if not values.is_cpu or values.stride() != bits.stride():
-        values.mul_(bits)
+        numbers.mul_(bits)
         return
     size = PIECE * torch.get_num_threads()
-    numbers = torch.empty(min(size, values.numel()), dtype=values.dtype)
-    flat = (tensor.as_strided((tensor.numel(),), (1,)) for tensor in (values, bits))
+    factors = torch.empty(min(size, numbers.numel()), dtype=numbers.dtype)
+    flat = (tensor.as_strided((tensor.numel(),), (1,)) for tensor in (numbers, bits))
     for part, ones in zip(*(tensor.split(size) for tensor in flat), strict=True):
-        part.mul_(numbers[: ones.numel()].copy_(ones))
-
-
-@torch.no_grad()
-def zero_outside(values: Tensor, mask: Tensor) -> None:
-    """Like `mask_in_place`, but without negative zeros, which checkpoints store less compactly."""
-    mask_in_place(values, mask)
-    values.add_(0.0)
+        part.mul_(factors[: ones.numel()].copy_(ones))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
-from typing import cast
 from zlib import crc32
 
 import torch
@@ -20,14 +19,27 @@ from ..common.seeds import generator_for
 from ..errors import UserError
 from ..sparsity import Plan
 from .bits import pack, unpack
-from .inplace import laid_out_as, mask_in_place, zero_outside
+from .inplace import laid_out_as, mask_in_place
+from .optimizers import parameters_of, restart
 from .patterns import Pattern, Unstructured
+
+OF_ONE_NETWORK = (
+    "expected masks and an optimizer of one network, not of its copy, made after parameters have been replaced"
+)
 
 
 def random_scores(weight: Tensor, seed: int, name: str) -> Tensor:
     """Return uniform random scores of the weight's shape, which depend on (seed, layer name) alone."""
     generator = generator_for(weight.device, seed, "mask", name)
     return torch.rand(weight.shape, generator=generator, device=weight.device, dtype=torch.float32)
+
+
+def _copies(weights: Mapping[str, Tensor]) -> set[str]:
+    """The layers whose weights another layer has, too."""
+    alike: dict[tuple, list[str]] = {}
+    for name, weight in weights.items():
+        alike.setdefault((weight.shape, float(weight.detach().double().sum())), []).append(name)
+    return {name for names in alike.values() if len(names) > 1 for name in names}
 
 
 class Masks:
@@ -40,15 +52,20 @@ class Masks:
 
     Attributes:
         layers: Masked layers, by name.
-        weights: Weights of the masked layers, by name.
         active: Number of active weights of each layer.
         planned: Number of active weights of each layer in the initial masks. Sparsifiers that prune end with it.
         moves: Number of calls of `move` that changed the mask, by layer.
+        by_magnitude: Whether initial masks keep the largest weights instead of random ones.
     """
 
     def __init__(self, net: nn.Module, masks: Mapping[str, Tensor], pattern: Pattern | None = None):
         self.layers: dict[str, nn.Module] = {name: net.get_submodule(name) for name in masks}
-        self.weights: dict[str, nn.Parameter] = {name: _weight(layer) for name, layer in self.layers.items()}
+        shared = {id(weight): name for name, weight in self.weights.items()}
+        for name, weight in self.weights.items():
+            if (other := shared[id(weight)]) != name:
+                raise UserError(
+                    f"{name} and {other} share one weight, which can have only one mask; exclude one of them"
+                )
         self.pattern = pattern or Unstructured()
         self._masks: dict[str, Tensor] = {}
         self.active: dict[str, int] = {}
@@ -56,6 +73,7 @@ class Masks:
             self[name] = mask
         self.planned = dict(self.active)
         self.moves = dict.fromkeys(masks, 0)
+        self.by_magnitude = False
 
     @classmethod
     def random(cls, net: nn.Module, plan: Plan, seed: int, pattern: Pattern | None = None) -> Masks:
@@ -70,15 +88,58 @@ class Masks:
         Raises:
             UserError: The pattern gives masks of another shape or number of active weights.
         """
-        pattern = pattern or Unstructured()
-        drawn = {name: random_scores(_weight(net.get_submodule(name)), seed, name) for name in plan.masked}
-        masks = cls(
-            net, {name: pattern.largest(drawn[name], layer.active) for name, layer in plan.masked.items()}, pattern
-        )
-        for name, layer in plan.masked.items():
-            found, expected = masks.active[name], f"{layer.active}, as planned"
-            require(found == layer.active, f"the number of active weights of {name}", found, expected)
+        return cls._initial(net, plan, seed, pattern, by_magnitude=False)
+
+    @classmethod
+    def largest(cls, net: nn.Module, plan: Plan, seed: int, pattern: Pattern | None = None) -> Masks:
+        """Return masks that keep the largest weights of each layer.
+
+        Layers with equal weights, such as the branches of Sparse Parallel, would stay equal with equal masks. They
+        get random masks instead, which keep a weight with a probability in proportion to its magnitude.
+
+        Args, Raises: See `random`.
+        """
+        return cls._initial(net, plan, seed, pattern, by_magnitude=True)
+
+    @classmethod
+    def _initial(cls, net: nn.Module, plan: Plan, seed: int, pattern: Pattern | None, by_magnitude: bool) -> Masks:
+        weights = {name: _weight(name, net.get_submodule(name)) for name in plan.masked}
+        masks = cls(net, {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}, pattern)
+        masks.by_magnitude = by_magnitude
+        masks.planned = {name: layer.active for name, layer in plan.masked.items()}
+        masks.choose(masks.planned, seed)
         return masks
+
+    def choose(self, counts: Mapping[str, int], seed: int) -> None:
+        """Set initial masks with these numbers of active weights, by layer.
+
+        Raises:
+            UserError: The pattern gives masks of another shape or number of active weights.
+        """
+        copies = _copies(self.weights) if self.by_magnitude else set()
+        for name, count in counts.items():
+            weight = self._weight(name)
+            if not self.by_magnitude:
+                scores = random_scores(weight, seed, name)
+            elif name in copies:
+                scores = weight.detach().abs() / -random_scores(weight, seed, name).log()
+            else:
+                scores = weight.detach().abs()
+            self[name] = self.pattern.largest(scores, count)
+            found = self.active[name]
+            require(found == count, f"the number of active weights of {name}", found, f"{count}, as planned")
+
+    @property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """Present weights of the masked layers, by name: a parameter that another one has replaced is not among them.
+
+        Raises:
+            UserError: A weight is not a parameter, but computed from others.
+        """
+        return {name: _weight(name, layer) for name, layer in self.layers.items()}
+
+    def _weight(self, name: str) -> nn.Parameter:
+        return _weight(name, self.layers[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._masks)
@@ -97,25 +158,29 @@ class Masks:
             UserError: It has another shape than the weight.
         """
         self._check_shape(name, mask)
-        own = laid_out_as(self.weights[name], mask.bool())
+        own = laid_out_as(self._weight(name), mask.bool())
         self._masks[name] = own
         self.active[name] = int(own.count_nonzero())
 
     def to_weights(self) -> None:
         """Move every mask to the device and the memory layout of its weight."""
-        self._masks = {name: laid_out_as(self.weights[name], mask) for name, mask in self._masks.items()}
+        for name, weight in self.weights.items():
+            mask = self._masks[name]
+            if (mask.device, mask.stride()) != (weight.device, weight.stride()):
+                self._masks[name] = laid_out_as(weight, mask)
 
     def apply(self) -> None:
         """Set the masked weights to zero."""
         for name, weight in self.weights.items():
-            zero_outside(weight, self._masks[name])
+            mask_in_place(weight, self._masks[name])
 
     @torch.no_grad()
     def move(self, name: str, new: Tensor, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         """Replace the mask of a layer during training, between the backward pass and `mask_gradients`.
 
-        Weights that stay active keep their value and optimizer state. All other weights and their optimizer state
-        become zero. The gradients of grown weights become zero, so that the next step is the first to change them.
+        Weights that stay active keep their value and optimizer state. All other weights become zero, with the optimizer
+        state of a new parameter, such as a momentum of zero. The gradients of grown weights become zero, so that the
+        next step is the first to change them.
 
         Args:
             name: Name of the layer.
@@ -123,21 +188,21 @@ class Masks:
             optimizers: Optimizers of the network.
 
         Raises:
-            UserError: The new mask has another shape than the weight.
+            UserError: The new mask has another shape than the weight, or the optimizer state can't start anew.
         """
         self._check_shape(name, new)
-        weight, count = self.weights[name], self.active[name]
+        weight, count = self._weight(name), self.active[name]
         stay = self._masks[name] & new
         unchanged = int(stay.count_nonzero())
-        for tensor in (weight, *_optimizer_state(optimizers, weight)):
-            zero_outside(tensor, stay)
+        mask_in_place(weight, stay)
+        restart(optimizers, weight, stay)
         if weight.grad is not None:
             mask_in_place(weight.grad, stay.logical_or_(~new))
         self[name] = new
         self.moves[name] += not unchanged == count == self.active[name]
 
     def mask_gradients(self) -> None:
-        """Set the gradients of the masked weights to zero, except infinite and NaN ones, which loss scalers need."""
+        """Set the gradients of the masked weights to zero."""
         for name, weight in self.weights.items():
             if weight.grad is not None:
                 mask_in_place(weight.grad, self._masks[name])
@@ -174,13 +239,50 @@ class Masks:
         for name, mask in loaded.items():
             self[name] = mask
 
+    @torch.no_grad()
     def nonzero_outside(self) -> list[str]:
-        """Return the layers with masked weights that are finite and not zero."""
-        outside = {name: weight.detach().masked_fill(self._masks[name], 0) for name, weight in self.weights.items()}
-        return [name for name, values in outside.items() if values.nan_to_num(0, 0, 0).any()]
+        """Return the layers with masked weights that are not zero."""
+        outside = {name: (weight != 0).logical_and_(~self._masks[name]).any() for name, weight in self.weights.items()}
+        return [name for name, wrong in outside.items() if wrong]
+
+    def check(self, optimizers: Iterable[torch.optim.Optimizer], net: nn.Module | None = None) -> None:
+        """Raise an error unless the masked weights are those that train, and zero. Synchronizes with the device.
+
+        Args:
+            optimizers: See `check_trained`.
+            net: See `check_trained`.
+
+        Raises:
+            UserError: The masked weights are not those that train, or not zero.
+        """
+        self.check_trained(optimizers, net)
+        if wrong := self.nonzero_outside():
+            raise UserError(
+                f"masked weights of {', '.join(wrong)} are not zero; expected a call of Masks.apply after weights are "
+                "loaded, and after each step of an optimizer that mixes weights, such as Muon"
+            )
+
+    def check_trained(self, optimizers: Iterable[torch.optim.Optimizer], net: nn.Module | None = None) -> None:
+        """Raise an error unless the masked weights are those that train.
+
+        Args:
+            optimizers: All optimizers of the training, if it has any. They need not contain frozen weights.
+            net: The network that trains.
+
+        Raises:
+            UserError: A weight has another shape than its mask, is not a parameter of `net`, or is in no optimizer.
+        """
+        trained = {id(parameter) for parameter in parameters_of(optimizers)}
+        owned = {id(parameter) for parameter in net.parameters()} if net else set()
+        for name, weight in self.weights.items():
+            self._check_shape(name, self._masks[name])
+            if net and id(weight) not in owned:
+                raise UserError(f"the masked weight of {name} is not in the network that trains; {OF_ONE_NETWORK}")
+            if trained and weight.requires_grad and id(weight) not in trained:
+                raise UserError(f"the masked weight of {name} is in no optimizer; {OF_ONE_NETWORK}")
 
     def _check_shape(self, name: str, mask: Tensor) -> None:
-        found, shape = tuple(getattr(mask, "shape", ())), tuple(self.weights[name].shape)
+        found, shape = tuple(getattr(mask, "shape", ())), tuple(self._weight(name).shape)
         require(found == shape, f"the shape of the mask of {name}", found, f"{shape}, as of its weight")
 
     @property
@@ -201,15 +303,8 @@ class Masks:
         return digest.hexdigest()
 
 
-def _weight(layer: nn.Module) -> nn.Parameter:
-    return cast(nn.Parameter, layer.weight)
-
-
-def _optimizer_state(optimizers: Iterable[torch.optim.Optimizer], weight: nn.Parameter) -> list[Tensor]:
-    """The optimizer state of the shape of the weight, such as momenta."""
-    return [
-        value
-        for optimizer in optimizers
-        for value in optimizer.state.get(weight, {}).values()
-        if isinstance(value, Tensor) and value.shape == weight.shape
-    ]
+def _weight(name: str, layer: nn.Module) -> nn.Parameter:
+    weight = layer.weight
+    if not isinstance(weight, nn.Parameter):
+        raise UserError(f"the weight of {name} is computed before use; expected a parameter, in which zeros stay zero")
+    return weight

@@ -13,7 +13,7 @@ from torch import nn
 from ..common.checks import number, require
 from ..graph.trace import Trace
 from ..surgery.initialization import Initializer
-from ..surgery.replace import Site, initializer, replace, replaceable, site_of
+from ..surgery.replace import Site, initializer, irreplaceable, replace, site_of
 
 
 class Member(Protocol):
@@ -21,6 +21,9 @@ class Member(Protocol):
 
     Attributes:
         iso_flop: Whether the plan matches the FLOPs of the dense network. If not, it has the given sparsity.
+
+    A member that can start from the weights of the network also takes the keyword `keep` (see `LocalMember`), and says
+    in an attribute `keeps_with` with which options it can. Its result is compared with the network.
     """
 
     iso_flop: ClassVar[bool]
@@ -61,27 +64,45 @@ class Replacement:
 class LocalMember(ABC):
     """A member that replaces eligible layers one by one.
 
-    Layers that are not `replaceable` or have no `replacement` are masked as they are.
+    Projection shortcuts, `irreplaceable` layers and those without a `replacement` are masked as they are.
+
+    Attributes:
+        resizes: Whether replacements have copies of the layer with another number of channels.
     """
 
     iso_flop: ClassVar[bool] = True
+    resizes: ClassVar[bool] = False
+    keeps_with: ClassVar[str] = ""
 
     @abstractmethod
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement | None:
         """Return the replacement of a layer, or None if the layer stays.
 
         Args:
-            site: The layer, with the norm and the non-linearity that follow it.
+            site: The layer, with the norm and the non-linearity that follow it. If `site.keep` is true, the network
+                with the replacement should compute the same function as before.
             initial: Draws new weights.
         """
 
-    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
+    def kept(self, record: Trace, eligible: Sequence[str]) -> dict[str, str]:
+        """Return the eligible layers that can't be replaced in this network, each with the reason."""
+        return irreplaceable(record.net, record, eligible, self.resizes)
+
+    def __call__(
+        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction, keep: bool = False
+    ) -> list[str]:
+        """Transform a network in place (see `Member`).
+
+        Args:
+            keep: Start from the weights of the network, as far as the member can, instead of from new ones.
+        """
         initial = initializer(net, record)
-        local = set(replaceable(net, record, eligible))
+        kept = irreplaceable(net, record, eligible, self.resizes)
         masked = []
         for name in eligible:
-            site = site_of(net, record, name)
-            new = self.replacement(site, record, sparsity, initial) if name in local else None
+            site = site_of(net, record, name, keep)
+            stays = name in kept or record.is_projection(name)  # projection shortcuts stay in the authors' code
+            new = None if stays else self.replacement(site, record, sparsity, initial)
             if new is None:
                 masked.append(name)
                 continue

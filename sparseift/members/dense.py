@@ -14,7 +14,7 @@ from ..graph.trace import Trace
 
 @dataclass(frozen=True)
 class Dense:
-    """Leaves the network unchanged."""
+    """Leaves the network unchanged, with its weights."""
 
     iso_flop: ClassVar[bool] = False
 

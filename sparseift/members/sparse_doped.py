@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -43,7 +44,8 @@ def doped_rank(layer: AnyLayer, sparsity: Fraction) -> int:
 class SparseDoped(LocalMember):
     """A sparse layer beside a dense low-rank one.
 
-    With both options False the sum is linear (authors' code).
+    With both options False the sum is linear (authors' code). From given weights, the sparse branch starts with those
+    of the layer and V at zero, so that a linear sum is the same function.
 
     Args:
         norm: Add a norm to the sparse branch, of the kind that follows the layer in the network.
@@ -52,6 +54,8 @@ class SparseDoped(LocalMember):
 
     norm: bool = True
     activation: bool = True
+    resizes: ClassVar[bool] = True
+    keeps_with: ClassVar[str] = "member.norm=false and member.activation=false"
 
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement | None:
         layer = site.layer
@@ -61,6 +65,8 @@ class SparseDoped(LocalMember):
         second.bias = None  # the sparse branch keeps the bias of the layer
         norm = fresh_norm(site.norm, site.channels) if self.norm and site.norm is not None else None
         activation = site.activation if self.activation else None
-        if activation is not None and not layer.weight.is_meta and not layer.weight.any():
+        if site.keep:
+            nn.init.zeros_(second.weight)
+        elif activation is not None and not layer.weight.is_meta and not layer.weight.any():
             layer = resized_layer(layer, initial, alive=True)
         return Replacement(Doped(branch(layer, norm, activation), nn.Sequential(first, second)), ["sparse.layer"])

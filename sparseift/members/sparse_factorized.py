@@ -8,15 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from ..graph.layers import AnyLayer, ConvTransposed
 from ..graph.trace import Trace
 from ..surgery.initialization import Initializer
-from ..surgery.low_rank import factors, fan_dims, rank_for
+from ..surgery.low_rank import decompose_, factors, fan_dims, rank_for
 from ..surgery.replace import Site, branch
-from ..surgery.resize import fresh_norm
+from ..surgery.resize import fresh_norm, resized_activation
 from .base import LocalMember, Replacement
 
 
@@ -41,7 +42,9 @@ def factorized_rank(layer: AnyLayer, sparsity: Fraction) -> int:
 class SparseFactorized(LocalMember):
     """Two sparse factors with a non-linearity between them.
 
-    With both options False the factors are linear (`uv_layer=linear` of the authors' code).
+    With both options False the factors are linear (`uv_layer=linear` of the authors' code). From given weights, the
+    factors start as the singular value decomposition of the layer, so that linear factors whose rank suffices are the
+    same function.
 
     Args:
         norm: Add a norm between the factors, of the kind that follows the layer in the network.
@@ -51,13 +54,19 @@ class SparseFactorized(LocalMember):
 
     norm: bool = True
     activation: bool = True
+    resizes: ClassVar[bool] = True
+    keeps_with: ClassVar[str] = "member.norm=false, member.activation=false and a sparsity of 0.5 or more"
 
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement | None:
         if isinstance(site.layer, ConvTransposed):
             return None
         rank = factorized_rank(site.layer, sparsity)
         first, second = factors(site.layer, rank, initial)
+        if site.keep:
+            decompose_(site.layer, first, second)
         norm = fresh_norm(site.norm, rank) if self.norm and site.norm is not None else None
         carried = norm is not None and site.carried
         activation = None if carried or not self.activation else site.activation or record.usual_activation
+        if activation is not None:
+            activation = resized_activation(activation, site.channels, rank)
         return Replacement(Factorized(branch(first, norm, activation), second), ["first.layer", "second"])

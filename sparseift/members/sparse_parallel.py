@@ -10,9 +10,11 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from ..common.checks import number
 from ..errors import BudgetError
 from ..graph.trace import Trace
 from ..surgery.initialization import Initializer
@@ -22,17 +24,18 @@ from .base import LocalMember, Replacement
 
 
 class Parallel(nn.Module):
-    """The sum of its branches, which take the same input and return outputs of the same shape."""
+    """The sum of its branches, which take the same input and return outputs of the same shape, times a constant."""
 
-    def __init__(self, branches: Sequence[nn.Module]):
+    def __init__(self, branches: Sequence[nn.Module], scale: float = 1.0):
         super().__init__()
         self.branches = nn.ModuleList(branches)
+        self.scale = scale
 
     def forward(self, inputs: Tensor) -> Tensor:
         total = self.branches[0](inputs)
         for other in self.branches[1:]:
             total = total + other(inputs)
-        return total
+        return total if self.scale == 1 else total * self.scale
 
 
 def branch_count(sparsity: Fraction) -> int:
@@ -44,33 +47,57 @@ def branch_count(sparsity: Fraction) -> int:
 class SparseParallel(LocalMember):
     """A sum of sparse copies of the layer.
 
+    From given weights, every branch starts as a copy of the layer and its norm, and the sum is multiplied by 1/k. This
+    is the same function if the branches have no activation, or if only the layer uses the activation.
+
     Args:
         norm: Replace the norm after the layer by one in every branch.
         activation: Add the paper's sigma to every branch, as the authors' ImageNet code does and their CIFAR code does
             not.
+        branch_scale: Scale of each branch at the start, in (0, 1]: the weight of its norm, or a factor of the sum if
+            the branches have no norm with a weight. Default: 1/k for k branches with an activation, whose outputs would
+            otherwise add up to k times those of the dense network; 1 (authors' code) for other branches.
     """
 
     norm: bool = True
     activation: bool = True
+    branch_scale: float | None = None
 
-    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
+    def __post_init__(self) -> None:
+        if self.branch_scale is not None:
+            number("member.branch_scale", self.branch_scale, 0, 1, open_at="(")
+
+    keeps_with: ClassVar[str] = "member.activation=false and member.branch_scale=null"
+
+    def __call__(
+        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction, keep: bool = False
+    ) -> list[str]:
         if branch_count(sparsity) < 2:
             branches = float(1 / (1 - sparsity))
             raise BudgetError(f"sparse_parallel needs two branches or more; this sparsity gives {branches:.2f}")
-        return super().__call__(net, record, eligible, sparsity)
+        return super().__call__(net, record, eligible, sparsity, keep)
 
     def replacement(self, site: Site, record: Trace, sparsity: Fraction, initial: Initializer) -> Replacement:
         norm = site.norm if self.norm else None
         activation = site.activation if self.activation else None
-        if norm is not None and activation is not None:
-            norm = fresh_norm(norm, site.channels)
-        branches = [
-            branch(resized_layer(site.layer, initial, alive=activation is not None), copy.deepcopy(norm), activation)
-            for _ in range(branch_count(sparsity))
-        ]
+        activated = activation is not None or (norm is not None and site.carried)
+        normed_sum = norm is None and site.norm is not None
+        count = branch_count(sparsity)
+        scale = self.branch_scale or (1 / count if site.keep or (activated and not normed_sum) else 1.0)
+        if norm is not None and not site.keep:
+            norm = fresh_norm(norm, site.channels) if activated else copy.deepcopy(norm)
+            if norm.weight is not None:
+                norm.weight.data.mul_(scale)
+                scale = 1.0
+
+        def layer() -> nn.Module:
+            alive = activation is not None
+            return copy.deepcopy(site.layer) if site.keep else resized_layer(site.layer, initial, alive=alive)
+
+        branches = [branch(layer(), copy.deepcopy(norm), activation) for _ in range(count)]
         return Replacement(
-            module=Parallel(branches),
-            masked=[f"branches.{index}.layer" for index in range(len(branches))],
+            module=Parallel(branches, scale),
+            masked=[f"branches.{index}.layer" for index in range(count)],
             with_norm=norm is not None,
-            with_activation=activation is not None and (norm is not None or site.norm is None),
+            with_activation=activation is not None and not normed_sum,
         )

@@ -23,7 +23,6 @@ from torch import nn
 from ..common.checks import one_of
 from ..errors import BudgetError, UserError
 from ..graph.layers import AnyLayer, channels_of
-from ..graph.recorder import trace
 from ..graph.trace import Trace
 from ..surgery.replace import initializer
 from ..surgery.transplant import adopt
@@ -70,16 +69,26 @@ def width_factor(sparsity: Fraction, denominator: int, rounding: str) -> Fractio
 class SparseWide:
     """The whole network with k times as many channels.
 
+    From given weights, it starts as Net2WiderNet (Chen et al., ICLR 2016): channels are repeated, and repeated inputs
+    share the weight. This is the same function for most networks without attention, grouped norms or flattened maps.
+    Layer norms need a whole k.
+
     Args:
         rounding: How k is rounded, 'nearest' or 'down'.
     """
 
     rounding: str = "nearest"
     iso_flop: ClassVar[bool] = True
+    keeps_with: ClassVar[str] = "a network without attention or flattened maps, and sparsity=0.75 with layer norms"
 
-    def __call__(self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction) -> list[str]:
-        if _unused(record):
-            record = trace(record.net, record.example, training=True)  # auxiliary heads run in training alone
+    def __call__(
+        self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction, keep: bool = False
+    ) -> list[str]:
+        training = record.in_training
+        if training is not None and any(
+            training.ran[name] and not record.ran[name] for name in _with_parameters(record)
+        ):
+            record = training  # auxiliary heads run in training alone
         if unused := _unused(record):
             raise UserError(f"sparse_wide: {unused[0]} did not run with the example, so its width is unknown")
 
@@ -91,8 +100,12 @@ class SparseWide:
                 break
             except NotWhole as odd:  # such as the width of a head
                 denominator = gcd(denominator, odd.size)
-        adopt(net, twin, initializer(net, record))
+        adopt(net, twin, initializer(net, record), keep)
         return list(eligible)
+
+
+def _with_parameters(record: Trace) -> list[str]:
+    return [name for name, module in record.net.named_modules() if [*module.parameters(recurse=False)]]
 
 
 def _unused(record: Trace) -> list[str]:

@@ -26,6 +26,9 @@ def compare(a: Path, b: Path) -> None:
         title = "layers: active / stored weights (density), FLOPs per sample"
         _print_differences(console, title, _layers(first), _layers(second), "layers in results.json")
         print_summary([first.results, second.results])
+        for name, run in (("A", first), ("B", second)):
+            if run.results.get("partial"):
+                print(plain(f"{name} is a partial run: {run.results['partial']}"))
         print(plain(_verdict(first, second)))
 
 

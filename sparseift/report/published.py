@@ -50,7 +50,8 @@ def _figure(metric: str, settings: dict[str, Any]) -> float | None:
 def _as_in_paper(run: Run) -> bool:
     theirs = _paper()["runs"].get(run.results["dataset"], {}).get(run.results["model"])
     ours = {"epochs": run.results["epochs"], "budget": run.results["flops"]["budget"]}
-    return ours == theirs and not any(map(_changes_network, run.arguments or ()))
+    whole = not run.results.get("partial")
+    return whole and ours == theirs and not any(map(_changes_network, run.arguments or ()))
 
 
 def _changes_network(argument: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..runs.metric import Metric
 from ..runs.read import FINISHED, Run
+from ..runs.settings import WITHOUT_EFFECT, within
 from .published import Published, published
 from .statistics import Difference, difference, spread
 
@@ -21,12 +22,11 @@ COMMON = ("model", "dataset", "task", "recipe", "trainer", "callbacks", "checkpo
 METHOD = ("member", "sparsifier", "sparsity", "pattern", "backend")
 """Groups in which compared runs may differ. Without masks, only the first two matter."""
 
-IRRELEVANT = {
-    *("checkpoint.every_n_steps", "dataset.num_workers", "dataset.root"),
-    *("trainer.accelerator", "trainer.log_every_n_steps"),
-    *(f"callbacks.{name}" for name in ("histograms", "learning_rate", "mask_pictures", "spectral", "topology")),
-}
-"""Options that affect the result at most by rounding, and callbacks that only observe."""
+IRRELEVANT = (*WITHOUT_EFFECT, "callbacks.topology")
+"""Options in which compared runs may differ."""
+
+SHOWN_ELSEWHERE = ("sparsity.level", "partial")
+"""Settings of a row that have a column of their own."""
 
 USUAL = {"distribution": "uniform", "sparsifier": "none", "pattern": "unstructured", "backend": "masked"}
 """Choices that labels omit."""
@@ -138,7 +138,7 @@ def sections(runs: Iterable[Run]) -> list[Section]:
     groups: dict[Hashable, list[Run]] = defaultdict(list)
     for run in runs:
         if run.state == FINISHED:
-            groups[_frozen(_kind(run)), _frozen(_identity(run) | _common(run) | _method(run))].append(run)
+            groups[_frozen([_kind(run), _identity(run), _common(run), _method(run)])].append(run)
     tables: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for group in groups.values():
         by_seed = sorted(group, key=lambda run: (run.results["seed"], str(run.folder)))
@@ -169,7 +169,7 @@ def _section(rows: list[Row], details: str) -> Section:
         row.static = None if row.sparsifier == "static" else static.get(_frozen(_without_sparsifier(row.runs[0])))
     known, bare = [row for row in rows if row.runs[0].config], [row for row in rows if not row.runs[0].config]
     for row, settings in (_unusual(known) | _unusual(bare)).items():
-        parts = [f"{key}={value}" for key, value in sorted(settings.items()) if key != "sparsity.level"]
+        parts = [f"{key}={value}" for key, value in sorted(settings.items()) if key not in SHOWN_ELSEWHERE]
         row.variant = " ".join(["without config", *parts] if known and row in bare else parts)
     rows.sort(key=lambda row: (not row.is_dense, row.member, row.sparsity, *row.method, row.variant))
     return Section(rows[0].dataset, rows[0].model, details, rows)
@@ -203,9 +203,10 @@ def _identity(run: Run) -> dict[str, Any]:
 
 def _common(run: Run) -> dict[str, Any]:
     """Return the settings in which compared runs must agree; without a config, epochs and budget."""
+    partial = {"partial": run.results["partial"]} if run.results.get("partial") else {}
     if not run.config:
-        return {"recipe.epochs": run.results["epochs"], "flops.budget": run.results["flops"]["budget"]}
-    return _nodes(run, COMMON)
+        return {"recipe.epochs": run.results["epochs"], "flops.budget": run.results["flops"]["budget"], **partial}
+    return _nodes(run, COMMON) | partial
 
 
 def _method(run: Run) -> dict[str, Any]:
@@ -220,9 +221,7 @@ def _without_sparsifier(run: Run) -> dict[str, Any]:
 
 def _nodes(run: Run, groups: tuple[str, ...]) -> dict[str, Any]:
     return {
-        key: value
-        for key, value in run.config.items()
-        if key.split(".")[0] in groups and not any(f"{key}.".startswith(f"{one}.") for one in IRRELEVANT)
+        key: value for key, value in run.config.items() if key.split(".")[0] in groups and not within(key, IRRELEVANT)
     }
 
 

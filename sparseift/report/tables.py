@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from typing import Any
 
 from markupsafe import Markup
 from rich import box
@@ -76,12 +77,17 @@ def _all_columns(section: Section) -> Iterable[Column]:
     yield Column("settings", lambda row: row.variant, number=False, note=note)
     note = "Number of seeds, with the number of runs in brackets if it differs. Runs of the same seed are averaged."
     yield Column("seeds", _seeds, note=note)
+    note = "Runs that were trained or tested on part of the data only, and the option that says so. Not a result."
+    yield Column("partial", lambda row: "; ".join(_distinct(row, "partial")), number=False, note=note)
     yield _score(section.metric, section.decimals)
     yield _compared("vs. dense", lambda row: row.to_dense, section.decimals, TO_DENSE)
     yield _compared("vs. static", lambda row: row.to_static, section.decimals, TO_STATIC)
     yield Column("paper", _paper, note=PAPER)
-    note = "FLOPs per sample, divided by those of the dense network with the same settings."
-    yield Column("relative to budget", _cost("relative to budget"), note=note)
+    note = "FLOPs per sample at the end of training, divided by those of the dense network with the same settings."
+    yield Column("relative to budget", _ratio, note=note)
+    if len({updates for row in section.rows for updates in _distinct(row, "mask_updates")}) > 1:
+        note = "Number of times that the masks changed during training."
+        yield Column("mask updates", lambda row: _range(_distinct(row, "mask_updates"), str), note=note)
     yield Column("training FLOPs", lambda row: si(row.train_flops))
     yield Column("stored", _cost("stored parameters"), note="Parameters, masked ones included.")
     yield Column("active", _cost("active parameters"), note="Parameters that are not masked.")
@@ -89,6 +95,21 @@ def _all_columns(section: Section) -> Iterable[Column]:
 
 def _unless_usual(group: str, choice: str) -> str:
     return "" if choice == USUAL[group] else choice
+
+
+def _distinct(row: Row, entry: str) -> list[Any]:
+    """The different values of an optional entry of results.json, without null, in ascending order."""
+    return sorted({run.results[entry] for run in row.runs if run.results.get(entry) is not None})
+
+
+def _range(values: Sequence[Any], text: Callable[[Any], str]) -> str:
+    """The value, or the least and the largest value."""
+    return " to ".join(dict.fromkeys(map(text, (values[0], values[-1])))) if values else ""
+
+
+def _ratio(row: Row) -> str:
+    """The cost relative to the budget. It differs between runs if some of them stopped before the end of pruning."""
+    return _range(sorted(run.results["flops"]["ratio"] for run in row.runs), lambda ratio: f"{ratio:.4f}")
 
 
 def _cost(name: str) -> Callable[[Row], str]:
@@ -235,6 +256,8 @@ def _record(row: Row) -> dict[str, object]:
         "score_std": row.std,
         **_difference("to_dense", row.to_dense),
         **_difference("to_static", row.to_static),
+        "partial": "; ".join(_distinct(row, "partial")),
+        "mask_updates": _range(_distinct(row, "mask_updates"), str),
         "flops": results["flops"].get("forward"),
         "flops_ratio": results["flops"]["ratio"],
         "train_flops": row.train_flops,

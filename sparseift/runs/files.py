@@ -97,7 +97,7 @@ _TOO_DEEP = f"more than {DEEPEST} lists and mappings inside each other"
 
 def _plain(value: Any, depth: int = 0) -> Any:
     """Return a value of lists, mappings, strings and numbers, with strings as keys, or raise ValueError."""
-    if depth > DEEPEST:
+    if isinstance(value, dict | list) and depth == DEEPEST:
         raise ValueError(_TOO_DEEP)
     if isinstance(value, dict):
         return {_plain_key(key): _plain(item, depth + 1) for key, item in value.items()}
@@ -147,5 +147,6 @@ def _numbers(text: str) -> list[dict[str, float]]:
         cells += 1 + len(row)
         if cells > MOST_CELLS:
             raise ValueError(f"more than {MOST_CELLS:,} values")
-        rows.append(row)
+        if row:
+            rows.append(row)
     return rows

@@ -36,6 +36,7 @@ BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
 NUMBER = Kind("a finite number", _is_number)
 POSITIVE = Kind("a number > 0", lambda value: _is_number(value) and value > 0)
 INTEGER = Kind("an integer", lambda value: _is_number(value) and isinstance(value, int))
+INTEGER_OR_NULL = Kind("an integer or null", lambda value: value is None or INTEGER.fits(value))
 
 SHAPE: dict[str, Any] = {
     "version": INTEGER,
@@ -50,7 +51,13 @@ SHAPE: dict[str, Any] = {
     "flops": dict.fromkeys(("budget", "forward", "ratio", "train_total"), NUMBER),
     "params": {"stored": NUMBER, "active": NUMBER},
 }
-LAYERS = [{"name": STRING, "stored": POSITIVE, "active": NUMBER, "flops": NUMBER}]
+OPTIONAL: dict[str, Any] = {
+    "planned_steps": INTEGER_OR_NULL,  # optimizer steps of all epochs; a run that stops early has fewer
+    "mask_updates": INTEGER_OR_NULL,  # that have changed masks
+    "partial": STRING_OR_NULL,  # why the run is not the whole training and test, such as trainer.limit_train_batches=2
+    "layers": [{"name": STRING, "stored": POSITIVE, "active": NUMBER, "flops": NUMBER}],
+}
+"""Entries that files of earlier versions lack."""
 
 
 def validate(results: Any) -> None:
@@ -62,8 +69,8 @@ def validate(results: Any) -> None:
     _validate(results, SHAPE, "")
     require(results["metrics"] != [], "metrics", [], "at least one metric")
     _validate(results, {"test": {metric["name"]: NUMBER for metric in results["metrics"]}}, "")
-    if "layers" in results:
-        _validate(results["layers"], LAYERS, "layers")
+    for key in OPTIONAL.keys() & results.keys():
+        _validate(results[key], OPTIONAL[key], key)
 
 
 def _validate(value: Any, shape: Any, name: str) -> None:

@@ -43,6 +43,10 @@ class DenseWarmup(Sparsifier):
         end = self._end(total)
         return step == end or (step > end and self.then.due(step, total))
 
+    def check_updates(self, total: int, after: int = 0, node: str = "sparsifier") -> None:
+        super().check_updates(total, after, node)
+        self.then.check_updates(total, max(after, self._end(total)), f"{node}.then")
+
     def fraction(self, step: int, total: int) -> float:
         return self.then.fraction(step, total) if step > self._end(total) else 0.0
 
@@ -52,6 +56,7 @@ class DenseWarmup(Sparsifier):
             self.then.update(masks, optimizers, at)
             return
         optimizers = list(optimizers)
+        masks.check(optimizers)
         for name, weight in masks.weights.items():
             masks.move(name, masks.pattern.largest(weight.abs(), masks.planned[name]), optimizers)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..common.checks import require
 from ..common.seeds import generator_for
 from ..masks import Masks
+from ..masks.optimizers import parameters_of
 from ..masks.topk import largest
 from .base import Sparsifier, Update
 from .schedule import Schedule
@@ -31,6 +32,7 @@ class DropGrow(Sparsifier):
 
     def __init__(self, update_interval: int, begin: float, end: float, drop_fraction: float, anneal: str):
         self.schedule = Schedule(update_interval, begin, end, drop_fraction, anneal)
+        self.update_interval = update_interval
 
     def due(self, step: int, total: int) -> bool:
         return self.schedule.due(step, total)
@@ -53,6 +55,7 @@ class DropGrow(Sparsifier):
     @torch.no_grad()
     def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
         optimizers = list(optimizers)
+        masks.check(optimizers)
         if not _finite(optimizers):
             return
         fraction = self.fraction(at.step, at.total)
@@ -76,9 +79,14 @@ class DropGrow(Sparsifier):
 
 def _finite(optimizers: Iterable[torch.optim.Optimizer]) -> bool:
     """Whether the gradients of all parameters are finite. A loss scaler skips the step otherwise."""
-    parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
-    gradients = [p.grad for p in parameters if p.grad is not None and p.grad.numel()]
+    gradients = [_numbers(p.grad) for p in parameters_of(optimizers) if p.grad is not None]
     ends = [
-        torch.stack(torch.aminmax(gradient)) for gradient in gradients
+        torch.stack(torch.aminmax(gradient)) for gradient in gradients if gradient.numel()
     ]  # NaN propagates; isfinite would need a copy
     return all(bool(end.isfinite().all()) for end in ends)
+
+
+def _numbers(gradient: Tensor) -> Tensor:
+    """The real numbers that a gradient consists of, of a sparse one those that are stored."""
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return torch.view_as_real(values) if values.is_complex() else values

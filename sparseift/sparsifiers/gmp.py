@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 
 from ..common.checks import number, require
-from ..masks.masks import Masks, random_scores
+from ..masks import Masks
 from ..sparsity import Plan
 from .base import Sparsifier, Update
 from .probe import Probe
@@ -32,6 +32,7 @@ class GMP(Sparsifier):
     """
 
     prunes = True
+    update_interval: int
 
     def __init__(self, update_interval: int, begin: float, end: float, initial_density: float):
         check_span(update_interval, begin, end)
@@ -59,14 +60,16 @@ class GMP(Sparsifier):
         return {name: count + round(more * (numel[name] - count)) for name, count in masks.planned.items()}
 
     def start(self, masks: Masks, plan: Plan, seed: int, probe: Probe | None = None) -> None:
+        fitting = {}
         for name, count in self.counts(masks, remaining=1).items():
             weight = masks.weights[name]
-            fitting = masks.pattern.nearest(tuple(weight.shape), count, masks.planned[name], weight.numel())
-            masks[name] = masks.pattern.largest(random_scores(weight, seed, name), fitting)
+            fitting[name] = masks.pattern.nearest(tuple(weight.shape), count, masks.planned[name], weight.numel())
+        masks.choose(fitting, seed)
 
     @torch.no_grad()
     def update(self, masks: Masks, optimizers: Iterable[torch.optim.Optimizer], at: Update) -> None:
         optimizers = list(optimizers)
+        masks.check(optimizers)
         for name, count in self.counts(masks, self.remaining(at.step, at.total)).items():
             weight, pattern = masks.weights[name], masks.pattern
             fitting = pattern.nearest(tuple(weight.shape), count, masks.planned[name], masks.active[name])

@@ -1,4 +1,4 @@
-"""Static sparsity: random masks that do not change."""
+"""Static sparsity: masks that do not change."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from .base import Sparsifier
 
 
 class Static(Sparsifier):
-    """Keeps the random initial masks."""
+    """Keeps the initial masks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -42,15 +42,19 @@ class Plan:
 
     Attributes:
         layers: All layers in execution order.
-        budget: Forward FLOPs for one sample of the dense network.
+        budget: Forward FLOPs for one sample of the dense network, products included.
         params_stored: Parameters of the network, masked ones included.
-        by_flops: Whether the densities meet the budget. If not, they meet a given sparsity.
+        products: Forward FLOPs for one sample of the products outside of layers, such as those of attention.
+        by_flops: Whether the densities meet a number of FLOPs. If not, they meet a given sparsity.
+        kept: Layers that are masked as they are, because no other module can stand for them, each with the reason.
     """
 
     layers: tuple[LayerPlan, ...]
     budget: int
     params_stored: int
+    products: int = 0
     by_flops: bool = True
+    kept: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def masked(self) -> Mapping[str, LayerPlan]:
@@ -60,12 +64,12 @@ class Plan:
     @property
     def forward(self) -> int:
         """Forward FLOPs for one sample under the masks."""
-        return sum(layer.flops for layer in self.layers)
+        return self.products + sum(layer.flops for layer in self.layers)
 
     @property
     def forward_stored(self) -> int:
         """Forward FLOPs for one sample without masks."""
-        return sum(layer.numel * layer.flops_per_weight for layer in self.layers)
+        return self.products + sum(layer.numel * layer.flops_per_weight for layer in self.layers)
 
     @property
     def ratio(self) -> float:
@@ -90,6 +94,7 @@ class Plan:
                 "budget": self.budget,
                 "forward": self.forward,
                 "forward_stored": self.forward_stored,
+                "products": self.products,
                 "ratio": self.ratio,
             },
             "params": {"stored": self.params_stored, "active": self.params_active},

@@ -17,9 +17,9 @@ from .distributions import Distribution
 from .plan import LayerPlan, Plan
 
 
-def dense_plan(net: nn.Module, costs: Mapping[str, LayerCost], budget: int) -> Plan:
+def dense_plan(net: nn.Module, costs: Mapping[str, LayerCost], budget: int, products: int = 0) -> Plan:
     """Return a plan that masks nothing."""
-    return _assemble(net, costs, {}, budget, by_flops=True)
+    return _assemble(net, costs, {}, budget, products, by_flops=True)
 
 
 def plan_for_budget(
@@ -28,29 +28,33 @@ def plan_for_budget(
     masked: Iterable[str],
     distribution: Distribution,
     budget: int,
+    products: int = 0,
+    excess: int = 0,
 ) -> Plan:
     """Return the plan that meets the dense network's FLOPs, to within the cost of one weight (paper, section 3).
 
     Args:
         costs: The costs of all layers of the network.
         masked: Names of the layers to mask.
-        budget: Forward FLOPs for one sample.
+        budget: Forward FLOPs of the dense network for one sample.
+        products: Forward FLOPs of the network's products outside of layers, for one sample.
+        excess: FLOPs by which the plan exceeds the budget.
 
     Raises:
         BudgetError: The layers that stay dense exceed the budget, or one weight in each masked layer does, or the
             network meets it without masks.
     """
     masked = _maskable(costs, masked)
-    fixed = sum(cost.flops for name, cost in costs.items() if name not in set(masked))
-    if fixed >= budget:
-        raise BudgetError(
-            f"the layers that stay dense cost {fixed:,} FLOPs, which exceeds the budget of {budget:,} under any mask"
-        )
-    if sum(costs[name].flops for name in masked) <= budget - fixed:
+    target = budget + excess
+    fixed = products + sum(cost.flops for name, cost in costs.items() if name not in set(masked))
+    if fixed >= target:
+        which = "the layers that stay dense" + (" and the products outside of layers" if products else "")
+        raise BudgetError(f"{which} cost {fixed:,} FLOPs, which exceeds the budget of {target:,} under any mask")
+    if sum(costs[name].flops for name in masked) <= target - fixed:
         raise BudgetError("the transformed network meets the budget without masks")
     price = {name: costs[name].flops_per_weight for name in masked}
-    active = _active_counts(costs, price, distribution, budget - fixed)
-    return _assemble(net, costs, active, budget, by_flops=True)
+    active = _active_counts(costs, price, distribution, target - fixed)
+    return _assemble(net, costs, active, budget, products, by_flops=True)
 
 
 def plan_for_sparsity(
@@ -60,6 +64,7 @@ def plan_for_sparsity(
     distribution: Distribution,
     sparsity: float,
     budget: int,
+    products: int = 0,
 ) -> Plan:
     """Return the plan with a given sparsity of the masked layers together, to within one weight (as in RigL).
 
@@ -67,7 +72,7 @@ def plan_for_sparsity(
         costs: The costs of all layers of the network.
         masked: Names of the layers to mask.
         sparsity: Share of their weights that is zero.
-        budget: Forward FLOPs of the dense network for one sample.
+        budget, products: See `plan_for_budget`.
 
     Raises:
         BudgetError: The sparsity leaves less than one weight in each masked layer.
@@ -75,7 +80,7 @@ def plan_for_sparsity(
     masked = _maskable(costs, masked)
     target = (1 - sparsity) * sum(costs[name].numel for name in masked)
     active = _active_counts(costs, dict.fromkeys(masked, 1), distribution, target)
-    return _assemble(net, costs, active, budget, by_flops=False)
+    return _assemble(net, costs, active, budget, products, by_flops=False)
 
 
 def _maskable(costs: Mapping[str, LayerCost], masked: Iterable[str]) -> list[str]:
@@ -156,10 +161,15 @@ def _rounded(counts: Mapping[str, float], price: Mapping[str, int]) -> dict[str,
 
 
 def _assemble(
-    net: nn.Module, costs: Mapping[str, LayerCost], active: Mapping[str, int], budget: int, by_flops: bool
+    net: nn.Module,
+    costs: Mapping[str, LayerCost],
+    active: Mapping[str, int],
+    budget: int,
+    products: int,
+    by_flops: bool,
 ) -> Plan:
     layers = tuple(
         LayerPlan(**vars(cost), active=active.get(name, cost.numel), masked=name in active)
         for name, cost in costs.items()
     )
-    return Plan(layers, budget, sum(parameter.numel() for parameter in net.parameters()), by_flops)
+    return Plan(layers, budget, sum(parameter.numel() for parameter in net.parameters()), products, by_flops)

@@ -35,6 +35,7 @@ class Law:
 
 
 LAWS = tuple(Law(fan, gain2) for gain2 in (2.0, 1.0, 1 / 3) for fan in ("out", "in", "avg"))
+LEAST_SHARE = 0.1  # of the weight of a repeated input, relative to the largest share
 UNIFORM_PEAK = 1.75  # in standard deviations: the largest |w| is below it if uniform (sqrt 3), above it if normal
 
 
@@ -99,6 +100,21 @@ def _laws_of(weight: Tensor) -> tuple[Law, ...]:
 
 def _tolerance(numel: int) -> float:
     return 4 / sqrt(2 * numel) + 0.01
+
+
+def split(weight: Tensor, repeated: int, dim: int) -> Tensor:
+    """Return a weight with `repeated` input channels along `dim`, which computes the same from repeated inputs.
+
+    The repeats of an input share its weight at random, so that no two channels of the result are the same (as in
+    Net2Net, Chen et al., ICLR 2016, section 2.4, where noise and equal shares have this purpose).
+    """
+    shape = (*weight.shape[:dim], repeated, *weight.shape[dim + 1 :])
+    if weight.is_meta:
+        return weight.new_empty(shape)
+    index = torch.arange(repeated, device=weight.device) * weight.shape[dim] // repeated
+    drawn = torch.rand(shape, dtype=weight.dtype, device=weight.device) + LEAST_SHARE
+    total = torch.zeros_like(weight).index_add_(dim, index, drawn)
+    return (weight * (1 / total)).index_select(dim, index) * drawn
 
 
 def stretched(values: Tensor, length: int, dim: int = 0) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import prod
 
+import torch
 from torch import nn
 
 from ..graph.layers import AnyLayer, Conv, channels_of
@@ -32,6 +33,25 @@ def factors(layer: Conv | nn.Linear, rank: int, initial: Initializer) -> tuple[A
     if layer.bias is not None:
         second.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=layer.bias.requires_grad)
     return first, second
+
+
+@torch.no_grad()
+def decompose_(layer: Conv | nn.Linear, first: AnyLayer, second: AnyLayer) -> None:
+    """Set the weights of U and V so that V U is the weight of the layer, or the nearest one of their rank.
+
+    Channels beyond the rank of the weight keep their U and get a V of zero.
+    """
+    if layer.weight.is_meta:
+        return
+    din, dout, groups = fan_dims(layer)
+    left, values, right = torch.linalg.svd(layer.weight.double().reshape(groups, dout, din), full_matrices=False)
+    u, v = first.weight.reshape(groups, -1, din), torch.zeros_like(second.weight).reshape(groups, dout, -1)
+    rank = min(u.shape[1], values.shape[1])
+    root = values[:, :rank].sqrt()
+    u[:, :rank] = (root[:, :, None] * right[:, :rank]).to(u.dtype)
+    v[:, :, :rank] = (left[:, :, :rank] * root[:, None]).to(v.dtype)
+    first.weight.copy_(u.reshape(first.weight.shape))
+    second.weight.copy_(v.reshape(second.weight.shape))
 
 
 def rank_for(layer: AnyLayer, share: Fraction) -> Fraction:

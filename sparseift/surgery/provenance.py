@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from ..graph.copies import constant
+from ..graph.layers import AnyLayer
 from ..graph.pytree import tree_leaves
 
 
@@ -92,22 +94,20 @@ for _operator in ("mul", "rmul", "truediv", "rtruediv", "pow", "rpow", "add", "r
     _note_computing(f"__{_operator}__")
 
 
-def constant(value: Any) -> bool:
-    """Return whether a value is a number, or a list or tuple of numbers and strings."""
-    if isinstance(value, list | tuple):
-        return all(item is None or isinstance(item, str) or constant(item) for item in value)
-    return isinstance(value, int | float)
+CHANNELS = {"in_features", "out_features", "in_channels", "out_channels"}
 
 
 def mark(net: nn.Module) -> None:
     """Mark the attributes of the network's own modules that are floats, integers above 1, or lists or tuples of these.
 
-    Modules of torch.nn are left out: `resize` sets their attributes.
+    Of the modules of torch.nn, only the numbers of channels of layers are marked: other code may read them before the
+    layer has run. `resize` sets all their attributes.
     """
     for module in net.modules():
-        if type(module).__module__.startswith("torch.nn"):
-            continue
+        of_torch = type(module).__module__.startswith("torch.nn")
         for key, value in list(vars(module).items()):
+            if of_torch and not (key in CHANNELS and isinstance(module, AnyLayer)):
+                continue
             if type(value) is float:
                 vars(module)[key] = MarkedFloat(value, Origin(module, key))
             elif type(value) in (list, tuple) and constant(value) and any(type(item) is int for item in value):

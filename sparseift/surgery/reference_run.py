@@ -29,8 +29,9 @@ class Step:
     def keeps_places(self, inputs: list[Tensor], results: list[Tensor]) -> bool:
         """Return whether a reshape merges and splits the same dimensions as in the reference run.
 
-        Two groups of leading dimensions that had equal numbers of elements before and after the reshape must still have
-        equal numbers. True for all other calls.
+        Leading dimensions that had equal numbers of elements before and after the reshape must still have equal
+        numbers; a dimension of one element, which may become wider, does not count with those before it. True for all
+        other calls.
 
         Args:
             inputs: Tensor arguments of the same call in the present run.
@@ -42,8 +43,7 @@ class Step:
         old_now, new_now = (list(accumulate(shape, mul)) for shape in shapes([inputs[0], results[0]]))
         if (len(old), len(new)) != (len(old_now), len(new_now)):
             return False
-        ends = ((i, j) for i, count in enumerate(old) for j, other in enumerate(new) if count == other > 1)
-        return all(old_now[i] == new_now[j] for i, j in ends)
+        return all(old_now[old.index(count)] == new_now[new.index(count)] for count in set(old) & set(new))
 
     def scaled(self, results: list[Tensor], factor: Any, at_all: bool = True) -> bool:
         """Return whether every dimension of the results is 1 or `factor` times that of the reference run.

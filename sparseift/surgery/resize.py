@@ -49,6 +49,17 @@ def resized_layer(layer: AnyLayer, initial: Initializer, outputs: int | None = N
     return new
 
 
+def resized_activation(activation: nn.Module, channels: int, new_channels: int) -> nn.Module:
+    """Return a copy of an activation whose parameters per channel, as those of nn.PReLU, are repeated in order."""
+    activation = copy.deepcopy(activation)
+    for module in activation.modules():
+        for key, tensor in own_tensors(module):
+            if tensor.dim() and channels in tensor.shape and channels > 1:
+                setattr(module, key, stretched(tensor, new_channels, list(tensor.shape).index(channels)))
+                vars(module).update({name: new_channels for name, value in vars(module).items() if value == channels})
+    return activation
+
+
 def norm_channels(norm: AnyNorm) -> int:
     """Return the number of channels of a norm."""
     if isinstance(norm, nn.GroupNorm):

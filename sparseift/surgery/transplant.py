@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..graph.layers import AnyLayer
-from .initialization import Initializer, stretched
-from .provenance import constant
+from ..graph.copies import constant
+from ..graph.layers import AnyLayer, ConvTransposed
+from .initialization import Initializer, split, stretched
 
 
-def adopt(net: nn.Module, twin: nn.Module, initial: Initializer) -> None:
+def adopt(net: nn.Module, twin: nn.Module, initial: Initializer, keep: bool = False) -> None:
     """Give `net` the shapes and numbers of its meta twin, in place.
 
     New weights of layers are drawn. Other tensors repeat their values.
+
+    Args:
+        keep: Repeat the outputs of layers, too, and share the weights of repeated inputs among these (Net2WiderNet).
     """
     new_of: dict[int, Tensor] = {}
     for (_, module), (_, other) in zip(net.named_modules(), twin.named_modules(), strict=True):
@@ -20,8 +23,13 @@ def adopt(net: nn.Module, twin: nn.Module, initial: Initializer) -> None:
         for key, tensor in own_tensors(module):
             if (shape := like[key]).shape != tensor.shape:
                 if id(tensor) not in new_of:
-                    drawn = isinstance(module, AnyLayer) and key == "weight"
-                    new_of[id(tensor)] = initial.weight(tensor, tuple(shape.shape)) if drawn else _fitted(tensor, shape)
+                    if not (isinstance(module, AnyLayer) and key == "weight"):
+                        new = _fitted(tensor, shape)
+                    elif keep:
+                        new = _kept(tensor, shape, inputs=0 if isinstance(module, ConvTransposed) else 1)
+                    else:
+                        new = initial.weight(tensor, tuple(shape.shape))
+                    new_of[id(tensor)] = new
                 setattr(module, key, new_of[id(tensor)])
         for key, value in vars(other).items():
             if not isinstance(value, bool) and constant(value) and vars(module).get(key) != value:
@@ -32,6 +40,12 @@ def _fitted(tensor: Tensor, shape: Tensor) -> Tensor:
     for dim, size in enumerate(shape.shape):
         tensor = stretched(tensor, size, dim)
     return tensor
+
+
+def _kept(weight: Tensor, shape: Tensor, inputs: int) -> nn.Parameter:
+    """The weight of a layer whose inputs, along the dimension `inputs`, and outputs are repeated."""
+    outputs = stretched(weight.detach(), shape.shape[1 - inputs], 1 - inputs)
+    return nn.Parameter(split(outputs, shape.shape[inputs], inputs), requires_grad=weight.requires_grad)
 
 
 def own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:

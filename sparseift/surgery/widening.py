@@ -224,7 +224,7 @@ class _Widening(Watching):
             )
         resize_layer_(layer, channels, new_outputs, groups, self.initial)
 
-    def entered(self, module: nn.Module, args: tuple) -> None:
+    def entered(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         if isinstance(module, BatchNorm | InstanceNorm | nn.GroupNorm) and args and args[0].dim() > 1:
             resize_norm_(module, args[0].shape[1])
 

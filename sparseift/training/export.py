@@ -16,7 +16,9 @@ from ..common.files import replacing
 from ..errors import UserError
 from ..graph.examples import Example, inputs_of
 from ..graph.pytree import tree_map_only
-from .checkpoints.codec import network_state, read_checkpoint
+from ..masks.bits import unpack
+from ..masks.inplace import mask_in_place
+from .checkpoints.codec import mask_state, network_state, read_checkpoint
 from .checkpoints.files import BEST, find_checkpoint
 
 FORMATS = (".pt", ".safetensors")
@@ -71,7 +73,11 @@ def export_weights(run: Path, best: bool, out: Path | None) -> str:
     require(out.parent.is_dir(), "--out", str(out), "a file in a folder that exists")
     with waiting(out.name):
         # safetensors refuses tensors that share memory.
-        state = {name: tensor.clone() for name, tensor in network_state(read_checkpoint(checkpoint)).items()}
+        saved = read_checkpoint(checkpoint)
+        state = {name: tensor.clone() for name, tensor in network_state(saved).items()}
+        for layer, bits in mask_state(saved).get("masks", {}).items():  # a saved average may be denser than its masks
+            weight = state[f"{layer}.weight"]
+            mask_in_place(weight, unpack(bits, tuple(weight.shape)))
         if not state:
             raise UserError(f"{checkpoint} holds no network of sparseift.train")
         with replacing(out) as partial:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from math import cos, pi
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -18,12 +19,26 @@ from ..common import checks
 
 
 class Scheduled(LambdaLR):
-    """A `LambdaLR` that computes the learning rate again when a run resumes."""
+    """A `LambdaLR` that computes the learning rate again when a run resumes, and accepts new parameter groups.
+
+    A group that is added during training follows the schedule from the learning rate that it is added with, or from its
+    `initial_lr`.
+    """
+
+    def get_lr(self) -> list[float | Tensor]:
+        for group in self.optimizer.param_groups[len(self.base_lrs) :]:
+            self.base_lrs.append(group.setdefault("initial_lr", group["lr"]))
+        self._follow_base_lrs()
+        return super().get_lr()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
+        self._follow_base_lrs()
         for group, full, factor in zip(self.optimizer.param_groups, self.base_lrs, self.lr_lambdas, strict=True):
             group["lr"] = full * factor(self.last_epoch)
+
+    def _follow_base_lrs(self) -> None:
+        self.lr_lambdas += self.lr_lambdas[:1] * (len(self.base_lrs) - len(self.lr_lambdas))
 
 
 def cosine(optimizer: Optimizer, epochs: int, warmup: int) -> Scheduled:

@@ -137,7 +137,7 @@ def test_values_that_would_fail_later(override: str) -> None:
     ids=["plain", "clipped", "bf16", "clipped bf16", "scaled", "refused", "foreach", "without"],
 )
 def test_the_optimizer_takes_a_fused_step_where_it_can(overrides: tuple[str, ...], fused: bool | None) -> None:
-    optimizer = make_optimizer(composed(*overrides))([nn.Parameter(torch.ones(2))])
+    optimizer = make_optimizer(composed(*overrides), nn.Linear(2, 2))([nn.Parameter(torch.ones(2))])
     assert bool(optimizer.defaults.get("fused")) == bool(fused)
     assert getattr(optimizer, "_step_supports_amp_scaling", False) == bool(fused)
 

@@ -80,6 +80,5 @@ def test_positions_of_older_checkpoints(numbered, numbers) -> None:
 
     old = {"epoch": 0, "batches_yielded": 2, "images": 17, "global_batch": 4, "devices": 1}
     assert isinstance(data, ImageData)
-    data.load_state_dict(old)
     with pytest.raises(UserError, match=r"17 samples in batches of 4 .* has 18 samples"):
-        data.train_dataloader()
+        data.load_state_dict(old)

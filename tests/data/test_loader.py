@@ -102,15 +102,14 @@ def test_global_generator_is_left_alone(numbered) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_position_inside_other_batches_is_refused(numbered) -> None:
+def test_a_position_among_other_batches_is_refused(numbered) -> None:
+    """Also between two epochs, because the run would have another number of steps."""
     loader = numbered().train_dataloader()
     next(iter(loader))
     inside = loader.state_dict()
-    with pytest.raises(UserError, match=r"18 samples in batches of 4 .* has 16 samples in batches of 5"):
-        numbered(batch_size=5, val_size=8).train_dataloader().load_state_dict(inside)
-
-    between = inside | {"epoch": 1, "batches_yielded": 0}
-    numbered(batch_size=5, val_size=8).train_dataloader().load_state_dict(between)
+    for position in (inside, inside | {"epoch": 1, "batches_yielded": 0}):
+        with pytest.raises(UserError, match=r"18 samples in batches of 4 .* has 16 samples in batches of 5"):
+            numbered(batch_size=5, val_size=8).train_dataloader().load_state_dict(position)
 
 
 def test_position_counts_global_batches(numbered, as_rank) -> None:

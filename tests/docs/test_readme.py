@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from sparseift.common.console import si
 
-from ..e2e.programs import Outcome, Zygote, environment, files, metrics, quick, results
+from ..e2e.programs import QUICK, Outcome, Zygote, environment, files, metrics, quick, results
 from .readme import BLOCKS, COMMANDS, PROSE, ROOT, TEXT, inline_code, table, write_files
 
 FEW_BATCHES = ("+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1", "+trainer.limit_test_batches=1")
@@ -67,7 +67,7 @@ def test_command(words, program, finished, tmp_path):
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
             own_task = "dataset=diabetes" in arguments
-            overrides = [*(OF_OWN_TASK if own_task else quick()), *arguments, "sparsifier.update_interval=5"]
+            overrides = [*(OF_OWN_TASK if own_task else QUICK), *arguments, "sparsifier.update_interval=5"]
             succeeded(program("sparseift.train", ["--config-dir", "my_conf", *overrides], tmp_path))
             (run,) = (tmp_path / "runs").iterdir()
             assert results(run)["flops"]["ratio"] == pytest.approx(1, abs=1e-3)

@@ -39,10 +39,17 @@ BATCHES = [128] * 9 + [86]
 """Images of the steps of an epoch of QUICK."""
 
 
+UPDATES = "sparsifier.update_interval=2"
+"""Updates of masks in steps 2, 4 and 6 of QUICK; the default interval is longer than the run, which is refused."""
+
+
 def quick(*overrides: str) -> list[str]:
-    """QUICK with changes."""
-    changed = {override.lstrip("+~").partition("=")[0] for override in overrides}
-    return [default for default in QUICK if default.partition("=")[0] not in changed] + list(overrides)
+    """QUICK with changes. RigL and SET, and thus the default, get UPDATES unless the interval is among the changes."""
+    changed = {override.lstrip("+~").partition("=")[0]: override.partition("=")[2] for override in overrides}
+    usual = "none" if "dense" in changed.get("member", "").split(",") else "rigl"
+    moves = changed.get("sparsifier", usual) in ("rigl", "set")
+    defaults = (*QUICK, UPDATES) if moves else QUICK
+    return [default for default in defaults if default.partition("=")[0] not in changed] + list(overrides)
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -57,15 +57,13 @@ def test_after_a_kill_and_a_resume(program, trained, finish, tmp_path, hook: str
     assert resumed == whole
 
 
-def test_lines_that_were_cut_short(train, trained, tmp_path) -> None:
+def test_a_file_that_was_cut_short(train, trained, tmp_path) -> None:
+    """The checkpoint has the rows of its steps."""
     shutil.copytree(trained(*SOME), tmp_path / "run")
     (tmp_path / "run/results.json").unlink()
     (tmp_path / "run/checkpoints/previous.ckpt").replace(tmp_path / "run/checkpoints/last.ckpt")  # of step 18
     log = tmp_path / "run/metrics.csv"
-    lines = log.read_text().splitlines(keepends=True)
-    cut = next(number for number, line in enumerate(lines) if line.startswith("18,"))
-    log.write_text("".join(lines[:cut]) + lines[cut][:7])
+    log.write_text(log.read_text()[:200])
     outcome = train(*SOME, "hydra.run.dir=run", "resume=auto")
-    assert outcome.code == 0, outcome
-    assert "metrics.csv has 1 damaged rows, which are left out" in outcome.err
+    assert outcome.code == 0 and outcome.err == "", outcome
     assert metrics(tmp_path / "run") == metrics(trained(*SOME))

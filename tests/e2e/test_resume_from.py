@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .programs import checkpoint, files, lasting, metrics, results
+from .programs import UPDATES, checkpoint, files, lasting, metrics, results
 
 RUN = ("model._target_=tiny_nets.dropout", "recipe.epochs=2", "checkpoint.every_n_steps=3", "sparsity=0.5")
 
@@ -66,6 +66,9 @@ def test_two_truncated_checkpoints(interrupted, train, tmp_path) -> None:
         ("pattern._target_=mine.Pattern", "pattern=unstructured; this run has pattern=mine.Pattern"),
         ("backend._target_=mine.Masked", "backend=masked; this run has backend=mine.Masked"),
         ("task._target_=mine.Task", "task=classification; this run has task=mine.Task"),
+        ("dataset.split_seed=7", "dataset.split_seed=0; this run has dataset.split_seed=7"),
+        ("dataset.batch_size=64", "dataset.batch_size=128; this run has dataset.batch_size=64"),
+        ("recipe.epochs=1", "recipe.epochs=2; this run has recipe.epochs=1"),
     ],
 )
 def test_another_run_is_refused(interrupted, train, tmp_path, override: str, told: str) -> None:
@@ -96,7 +99,7 @@ def test_a_finished_run_says_so_and_is_left_alone(trained, train, tmp_path, how:
 
 @pytest.mark.parametrize(
     ("override", "before"),
-    [("sparsity=0.75", "sparsity=0.5"), ("sparsifier.update_interval=7", "sparsifier.update_interval=100")],
+    [("sparsity=0.75", "sparsity=0.5"), ("sparsifier.update_interval=7", UPDATES)],
 )
 def test_a_finished_run_of_other_settings_is_not_taken_for_this_one(trained, train, tmp_path, override, before) -> None:
     shutil.copytree(trained(*RUN), tmp_path / "run")

@@ -18,6 +18,14 @@ def normless(num_classes: int, in_channels: int, base_width: int, zero_init_resi
     return _net(num_classes, in_channels, base_width, nn.Identity, nn.Identity())
 
 
+def trained(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """Has weights that are not those of a new network, as with `pretrained=True`."""
+    net = normless(num_classes, in_channels, base_width, zero_init_residual)
+    net[1] = nn.BatchNorm2d(base_width)
+    nn.init.uniform_(net[1].weight, 0.5, 2)
+    return net
+
+
 def forgetful(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
     """Gives nothing but zeros after 20 steps of training, so the best epoch of QUICK is one of the first two."""
     net = _net(num_classes, in_channels, base_width, nn.BatchNorm2d, nn.Identity())
@@ -68,9 +76,39 @@ class FailOn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.steps += x.requires_grad
-        if self.steps == 5 and int(os.environ.get("LOCAL_RANK", 0)) == self.rank:
+        if self.steps == 5 and int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0))) == self.rank:
             raise RuntimeError(f"rank {self.rank} fails on purpose")
         return x
+
+
+def nan_when_evaluated(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """`normless` that trains, but gives nothing but NaN afterwards."""
+    return nn.Sequential(*normless(num_classes, in_channels, base_width, zero_init_residual), NanWhenEvaluated())
+
+
+class NanWhenEvaluated(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.training else x * torch.nan
+
+
+def layerdrop(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """Skips each of two layers in half of the steps."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, base_width, 3, padding=1),
+        *(Skipped(nn.Conv2d(base_width, base_width, 3, padding=1)) for _ in range(2)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(base_width, num_classes),
+    )
+
+
+class Skipped(nn.Module):
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layer(x).relu() if not self.training or torch.rand(()) > 0.5 else x
 
 
 def _net(num_classes: int, in_channels: int, width: int, norm: type[nn.Module], noise: nn.Module) -> nn.Module:
@@ -89,3 +127,28 @@ def _net(num_classes: int, in_channels: int, width: int, norm: type[nn.Module], 
         nn.Flatten(),
         nn.Linear(4 * width, num_classes),
     )
+
+
+def residual(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """Four residual blocks of linear layers for images of 8 x 8 pixels."""
+    width = base_width
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(in_channels * 64, width),
+        nn.BatchNorm1d(width),
+        nn.ReLU(),
+        *(Residual(width) for _ in range(4)),
+        nn.Linear(width, num_classes),
+    )
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.fc1, self.fc2 = (nn.Linear(width, width, bias=False) for _ in range(2))
+        self.bn1, self.bn2 = (nn.BatchNorm1d(width) for _ in range(2))
+        self.relu = nn.ReLU()
+        nn.init.zeros_(self.bn2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(x + self.bn2(self.fc2(self.relu(self.bn1(self.fc1(x))))))

@@ -91,3 +91,11 @@ class Forgetful(Net):
         if self.training:
             self.steps += 1
         return {"prediction": super().forward(x, scale)["prediction"] * (self.steps <= 20)}
+
+
+class NanWhenEvaluated(Net):
+    """Trains, but gives nothing but NaN afterwards."""
+
+    def forward(self, x: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        prediction = super().forward(x, scale)["prediction"]
+        return {"prediction": prediction if self.training else prediction * torch.nan}

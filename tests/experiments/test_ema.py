@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from math import e
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_avg_fn
 
+from sparseift import UserError
 from sparseift.app.build import TrainingParts
+from sparseift.training.callbacks import EMA
 from sparseift.training.checkpoints.codec import read_checkpoint
 
 DECAY = 0.8
@@ -128,3 +132,17 @@ def test_the_best_checkpoint_is_loaded_as_it_is(build: Build) -> None:
     for judge in (run.trainer.validate, run.trainer.test):
         judge(run.module, run.data, ckpt_path=path, verbose=False, weights_only=True)
         assert all(not parameter.any() for parameter in run.net.parameters())
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9, 0.999])
+def test_the_average_must_leave_the_weights_of_the_first_step(decay: float) -> None:
+    """After 1 / (1 - decay) steps, torch's average has a share of at most a half of them, and of no less than 1/e."""
+    steps, ema = round(1 / (1 - decay)), EMA(decay)
+    ema.check_steps(steps)
+    first, later = torch.ones(()), torch.zeros(())
+    for _ in range(steps - 1):
+        first = get_ema_avg_fn(decay)(first, later, 1)
+    assert steps == 1 or 1 / e <= first <= 0.5 + 1e-6
+    if steps > 1:
+        with pytest.raises(UserError, match=rf"callbacks.ema.decay is {decay}; expected at most .* = {steps} steps"):
+            ema.check_steps(steps - 1)

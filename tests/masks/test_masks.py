@@ -310,3 +310,29 @@ def test_layers_with_masked_weights_that_are_not_zero() -> None:
     with torch.no_grad():
         net[1].weight.view(-1)[int(masks["1"].logical_not().flatten().nonzero()[0])] = -0.25
     assert masks.nonzero_outside() == ["1"]
+
+
+# Initial masks of given weights
+
+
+def test_the_largest_weights_are_kept() -> None:
+    net, counts = network(), {"0": 7, "2": 9, "3": 1}
+    masks = Masks.largest(net, plan_of(counts), seed=0)
+    for name, count in counts.items():
+        magnitudes = net.get_submodule(name).weight.detach().abs()
+        assert int(masks[name].sum()) == count == masks.planned[name]
+        assert not (~masks[name]).any() or magnitudes[masks[name]].min() > magnitudes[~masks[name]].max()
+
+
+def test_layers_with_equal_weights_get_different_masks_of_large_weights() -> None:
+    net = nn.Sequential(*(nn.Linear(100, 100) for _ in range(2)))
+    net[1].load_state_dict(net[0].state_dict())
+    plan = plan_of({"0": 2500, "1": 2500}, {"0": (100, 100), "1": (100, 100)})
+    one, other = (masks := Masks.largest(net, plan, seed=0))["0"], masks["1"]
+    assert one.sum() == other.sum() == 2500 and not torch.equal(one, other)
+    kept = net[0].weight.abs()[one].mean().item()
+    magnitudes = net[0].weight.detach().abs().double().flatten().numpy()
+    drawn = np.random.default_rng(0).choice(10_000, 2500, replace=False, p=magnitudes / magnitudes.sum())
+    assert kept == pytest.approx(magnitudes[drawn].mean(), rel=0.03)
+    assert kept > 1.2 * magnitudes.mean()
+    assert torch.equal(Masks.largest(net, plan, seed=0)["1"], other)

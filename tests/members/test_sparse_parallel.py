@@ -1,5 +1,7 @@
 """Sparse Parallel against sum_j sigma(norm_j(layer_j(x)))."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -80,8 +82,8 @@ def test_the_activation_moves_into_the_branches_without_a_norm_too(tiny) -> None
     torch.manual_seed(0)
     net, x = tiny(nn.Linear(8, 8), activation=nn.Tanh()), torch.randn(4, 3)
     new = transform(net, "sparse_parallel", 0.5, x)
-    total = sum(branch.layer(new.before(x)).tanh() for branch in new.layer.branches)
-    torch.testing.assert_close(new(x), new.head(total))
+    mean = sum(branch.layer(new.before(x)).tanh() for branch in new.layer.branches) / 2
+    torch.testing.assert_close(new(x), new.head(mean))
 
 
 @pytest.mark.parametrize("act", [None, nn.GELU()], ids=["function", "module"])
@@ -114,8 +116,8 @@ def test_layers_of_every_kind(tiny, like, layer: nn.Module) -> None:
     x = torch.randn(4, 3, *[7] * dims)
     new = transform(net, "sparse_parallel", 0.5, x)
     h = new.before(x)
-    total = sum(like(layer, h, branch.layer.weight, branch.layer.bias).relu() for branch in new.layer.branches)
-    torch.testing.assert_close(new(x), new.head(total), rtol=1e-4, atol=1e-5)
+    mean = sum(like(layer, h, branch.layer.weight, branch.layer.bias).relu() for branch in new.layer.branches) / 2
+    torch.testing.assert_close(new(x), new.head(mean), rtol=1e-4, atol=1e-5)
     assert all((branch.layer.bias is None) == (layer.bias is None) for branch in new.layer.branches)
     first, second = new.layer.branches
     assert not torch.equal(first.layer.weight, second.layer.weight)
@@ -133,8 +135,54 @@ def test_functional_activations_go_into_the_branches() -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 6)
     new = transform(Bare(), "sparse_parallel", 0.5, x)
-    total = sum(branch.layer(new.a(x).relu()).relu() for branch in new.b.branches)
-    torch.testing.assert_close(new(x), new.c(total))
+    mean = sum(branch.layer(new.a(x).relu()).relu() for branch in new.b.branches) / 2
+    torch.testing.assert_close(new(x), new.c(mean))
+
+
+NORMS = {
+    "batch": nn.BatchNorm2d(8),
+    "group": nn.GroupNorm(2, 8),
+    "zero": nn.BatchNorm2d(8),
+    "no weight": nn.BatchNorm2d(8, affine=False),
+    "instance": nn.InstanceNorm2d(8),
+    "none": None,
+}
+nn.init.zeros_(NORMS["zero"].weight)
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize(("sparsity", "branches"), [(0.5, 2), (0.9, 10)])
+def test_activated_branches_start_at_1_k_of_the_published_scale(tiny, norm, sparsity: float, branches: int) -> None:
+    torch.manual_seed(0)
+    net = tiny(nn.Conv2d(8, 8, 3, padding=1, bias=False), norm)
+    x = torch.randn(64, 3, 6, 6)
+    new, published = (transform(net, SparseParallel(branch_scale=scale), sparsity, x).eval() for scale in (None, 1))
+    others = {k: v for k, v in new.state_dict().items() if not k.endswith("norm.weight")}
+    published.load_state_dict(others, strict=False)
+    scales = [(k, p) for k, p in new.named_parameters() if k.endswith("norm.weight")]
+    assert len(scales) == (branches if getattr(norm, "weight", None) is not None else 0)
+    for name, scale in scales:
+        assert (scale == torch.tensor(1 / branches)).all() and (published.get_parameter(name) == 1).all()
+    h = new.before(x)
+    torch.testing.assert_close(branches * new.layer(h), published.layer(h), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("member", [SparseParallel(activation=False), SparseParallel(norm=False)], ids=str)
+def test_branches_without_an_activation_or_before_a_norm_keep_their_scale(tiny, member: SparseParallel) -> None:
+    net = tiny(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
+    x = torch.randn(4, 3, 6, 6)
+    new, published = [], []
+    for made, scale in ((new, None), (published, 1)):
+        torch.manual_seed(0)
+        made.append(transform(net, replace(member, branch_scale=scale), 0.75, x))
+    assert all(torch.equal(v, state(published[0])[k]) for k, v in state(new[0]).items())
+    assert torch.equal(new[0].eval()(x), published[0].eval()(x))
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1.5, float("nan"), float("inf"), "half", True])
+def test_a_scale_out_of_range_is_refused(scale) -> None:
+    with pytest.raises(UserError, match=r"member.branch_scale is .*; expected a number in \(0, 1\]"):
+        SparseParallel(branch_scale=scale)
 
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.9])

@@ -225,3 +225,12 @@ def test_the_papers_figure(tmp_path, run, expected) -> None:
     (row,) = one_section(write_run(tmp_path / "a", **run))
     found = row.published and (row.published.value, row.published.gain)
     assert found == expected
+
+
+def test_an_empty_node_of_a_config_does_not_join_rows(tmp_path) -> None:
+    members = ("sparse_wide", "sparse_parallel")
+    folders = [
+        write_run(tmp_path / member, member, sparsity=0.75, sparsifier="rigl", config={"member": {}})
+        for member in members
+    ]
+    assert {row.member for row in one_section(*folders)} == set(members)

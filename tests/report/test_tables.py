@@ -16,8 +16,10 @@ from rich.console import Console
 
 from sparseift.report import tables
 from sparseift.report.rows import sections
+from sparseift.runs.read import find_runs
 
 from .conftest import DENSE, STATIC, WIDE
+from .folders import results_of, write_run
 
 
 @pytest.fixture
@@ -123,3 +125,41 @@ def test_the_papers_column_comes_with_the_papers_figures(runs) -> None:
     (section,) = sections([replace(run, results=run.results | paper) for run in runs])
     head, _, *lines = tables.markdown(section).splitlines()
     assert dict(zip(cells(head), cells(lines[0]), strict=True))["paper"] == "77.0"
+
+
+def markdown_rows(tmp_path) -> list[dict[str, str]]:
+    (section,) = sections(find_runs([tmp_path]))
+    head, _, *lines = tables.markdown(section).splitlines()
+    return [dict(zip(cells(head), cells(line), strict=True)) for line in lines]
+
+
+def test_partial_runs_are_marked_and_averaged_with_no_others(tmp_path) -> None:
+    """The dense network is trained whole, so partial runs are not compared with it."""
+    write_run(tmp_path / "dense", accuracy=0.8)
+    for seed, partial in enumerate((None, "trainer.max_time=00:00:01:00", None)):
+        change = {"partial": partial, "mask_updates": 7}
+        run = tmp_path / f"wide{seed}"
+        write_run(run, "sparse_wide", 0.9 - seed / 10, seed, sparsity=0.75, sparsifier="rigl", change=change)
+    _, whole, partial = markdown_rows(tmp_path)
+    assert (whole["partial"], whole["seeds"], whole["top-1"]) == ("", "2", "80.00 ± 14.14")
+    assert (partial["partial"], partial["seeds"]) == ("trainer.max_time=00:00:01:00", "1")
+    assert whole["vs. dense"] and not partial["vs. dense"] and "mask updates" not in whole
+
+
+def test_mask_updates_where_they_differ(tmp_path) -> None:
+    for name, counts in (("static", (0, 0)), ("rigl", (7, 9))):
+        for seed, count in enumerate(counts):
+            change = {"mask_updates": count}
+            run = tmp_path / f"{name}{seed}"
+            write_run(run, "sparse_wide", 0.9, seed, sparsity=0.75, sparsifier=name, change=change)
+    assert {row["sparsifier"]: row["mask updates"] for row in markdown_rows(tmp_path)} == {
+        "static": "0",
+        "rigl": "7 to 9",
+    }
+
+
+def test_the_budget_is_missed_by_runs_that_stopped_before_the_end_of_pruning(tmp_path) -> None:
+    for seed, ratio in enumerate((1.0, 1.25)):
+        change = {"flops": {**results_of("sparse_wide", 0.9, seed, 0.75, "gmp")["flops"], "ratio": ratio}}
+        write_run(tmp_path / f"{seed}", "sparse_wide", 0.9, seed, sparsity=0.75, sparsifier="gmp", change=change)
+    assert [row["relative to budget"] for row in markdown_rows(tmp_path)] == ["1.0000 to 1.2500"]

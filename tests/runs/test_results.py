@@ -47,3 +47,27 @@ def test_versions() -> None:
     told = versions()
     assert torch.__version__.startswith(told["torch"])
     assert all(value[0].isdigit() for value in told.values())
+
+
+def test_damage_is_noticed_wherever_it_changes_a_value(tmp_path) -> None:
+    path = tmp_path / "results.json"
+    write_results(path, results())
+    content = path.read_bytes()
+    noticed = 0
+    for bit in range(8 * len(content)):
+        place = bit // 8
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit % 8]) + content[place + 1 :])
+        try:
+            found = read_results(path)
+        except UserError:
+            noticed += 1
+        else:
+            assert {key: found[key] for key in results()} == results()
+    assert noticed > 5 * len(content)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_json_has_no_nan(tmp_path, value: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"a": [value]})
+    assert not list(tmp_path.iterdir())

@@ -33,6 +33,29 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "invalid choice: 'floods'" in reliability("floods").stderr
 
 
+def test_kills(rows) -> None:
+    found = rows("kills", "--runs", "1", "--kinds", "rigl", "--processes", "1")
+    assert [row["outcome"] for row in found] == ["same bits"]
+
+
+def test_bits(rows) -> None:
+    found = rows("bits", "--flips", "20", "--pages", "5", "--commands", "0")
+    outcomes = {(row["kind"], row["outcome"]) for row in found}
+    assert ("one bit of last.ckpt", "used previous.ckpt") in outcomes
+    assert ("a zeroed page of best.ckpt", "refused") in outcomes
+    assert len(found) == 2 * (20 + 5 + 5)
+
+
+def test_disks(rows) -> None:
+    found = rows("disks", "--disks", "1", "--limits", "1", "--processes", "1")
+    assert [row["kind"] for row in found] == ["small disk", "disk filled later", "limited size of a file"]
+
+
+def test_folders(rows) -> None:
+    found = rows("folders", "--only", "escape sequences as")
+    assert len(found) == 12 and {row["outcome"] for row in found} == {"read", "refused in one line"}
+
+
 def test_inputs(rows) -> None:
     """tests/e2e/test_mistakes.py has more of them."""
     found = rows("inputs", "--every", "45")

@@ -136,3 +136,13 @@ def test_a_start_sparser_than_the_end_is_refused() -> None:
     with pytest.raises(UserError, match="initial_density"):
         GMP(**{**OPTIONS, "initial_density": 0.19}).accept(plan)
     GMP(**{**OPTIONS, "initial_density": 0.2}).accept(plan)
+
+
+def test_with_given_weights_the_initial_masks_keep_the_largest() -> None:
+    net = mlp(4, 6, 8, 4)
+    masks = Masks.largest(net, plan_of(net, ACTIVE), seed=0)
+    GMP(**{**OPTIONS, "initial_density": 0.5}).start(masks, plan_of(net, ACTIVE), seed=0)
+    assert sum(masks.active.values()) == sum(NUMEL.values()) / 2
+    for name in masks:
+        magnitudes = masks.weights[name].detach().abs()
+        assert magnitudes[masks[name]].min() > magnitudes[~masks[name]].max()

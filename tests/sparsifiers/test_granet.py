@@ -78,6 +78,7 @@ def test_after_the_end_of_dropping_and_growing_it_prunes_alone() -> None:
     masks = Masks.random(net, plan_of(net, ACTIVE), 0)
     granet = GraNet(**{**OPTIONS, "end": 0.5, "anneal": "constant"})
     granet.start(masks, None, seed=0)
+    masks.apply()
     for weight in masks.weights.values():
         weight.grad = torch.rand_like(weight)
     for step in (15, 18, 20):
@@ -104,6 +105,7 @@ def test_gradients_that_are_not_finite_stop_growing_but_not_pruning() -> None:
     masks = Masks.random(net, plan_of(net, ACTIVE), 0)
     granet = GraNet(**OPTIONS)
     granet.start(masks, None, seed=0)
+    masks.apply()
     before = {name: masks[name] for name in masks}
     for weight in masks.weights.values():
         weight.grad = torch.full_like(weight, nan)

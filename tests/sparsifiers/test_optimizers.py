@@ -71,10 +71,13 @@ def test_masked_weights_and_their_state_stay_zero(name: str, variant: dict[str, 
     assert (run.net.first.weight != start)[run.masks["first"]].float().mean() > 0.5, "what is active is trained"
 
 
+OTHERS = ("dead", "single", "pair", "unused")
+
+
 @pytest.mark.parametrize("kind", [SET, RigL])
 def test_two_optimizers_share_the_network(kind, loop, active) -> None:
     run = loop(**SETTINGS["sgd"][1])
-    halves = [layer.weight for layer in (run.net.first, run.net.dense)], [run.net.dead.weight]
+    halves = [run.net.first.weight, run.net.dense.weight], [run.net.get_submodule(name).weight for name in OTHERS]
     pair = [optim.SGD(halves[0], lr=0.05, momentum=0.9), optim.Adam(halves[1], lr=0.01)]
     for step in range(1, 7):
         run.backward(step)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparseift import UserError
-from sparseift.sparsifiers import RigL, Schedule, Static
+from sparseift.sparsifiers import DenseWarmup, RigL, Schedule, Sparsifier, Static
 
 PAPER = {"update_interval": 100, "begin": 0.0, "end": 0.75, "drop_fraction": 0.3, "anneal": "cosine"}
 
@@ -149,3 +149,39 @@ def test_anneal_is_one_of_four(anneal: object) -> None:
 def test_a_value_of_the_wrong_kind_is_the_users_mistake_too(option: str, value: object) -> None:
     """The command line hands on whatever was typed."""
     assert_refused(option, "", {option: value})
+
+
+@pytest.mark.parametrize(("interval", "total", "moves"), [(100, 134, False), (100, 136, True), (1, 2, False)])
+def test_a_run_too_short_for_any_update_is_refused(interval: int, total: int, moves: bool) -> None:
+    """Updates are before step int(0.75 * total): 100 of 134 steps, 102 of 136 steps."""
+    rigl = RigL(**{**PAPER, "update_interval": interval})
+    assert bool(rigl.updates(total)) == moves == bool(steps_due(schedule(update_interval=interval), total))
+    if moves:
+        rigl.check_updates(total)
+        return
+    with pytest.raises(
+        UserError, match=rf"^sparsifier.update_interval is {interval}; .* none of the {total} optimizer"
+    ):
+        rigl.check_updates(total)
+
+
+def test_masks_that_are_not_meant_to_move_need_no_updates() -> None:
+    Static().check_updates(1)
+
+
+def test_a_sparsifier_without_an_interval_that_never_updates_is_named() -> None:
+    class Never(Sparsifier):
+        def due(self, step: int, total: int) -> bool:
+            return False
+
+    with pytest.raises(UserError, match=r"^sparsifier is 'Never'; expected another sparsifier or more steps"):
+        Never().check_updates(100)
+
+
+def test_the_sparsifier_after_a_dense_warmup_has_to_move_masks_after_it() -> None:
+    """Of 100 steps, updates are in 40 only; the warm-up ends in step 10, or in step 40."""
+    then = RigL(**{**PAPER, "update_interval": 40})
+    DenseWarmup(0.1, then).check_updates(100)
+    told = r"^sparsifier.then.update_interval is 40; .* none of optimizer steps 41 to 100"
+    with pytest.raises(UserError, match=told):
+        DenseWarmup(0.4, then).check_updates(100)

@@ -25,6 +25,7 @@ def grown(step: int = 1, seed: int = 0, noise: int = 0, dtype: torch.dtype = tor
         layer.weight.data = torch.arange(1.0, PLACES + 1).view(6, 8).to(dtype)
         layer.weight.grad = torch.rand(6, 8).to(dtype)
     masks = Masks(net, {name: torch.arange(PLACES).view(6, 8) < ACTIVE for name in "01"})
+    masks.apply()
     SET(**OPTIONS).update(masks, [], Update(step, 1000, seed))
     return [masks[name].flatten() for name in masks]
 

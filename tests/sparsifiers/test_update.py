@@ -114,15 +114,13 @@ def test_weights_and_masks_keep_their_storage(loop, active) -> None:
         assert run.tensors(name)[key].data_ptr() == place
 
 
-def test_a_weight_that_is_not_zero_where_masked_starts_at_zero_when_grown(loop) -> None:
+def test_a_weight_that_is_not_zero_where_masked_is_noticed(loop) -> None:
     run = loop(**MOMENTUM)
     with torch.no_grad():
-        for weight in run.masks.weights.values():
-            weight[weight == 0] = 7.0
-    old = run.masks["first"]
-    assert run.step(RigL(**OPTIONS), 2, TOTAL) > 0
-    grown = run.masks["first"] & ~old
-    assert grown.any() and (run.masks.weights["first"][grown] == 0).all()
+        weight = run.masks.weights["dead"]
+        weight[weight == 0] = 7.0
+    with pytest.raises(UserError, match=r"^masked weights of dead are not zero; expected a call of Masks\.apply "):
+        run.step(RigL(**OPTIONS), 2, TOTAL)
 
 
 @pytest.mark.parametrize("where", ["active", "masked", "another layer"])

@@ -190,7 +190,7 @@ def test_summary() -> None:
         nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 8), nn.Linear(8, 3)), "dense", 0.5, torch.empty(1, 2)
     )
     assert plan.summary() == {
-        "flops": {"budget": 128, "forward": 96, "forward_stored": 128, "ratio": 0.75},
+        "flops": {"budget": 128, "forward": 96, "forward_stored": 128, "products": 0, "ratio": 0.75},
         "params": {"stored": 8 + 32 + 24 + 15, "active": 8 + 16 + 24 + 15},
     }
     assert plan.layers_summary()[1] == {"name": "1", "stored": 32, "active": 16, "flops": 32}

@@ -120,7 +120,7 @@ class FallsBack(Convolved):
 
 REFUSED = {
     RunsOnce: r"^sparse_wide can't widen the network \(RunsOnce\): six$",
-    MakesLayer: "^sparse_wide can't widen made, which the network makes in its first run; run it once before",
+    MakesLayer: "^the network makes made.weight in its first run; run it once before",
     FallsBack: "^sparse_wide can't widen broken: its call fails with the example",
 }
 

@@ -11,9 +11,11 @@ from .mask_pictures import MaskPictures
 from .masks import MaskCallback
 from .preemption import Preemption
 from .progress import progress, quiet
+from .remask import Remask
 from .rng import RngState
 from .same_start import SameStart
 from .spectral import Spectral
+from .steps import check_length, planned_steps
 from .topology import Topology
 from .train_metrics import TrainMetrics
 
@@ -28,11 +30,14 @@ __all__ = [
     "MaskCallback",
     "MaskPictures",
     "Preemption",
+    "Remask",
     "RngState",
     "SameStart",
     "Spectral",
     "Topology",
     "TrainMetrics",
+    "check_length",
+    "planned_steps",
     "progress",
     "quiet",
 ]

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import Tensor
 
 from ...sparsity import Plan, training_flops
 from ...tasks import Task
@@ -31,6 +32,8 @@ class Accounting(pl.Callback):
         self.spent: dict[str, Any] = {"samples": 0, "flops": 0, "dense_gradients": 0, "seconds": 0.0}
         self._since = 0.0
         self._logged_at = 0
+        self._samples = 0
+        self._evaluations = 0
         self._active: dict[str, int] = {}
         self._masked_plan = plan
 
@@ -57,14 +60,24 @@ class Accounting(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        samples = self.task.samples(batch) * trainer.world_size  # all ranks have batches of the same size
+        self._samples = self.task.samples(batch) * trainer.world_size  # all ranks have batches of the same size
         if self.mask_callback and (active := self.mask_callback.masks.active) != self._active:
             self._active = dict(active)
             self._masked_plan = self.plan.with_active(active)
+        self.spent["samples"] += self._samples
+        self._evaluations = 0
+        self._charge()
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        self._evaluations += 1
+        if self._evaluations > 1:  # L-BFGS evaluates a batch several times
+            self._charge()
+
+    def _charge(self) -> None:
+        """Count the FLOPs of one forward and backward pass of the batch."""
         forward, stored = self._masked_plan.forward, self._masked_plan.forward_stored
-        with_dense_gradients = samples if self.mask_callback and self.mask_callback.reads_dense_gradients else 0
-        self.spent["samples"] += samples
-        self.spent["flops"] += training_flops(forward, stored, samples, with_dense_gradients)
+        with_dense_gradients = self._samples if self.mask_callback and self.mask_callback.reads_dense_gradients else 0
+        self.spent["flops"] += training_flops(forward, stored, self._samples, with_dense_gradients)
         self.spent["dense_gradients"] += training_flops(forward, stored, 0, with_dense_gradients)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import pytorch_lightning as pl
 
 from ...common import slurm
+from ...errors import UserError
 from ...runs.metric import Metric
-from ..checkpoints.files import BEST, LAST, SETTINGS
+from ..checkpoints.files import BEST, LAST, SETTINGS, STEPS, STOPPED
 from ..loggers.metrics_csv import MetricsCsv
 from ..loggers.tensorboard import TensorBoard
 from .masks import MaskCallback
+from .steps import steps_per_epoch
 
 METRICS = "metrics.csv"
 """The entry of a checkpoint with the content of metrics.csv."""
@@ -22,11 +24,14 @@ EVENTS = "tensorboard"
 """The entry of a checkpoint with the sizes of TensorBoard's event files."""
 
 
-class Checkpoint(pl.Callback):
+class Checkpoint(pl.callbacks.Checkpoint):
     """Saves last.ckpt every n optimizer steps and after every epoch, and best.ckpt when the validation metric improves.
 
     best.ckpt needs a validation set, and is not saved while the masks are denser than planned. In a SLURM task,
     last.ckpt is also saved before the last step of an epoch, so that a job killed during validation loses one step.
+
+    Because of the base class, Lightning calls this callback after `EarlyStopping`, whose state a checkpoint holds. A
+    run that resumes after an early stop trains no further.
 
     Args:
         folder: Folder of the checkpoints.
@@ -52,9 +57,16 @@ class Checkpoint(pl.Callback):
         self.best = -inf if metric.higher_is_better else inf
         self._step = 0
         self._saved = -1
+        self._steps_before: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._step = trainer.global_step
+        before, now = self._steps_before, steps_per_epoch(trainer)
+        if None not in (before, now) and before != now:
+            raise UserError(
+                f"the run to resume has {before} optimizer steps per epoch, this run has {now}: the data, or the "
+                "number of samples per batch over all devices, has changed"
+            )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -91,6 +103,8 @@ class Checkpoint(pl.Callback):
                 checkpoint[METRICS] = logger.text
             if isinstance(logger, TensorBoard):
                 checkpoint[EVENTS] = logger.sizes()
+        checkpoint[STOPPED] = trainer.should_stop
+        checkpoint[STEPS] = steps_per_epoch(trainer)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -101,6 +115,8 @@ class Checkpoint(pl.Callback):
                 logger.continue_from(checkpoint["global_step"], checkpoint.get(METRICS))
             if isinstance(logger, TensorBoard) and EVENTS in checkpoint:
                 logger.continue_from(checkpoint[EVENTS])
+        trainer.should_stop = checkpoint.get(STOPPED, False)
+        self._steps_before = checkpoint.get(STEPS)
 
     def save_last(self, trainer: pl.Trainer) -> None:
         """Save last.ckpt, at most once per step. Call this between two optimizer steps or at the end of an epoch."""

@@ -9,15 +9,16 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
-from ...common.checks import number
+from ...common.checks import number, require
 from ...masks.inplace import mask_in_place
 from .masks import ObservesMasks
+from .steps import NeedsSteps
 
 MODULE = "module."
 """Prefix of the averaged tensors in the state dict of an `AveragedModel`."""
 
 
-class EMA(ObservesMasks):
+class EMA(ObservesMasks, NeedsSteps):
     """Computes average = decay * average + (1 - decay) * weight after every optimizer step, of buffers as well.
 
     Validation uses the average, and the network takes it over at the end of the fit. The averages of masked weights
@@ -25,6 +26,9 @@ class EMA(ObservesMasks):
 
     A checkpoint holds the average as `state_dict` and the weights as `current_model_state`, as Lightning's
     `WeightAveraging` does.
+
+    The first step sets the average to the weights, which keep a share of decay^(steps - 1) in it: more than a third
+    in a run of less than 1 / (1 - decay) steps, which is therefore refused.
 
     Args:
         decay: Factor of the previous average, in [0, 1).
@@ -34,6 +38,14 @@ class EMA(ObservesMasks):
         self.decay = number("callbacks.ema.decay", decay, 0, 1, open_at=")")
         self.average: AveragedModel | None = None
         self._averaged_at = 0
+
+    def check_steps(self, total: int) -> None:
+        needed = round(1 / (1 - self.decay))
+        expected = (
+            f"at most {1 - 1 / total:.4g} for the {total} optimizer steps of this run; the average leaves the initial "
+            f"weights after 1 / (1 - decay) = {needed} steps"
+        )
+        require(total >= needed, "callbacks.ema.decay", self.decay, expected)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,9 +15,11 @@ from ...common.console import waiting
 from ...common.messages import one_line
 from ...errors import UserError
 from ...masks import Masks
+from ...masks.optimizers import keeps_zeros
 from ...sparsifiers import Sparsifier, Update
 from ...sparsifiers.probe import Objective, Probe
 from ...sparsity import Plan
+from .steps import NeedsSteps, total_steps
 
 
 class ObservesMasks(pl.Callback):
@@ -29,11 +32,12 @@ class ObservesMasks(pl.Callback):
     mask_callback: MaskCallback | None = None
 
 
-class MaskCallback(pl.Callback):
+class MaskCallback(NeedsSteps):
     """Calls the sparsifier and the backend during training.
 
     Masks are updated before an optimizer step, when gradients are accumulated, averaged over ranks and unscaled, but
-    not clipped. All ranks therefore update their masks alike, which this callback verifies.
+    not clipped. All ranks therefore update their masks alike, which this callback verifies. After the step of an
+    optimizer that is not known to keep zeros (`optimizers.ELEMENTWISE`), masked weights are set to zero.
 
     Place it before all callbacks that read the masks. It sets the `mask_callback` of every `ObservesMasks`.
 
@@ -49,6 +53,8 @@ class MaskCallback(pl.Callback):
         probed: Samples from which the initial masks were computed, on all ranks; one per forward and backward pass.
         update_due: Whether the current optimizer step updates the masks.
         updated_at: Optimizer step (1, 2, ...) of the last update in this process; 0 before the first update.
+        updates: Number of updates that have changed masks, also before a resume. None if the run has resumed from a
+            checkpoint that does not record it, until training starts.
         drop_fraction: Drop fraction of the last update.
 
     Raises:
@@ -68,9 +74,11 @@ class MaskCallback(pl.Callback):
         self.probed = 0
         self.update_due = False
         self.updated_at = 0
+        self.updates: int | None = 0
         self.drop_fraction = 0.0
         self._resumed = False
         self._attached = False
+        self._mixes = False
         self._total = 0
 
     @property
@@ -88,9 +96,19 @@ class MaskCallback(pl.Callback):
             if isinstance(callback, ObservesMasks):
                 callback.mask_callback = self
 
+    def check_steps(self, total: int) -> None:
+        self.sparsifier.check_updates(total)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self.masks.check_trained(trainer.optimizers, pl_module)
         self.masks.to_weights()
-        self._total = int(trainer.estimated_stepping_batches)
+        self._mixes = not all(keeps_zeros(optimizer) for optimizer in trainer.optimizers)
+        self._total = total_steps(trainer)
+        if self.sparsifier.moves and trainer.is_global_zero:
+            print(_in_words(self.sparsifier.updates(self._total), self._total), flush=True)
+        if self.updates is None:
+            self.updates = sum(step <= trainer.global_step for step in self.sparsifier.updates(self._total))
         if not self._resumed:
             with waiting("initial masks"):
                 probe = self._probe(trainer, pl_module) if self.sparsifier.batches else None
@@ -111,19 +129,28 @@ class MaskCallback(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        if self.update_due:
-            step, before = trainer.global_step + 1, dict(self.masks.moves)
+        step = trainer.global_step + 1
+        if self.update_due and step != self.updated_at:  # L-BFGS evaluates a step several times
+            before = dict(self.masks.moves)
             self.sparsifier.update(self.masks, trainer.optimizers, Update(step, self._total, self.seed))
             self._verify(trainer)
             self.updated_at, self.drop_fraction = step, self.sparsifier.fraction(step, self._total)
             if moved := [name for name, moves in self.masks.moves.items() if moves != before[name]]:
+                self.updates = (self.updates or 0) + 1
                 self.backend.moved(moved)
         self.backend.mask_gradients()
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self._mixes:
+            self.masks.apply()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            self._check_weights()
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._detach(pl_module)
-        if wrong := self.masks.nonzero_outside():
-            raise UserError(f"backend {type(self.backend).__name__} has changed masked weights of {', '.join(wrong)}")
+        self._check_weights()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._detach(pl_module)
@@ -133,6 +160,7 @@ class MaskCallback(pl.Callback):
             "masks": self.masks.state_dict(),
             "active": dict(self.masks.active),
             "planned": dict(self.masks.planned),
+            "updates": self.updates,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -144,6 +172,7 @@ class MaskCallback(pl.Callback):
                     "sparsity differs"
                 )
         self.masks.load_state_dict(state["masks"], state["active"])
+        self.updates = state.get("updates")
         self._resumed = True
 
     def on_load_checkpoint(
@@ -158,6 +187,11 @@ class MaskCallback(pl.Callback):
         if self._attached:
             self._attached = False
             self.backend.detach(pl_module.get_submodule("net"))
+
+    def _check_weights(self) -> None:
+        """Raise `UserError` if training has changed masked weights."""
+        if wrong := self.masks.nonzero_outside():
+            raise UserError(f"backend {type(self.backend).__name__} has changed masked weights of {', '.join(wrong)}")
 
     def _verify(self, trainer: pl.Trainer) -> None:
         """Raise an error if the masks of the ranks differ."""
@@ -180,3 +214,14 @@ class MaskCallback(pl.Callback):
         on_device = [strategy.batch_to_device(strategy.precision_plugin.convert_input(batch)) for batch in batches]
         mean = partial(strategy.reduce, reduce_op="mean")
         return Probe(pl_module, self.masks.weights, on_device, self.task, mean)
+
+
+def _in_words(steps: Sequence[int], total: int) -> str:
+    """Describe the optimizer steps, of `total`, that update the masks."""
+    if not steps:
+        return f"masks never move in the {total} steps of this run"
+    if len(steps) == 1:
+        return f"masks move once: in step {steps[0]} of {total}"
+    intervals = {after - before for before, after in pairwise((0, *steps))}
+    how = f"every {steps[0]} steps" if len(intervals) == 1 else f"from step {steps[0]}"
+    return f"masks move {len(steps)} times: {how} until step {steps[-1]} of {total}"

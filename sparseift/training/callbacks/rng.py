@@ -35,7 +35,7 @@ class RngState(pl.Callback):
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._pending = state
+        self._pending = {**{name: state[name] for name in ("torch", "numpy", "python")}, **state}
 
     def on_train_batch_start(self, *_: Any) -> None:
         state, self._pending = self._pending, None

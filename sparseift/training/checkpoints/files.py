@@ -11,10 +11,16 @@ from .integrity import load
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
-SETTINGS = "settings"
+SETTINGS, STOPPED, STEPS = "settings", "stopped", "steps_per_epoch"
+"""Entries of a checkpoint: the settings of the run, whether it has stopped early, and optimizer steps per epoch."""
 
-PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step")
-"""What a checkpoint must hold, besides the settings, to be resumed from."""
+FIT_LOOP = ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.automatic_optimization.optim_progress")
+PARTS = (
+    *((part,) for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step", SETTINGS)),
+    *(("loops", "fit_loop", part) for part in FIT_LOOP),
+    *(("callbacks", part) for part in ("Accounting", "Checkpoint", "RngState")),
+)
+"""Keys of what a checkpoint must hold to be resumed from. Lightning would go on without some of them."""
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -57,9 +63,12 @@ def settings_in(path: Path) -> dict[str, Any]:
         UserError: The file is damaged, or not a checkpoint that can be resumed from.
     """
     content = _load_shapes(path)
-    missing = [part for part in (*PARTS, SETTINGS) if part not in content]
-    if missing:
-        raise UserError(f"{path} has no {missing[0]}; expected a checkpoint that sparseift.train has written")
+    for part in PARTS:
+        inner: Any = content
+        for key in part:
+            if not isinstance(inner, dict) or key not in inner:
+                raise UserError(f"{path} has no {key}; expected a checkpoint that sparseift.train has written")
+            inner = inner[key]
     return content[SETTINGS]
 
 

@@ -1,6 +1,7 @@
 """A fit of a network of one layer, with callbacks of the test."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,25 @@ from torch.utils.data import DataLoader, TensorDataset
 from sparseift.tasks import Classification
 from sparseift.training.module import TrainingModule
 
+SGD = partial(torch.optim.SGD, lr=0.1)
+
 
 @pytest.fixture
 def fit(tmp_path: Path) -> Callable[..., pl.Trainer]:
     """12 images in batches of 5, 5 and 2, for 2 epochs."""
 
-    def run(*callbacks: pl.Callback, **options: object) -> pl.Trainer:
+    def run(
+        *callbacks: pl.Callback,
+        net: nn.Module | None = None,
+        optimizer: Callable[..., torch.optim.Optimizer] = SGD,
+        **options: object,
+    ) -> pl.Trainer:
         torch.manual_seed(0)
         images = TensorDataset(torch.randn(12, 1, 2, 2), torch.arange(12) % 3)
         module = TrainingModule(
-            nn.Sequential(nn.Flatten(), nn.Linear(4, 3)),
+            net or nn.Sequential(nn.Flatten(), nn.Linear(4, 3)),
             Classification(3, 1, 2, label_smoothing=0.0),
-            optimizer=lambda groups: torch.optim.SGD(groups, lr=0.1),
+            optimizer=optimizer,
             scheduler=None,
             scheduler_interval="epoch",
             decay_norm_and_bias=True,

@@ -97,5 +97,5 @@ def test_nothing_there(tmp_path, path: str) -> None:
 def test_a_pickle_of_objects_is_not_taken(tmp_path) -> None:
     """Checkpoints load with weights_only=True."""
     torch.save({"global_step": 1, "path": Path()}, tmp_path / "last.ckpt")
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="not a checkpoint"):
         find_checkpoint(tmp_path)

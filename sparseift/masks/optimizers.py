@@ -1,0 +1,104 @@
+"""What optimizers do with masked weights: whether a step keeps them zero, and the state that weights start with."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn, optim
+from torch.optim import Optimizer
+
+from ..common.messages import one_line
+from ..errors import UserError
+from .inplace import mask_in_place
+
+ELEMENTWISE = frozenset(
+    {
+        *(optim.SGD, optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam),
+        *(optim.Adagrad, optim.Adadelta, optim.ASGD, optim.RMSprop, optim.Rprop),
+    }
+)
+"""Optimizers that compute every weight from its own value, gradient and state: a weight of zero stays zero while its
+gradients are zero. Others, such as Muon, Shampoo and L-BFGS, mix the gradients of different weights."""
+
+
+def keeps_zeros(optimizer: Optimizer) -> bool:
+    """Return whether a weight of zero whose gradients are zero stays zero, as far as known."""
+    return type(optimizer) in ELEMENTWISE
+
+
+def parameters_of(optimizers: Iterable[Optimizer]) -> Iterator[nn.Parameter]:
+    """The parameters in the groups of these optimizers."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            yield from group["params"]
+
+
+def restart(optimizers: Iterable[Optimizer], weight: nn.Parameter, stay: Tensor) -> None:
+    """Set what the optimizers keep for single weights to the state of a new weight of zero, except where `stay` holds.
+
+    Args:
+        weight: A parameter of the optimizers.
+        stay: Boolean, of the shape of the weight.
+
+    Raises:
+        UserError: The state is not of floating-point numbers.
+    """
+    for optimizer in _with_inner(optimizers):
+        state = optimizer.state.get(weight, {})
+        kept = {key: value for key, value in state.items() if isinstance(value, Tensor) and value.shape == weight.shape}
+        new = _new_state(optimizer, weight) if kept else {}
+        for key, values in kept.items():
+            if not (values.is_floating_point() or values.is_complex()):
+                kind = f"what {type(optimizer).__name__} keeps for every weight as {key}"
+                raise UserError(f"{kind} is of type {values.dtype}; expected floating point, which can be set to zero")
+            mask_in_place(values, stay)
+            if new.get(key):
+                values.masked_fill_(~stay, new[key].reshape(()))
+
+
+def _with_inner(optimizers: Iterable[Optimizer]) -> Iterator[Optimizer]:
+    """These optimizers, and those that they hold, as Lookahead does."""
+    for optimizer in optimizers:
+        yield optimizer
+        yield from _with_inner(value for value in vars(optimizer).values() if isinstance(value, Optimizer))
+
+
+class _Beginning(dict[str, Any]):
+    """Optimizer state of a parameter that also has the first value of each key, before a step changes it."""
+
+    def __init__(self, state: Mapping[str, Any]):
+        super().__init__()
+        self.first: dict[str, Tensor] = {}
+        for key, value in state.items():
+            self[key] = value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if isinstance(value, Tensor) and key not in self.first:
+            self.first[key] = value.clone()
+        super().__setitem__(key, value)
+
+
+def _new_state(optimizer: Optimizer, weight: nn.Parameter) -> dict[str, Tensor]:
+    """What the optimizer keeps for a new parameter of the group of `weight`, by key: tensors of one element.
+
+    Optimizers make their state in the first step, so another one of the same class steps with a gradient of zero.
+    """
+    group = next(group for group in optimizer.param_groups if any(weight is each for each in group["params"]))
+    parameter = nn.Parameter(torch.zeros((1,) * weight.dim(), dtype=weight.dtype, device=weight.device))
+    parameter.grad = torch.zeros_like(parameter)
+    accepted = signature(type(optimizer)).parameters
+    options = {key: value for key, value in optimizer.defaults.items() if key in accepted}
+    try:
+        with torch.random.fork_rng(devices=[weight.device] if weight.is_cuda else []):
+            new = type(optimizer)([{**group, "params": [parameter]}], **options)
+            new.state[parameter] = beginning = _Beginning(new.state[parameter])
+            new.step()
+    except Exception as error:  # a class with other arguments, or one that needs a closure
+        kind, reason = type(optimizer).__name__, one_line(error, whole=False)
+        warnings.warn(f"the state of {kind} starts at zero where weights grow: {reason}", stacklevel=2)
+        return {}
+    return beginning.first

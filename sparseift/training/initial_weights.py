@@ -1,0 +1,64 @@
+"""Loads the weights that a network starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..common.checks import require
+from ..common.messages import one_line
+from ..errors import UserError
+from .checkpoints.codec import network_state, read_checkpoint
+from .checkpoints.files import find_checkpoint
+
+OPTION = "init.from"
+KINDS = "a state dict (.pt, .pth or .safetensors), or a checkpoint (.ckpt) or run folder of a dense run"
+OPTIONAL = "num_batches_tracked"
+"""Buffer of batch norms that older state dicts lack."""
+
+
+def load_weights_(net: nn.Module, path: Path) -> None:
+    """Load the weights of a network.
+
+    Args:
+        path: A state dict, or a checkpoint or run folder of sparseift.train.
+
+    Raises:
+        UserError: The file can't be read, or is not of this network.
+    """
+    state, own = read_weights(path), net.state_dict()
+    for name in [*own, *state]:
+        network, file = (f"of shape {tuple(of[name].shape)}" if name in of else "missing" for of in (own, state))
+        if network != file and not name.endswith(OPTIONAL):
+            expected = f"the weights of the network: {name} is {network} in the network and {file} in the file"
+            require(False, OPTION, str(path), expected)
+    net.load_state_dict(state, strict=False)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the state dict in a file or run folder.
+
+    Raises:
+        UserError: There is none.
+    """
+    require(path.exists(), OPTION, str(path), KINDS)
+    state: Any
+    try:
+        if path.is_dir() or path.suffix == ".ckpt":
+            state = network_state(read_checkpoint(find_checkpoint(path)))
+        elif path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # torch and safetensors raise errors of many types for files of other kinds
+        raise UserError(f"{OPTION} is {str(path)!r}, which can't be read: {one_line(error, whole=False)}") from error
+    fits = isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())
+    require(bool(fits), OPTION, str(path), KINDS)
+    return state
