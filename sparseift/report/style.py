@@ -16,6 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..common.console import plain
 from . import escaping
 from .rows import USUAL, Row
 
@@ -155,4 +156,4 @@ def inline(svg: str, alt: str) -> str:
     svg = re.sub(r'id="(row|key)-(\d+)-\d+"', r'data-\1="\2"', svg)
     head, rest = svg.split(">", 1)
     head = re.sub(r' (width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{escape(alt)}">{rest}'
+    return f'{head} role="img" aria-label="{escape(plain(alt))}">{rest}'

@@ -25,7 +25,7 @@ from .heartbeat import POLL, Heartbeat
 GRACE = 10.0
 """Seconds to wait for a collective to fail after a rank has ended. NCCL itself may wait much longer."""
 
-LOST = re.compile(r"gloo|NCCL|connection (closed|reset|refused)", re.IGNORECASE)
+LOST = re.compile(r"gloo|NCCL|connection (closed|reset|refused)|waiting for clients", re.IGNORECASE)
 
 RANK_0 = "SPARSEIFT_RANK_0"
 """Environment variable with the process ID of rank 0 for the ranks that it starts."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 import torchvision
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 import sparseift
@@ -54,12 +56,24 @@ def test_commands_compose(line: str) -> None:
         assert resolved.hydra.launcher.gpus_per_node == (config.trainer.devices if with_gpus else None)
 
 
+def own(tmp_path: Path, name: str, defaults: str) -> str:
+    """The override that adds a folder with the choice on the page that has these defaults."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.M | re.S)
+    file = tmp_path / "my_conf" / f"{name}.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(next(block for block in blocks if block.startswith(f"defaults: [{defaults}]")))
+    return f"hydra.searchpath=[file://{tmp_path}/my_conf]"
+
+
+def test_a_time_out_of_ones_own(tmp_path) -> None:
+    config = composed([], own(tmp_path, "trainer/patient", "ddp"), "trainer=patient")
+    assert config.trainer.devices == "auto"
+    assert instantiate(config.trainer.strategy)._timeout == timedelta(minutes=60)
+
+
 def test_a_launcher_of_ones_own(tmp_path) -> None:
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.M | re.S)
-    folder = tmp_path / "my_conf" / "hydra" / "launcher"
-    folder.mkdir(parents=True)
-    (folder / "here.yaml").write_text(block)
-    config = composed([], f"hydra.searchpath=[file://{tmp_path}/my_conf]", "hydra/launcher=here")
+    searched = own(tmp_path, "hydra/launcher/here", "slurm")
+    config = composed([], searched, "hydra/launcher=here")
     assert (config.hydra.launcher.partition, config.hydra.launcher.cpus_per_task) == ("gpu", 9)
     assert config.hydra.launcher._target_.endswith("SlurmLauncher")
 

@@ -1,13 +1,16 @@
 """sparseift.train on two ranks, each of which notes its masks and the images it trained on in rank_N.json.
 
 With CORRUPT=LAYER in the environment, the mask of that layer is another one on rank 1 from the third step on. With
-SIGNAL="RANK NUMBER" that rank gets the signal of that number at the beginning of step 13.
+SIGNAL="RANK NUMBER" that rank gets the signal of that number at the beginning of step 13. With EARLY="kill" or "raise"
+rank 1 ends so before the ranks meet. SILENCE and GRACE are the seconds of these names.
 """
 
 import json
 import os
+import signal
 
 from sparseift import train
+from sparseift.training import heartbeat, ranks
 from sparseift.training.callbacks import RngState
 from sparseift.training.callbacks.masks import MaskCallback
 
@@ -35,6 +38,15 @@ def main() -> None:
         if trainer.global_rank == rank and trainer.global_step == 12:
             os.kill(os.getpid(), number)
 
+    def early(self) -> None:
+        if os.environ["EARLY"] == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise RuntimeError("rank 1 fails early")
+
+    heartbeat.SILENCE = float(os.environ.get("SILENCE", heartbeat.SILENCE))
+    ranks.GRACE = float(os.environ.get("GRACE", ranks.GRACE))
+    if "EARLY" in os.environ and os.environ.get("LOCAL_RANK") == "1":
+        RngState.__init__ = early
     if "SIGNAL" in os.environ:
         RngState.on_train_batch_start = signalled
     if "CORRUPT" in os.environ:

@@ -1,5 +1,7 @@
-"""A run on two ranks of which one is killed, or told to leave."""
+"""A run on two ranks of which one is killed, fails, is stopped, or is told to leave."""
 
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,14 +15,22 @@ from .programs import HERE, Outcome, checkpoint, environment, files, network_sta
 from .test_ddp import DEVICES, NET, running, two_ranks  # noqa: F401
 
 
+def start(folder: Path, *overrides: str, **env: str) -> subprocess.Popen:
+    """Start a run of ranks_run.py, which writes its output into files."""
+    mark = f"+hydra.job.env_set.MARK={folder.name}"  # nothing that the run reads
+    arguments = [*quick(*NET, *DEVICES, *overrides, mark), "hydra.run.dir=run"]
+    with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+        command = [sys.executable, str(HERE / "ranks_run.py"), *arguments]
+        return subprocess.Popen(command, cwd=folder, env=environment(**env), stdout=out, stderr=err)
+
+
+def outcome_of(run: subprocess.Popen, folder: Path) -> Outcome:
+    return Outcome(run.wait(), (folder / "out").read_text(), (folder / "err").read_text())
+
+
 def on_two_ranks(folder: Path, rank: int, number: int) -> Outcome:
     """Of the process that was started, in whose thirteenth step the signal comes."""
-    mark = f"+hydra.job.env_set.MARK={folder.name}"  # nothing that the run reads
-    command = [sys.executable, str(HERE / "ranks_run.py"), *quick(*NET, *DEVICES, mark)]
-    env = environment(SIGNAL=f"{rank} {int(number)}")
-    with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
-        code = subprocess.run([*command, "hydra.run.dir=run"], cwd=folder, env=env, stdout=out, stderr=err).returncode
-    return Outcome(code, (folder / "out").read_text(), (folder / "err").read_text())
+    return outcome_of(start(folder, SIGNAL=f"{rank} {int(number)}"), folder)
 
 
 def ended(folder: Path, within: float) -> None:
@@ -66,3 +76,47 @@ def test_ranks_leave_after_the_same_step(tmp_path, program, two_ranks, train) ->
     resumed = program("sparseift.train", quick(*NET, *DEVICES, "resume=auto", "hydra.run.dir=run"), tmp_path, ranks=2)
     assert resumed.code == 0, resumed
     assert results(tmp_path / "run")["weights_sha256"] == results(two_ranks / "run")["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("how", "noted", "told"),
+    [
+        ("kill", "rank 1 was killed by SIGKILL, and the run with it", "rank 1 was killed by SIGKILL"),
+        ("raise", "RuntimeError: rank 1 fails early", "rank 1 ended with exit code 1"),
+    ],
+)
+def test_a_rank_that_ends_before_training(tmp_path, how, noted, told) -> None:
+    """Rank 0 waits for it where ranks meet, and tells, instead of being killed without a word."""
+    outcome = outcome_of(start(tmp_path, EARLY=how, GRACE="1"), tmp_path)
+    assert outcome.code == 1, outcome
+    ended(tmp_path, within=10)
+    assert outcome.err.splitlines()[-1] == f"sparseift: {told}, and the run with it"
+    assert (tmp_path / "run/error.txt").read_text().splitlines()[-1] == noted
+
+
+STOPPED = {"SIGNAL": f"1 {int(signal.SIGSTOP)}", "SILENCE": "2"}
+SILENT = re.compile(r"sparseift: (rank 1 \(process (\d+) on \S+\)) has not answered for 2 s; the run waits for it")
+
+
+def test_a_rank_that_is_stopped_for_a_while(tmp_path, two_ranks) -> None:  # noqa: F811
+    run = start(tmp_path, **STOPPED)
+    while not (said := SILENT.search((tmp_path / "err").read_text())):
+        assert run.poll() is None
+        time.sleep(0.2)
+    os.kill(int(said[2]), signal.SIGCONT)
+    outcome = outcome_of(run, tmp_path)
+    assert outcome.code == 0, outcome
+    assert f"sparseift: {said[1]} answers again" in outcome.err
+    assert results(tmp_path / "run")["weights_sha256"] == results(two_ranks / "run")["weights_sha256"]
+
+
+def test_a_rank_that_is_stopped_until_the_time_out(tmp_path) -> None:
+    """The time-out is that of the strategy. No stopped process stays behind."""
+    timeout = "{_target_: datetime.timedelta, seconds: 40}"
+    strategy = f"trainer.strategy={{_target_: pytorch_lightning.strategies.DDPStrategy, timeout: {timeout}}}"
+    outcome = outcome_of(start(tmp_path, strategy, **STOPPED), tmp_path)
+    assert outcome.code == 2, outcome
+    reason = f"{SILENT.search(outcome.err)[1]} did not answer until the time-out of the run"
+    assert outcome.err.splitlines()[-1] == f"sparseift: {reason}"
+    assert (tmp_path / "run/error.txt").read_text() == f"{reason}\n"
+    ended(tmp_path, within=10)

@@ -92,6 +92,9 @@ class Cluster:
                 found[int(folder.name)] = name
         return dict(sorted(found.items(), key=lambda item: item[1] != "slurmstepd"))
 
+    def ranks(self, job: str) -> list[int]:
+        return sorted(number for number, name in self.processes(job).items() if name.startswith("python"))
+
 
 @pytest.fixture
 def cluster(tmp_path) -> Iterator[Cluster]:

@@ -72,8 +72,8 @@ def test_killed_and_submitted_again(cluster, two_ranks) -> None:
     sweep = cluster.sweep(*ONE_NODE, OFTEN)
     job = cluster.job()
     until((cluster.folder / "sweep/0/checkpoints/last.ckpt").exists, "a checkpoint")
-    rank = max(number for number, name in cluster.processes(job).items() if name.startswith("python"))
-    os.kill(rank, signal.SIGKILL)
+    for rank in cluster.ranks(job):
+        os.kill(rank, signal.SIGKILL)
     assert sweep.wait() == 1, cluster.said
     assert "1 of the jobs failed:\n  sweep/0: " in cluster.said
     assert not cluster("squeue", "--noheader")
@@ -83,6 +83,30 @@ def test_killed_and_submitted_again(cluster, two_ranks) -> None:
     assert again.wait() == 0, cluster.said
     assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
     assert "sweep/0/error.txt" not in files(cluster.folder)
+
+
+def test_one_of_two_nodes_loses_its_process(cluster, two_ranks) -> None:
+    """The other one sends the job back into the queue."""
+    (cluster.folder / "slow").touch()
+    sweep = cluster.sweep(*TWO_NODES, OFTEN)
+    job = cluster.job()
+    until((cluster.folder / "sweep/0/checkpoints/last.ckpt").exists, "a checkpoint")
+    os.kill(cluster.ranks(job)[-1], signal.SIGKILL)
+    cluster.wait_for_log("another rank has ended; the run resumes when its job starts again")
+    (cluster.folder / "slow").unlink()
+    assert sweep.wait() == 0, cluster.said
+    assert "Restarts=1" in cluster("scontrol", "show", "job", job)
+    assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
+    assert "sweep/0/error.txt" not in files(cluster.folder)
+
+
+def test_a_rank_that_fails_ends_the_job(cluster) -> None:
+    """With the reason, which is the same the next time."""
+    sweep = cluster.sweep(*ONE_NODE, OFTEN, "model._target_=tiny_nets.fails_on", "+model.rank=1")
+    job = cluster.job()
+    assert sweep.wait() == 1, cluster.said
+    assert "sweep/0: failed: RuntimeError: rank 1 fails on purpose" in cluster.said
+    assert "Restarts=0" in cluster("scontrol", "show", "job", job)
 
 
 def test_a_node_that_goes_down(cluster, one_rank) -> None:
