@@ -81,8 +81,12 @@ def test_command(words, program, finished, tmp_path):
             assert succeeded(program("sparseift.train", words[3:], tmp_path)).out
         case ["python", "-m", "sparseift.train", *arguments]:
             succeeded(program("sparseift.train", [*arguments, "--cfg", "job"], tmp_path))
+            given = "init.from=runs/dense" in arguments
+            if given:
+                before = ["member=dense", "hydra.run.dir=runs/dense", "dataset=digits"]
+                succeeded(program("sparseift.train", shortened(before), tmp_path))
             succeeded(program("sparseift.train", shortened(arguments), tmp_path))
-            assert len(list(tmp_path.glob("runs/*/results.json"))) == 1
+            assert len(list(tmp_path.glob("runs/*/results.json"))) == 1 + given
         case ["python", "-m", module, *arguments] if module.removeprefix("sparseift.") in ALONE:
             assert succeeded(program(module, arguments, finished)).out
         case _:

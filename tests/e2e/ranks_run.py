@@ -32,6 +32,7 @@ def main() -> None:
                 if isinstance(callback, MaskCallback):
                     mask = callback.masks[os.environ["CORRUPT"]]
                     callback.masks[os.environ["CORRUPT"]] = mask.flip(0)
+                    callback.masks.apply()
 
     def signalled(self, trainer, *_) -> None:
         rank, number = map(int, os.environ["SIGNAL"].split())

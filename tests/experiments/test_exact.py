@@ -109,7 +109,7 @@ def test_a_network_that_is_changed_before_training_is_refused_before_the_first_s
             else:
                 module.net.layer1[0].conv1 = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, bias=False)
 
-    run = build("recipe.epochs=1")
+    run = build("recipe.epochs=1", "sparsifier.update_interval=2")
     run.trainer.callbacks.insert(0, Change())
     with pytest.raises(UserError, match=r"^the (masked )?weight of layer1\.0\.conv1 is ") as error:
         run.trainer.fit(run.module, run.data)

@@ -78,6 +78,7 @@ def test_without_timm_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPa
 def strides(net: nn.Module) -> list[str]:
     """The modules that halve the resolution."""
     leaves = [(name, module) for name, module in net.named_modules() if not list(module.children())]
+    leaves = [(name, module) for name, module in leaves if not isinstance(module, nn.Identity)]
     return [name for name, module in leaves if getattr(module, "stride", 1) in (2, (2, 2))]
 
 

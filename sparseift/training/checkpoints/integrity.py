@@ -44,7 +44,7 @@ def save_sealed(content: dict[str, Any], file: BinaryIO) -> None:
     file.write(b"%0*x" % (DIGITS, _crc32(file, file.tell())))
 
 
-def damage(path: Path) -> str | None:
+def damage(path: str | Path) -> str | None:
     """Return what is wrong with the bytes of a file that torch.save has written, or None if they are intact.
 
     A file without the checksum, of version 0.1 or of another program, is checked by the checksums of its records.
@@ -52,6 +52,7 @@ def damage(path: Path) -> str | None:
     Raises:
         OSError: The file cannot be opened.
     """
+    path = Path(path)
     if not path.is_file():  # a FIFO would wait for a writer
         return "it is not a file"
     try:
