@@ -52,6 +52,7 @@ class Training:
         for name, weight in self.masks.weights.items():
             weight.grad.copy_(self.gradients[name])
         self.optimizer.step()
+        self.masks.apply()  # neither the step without masks nor this one masks its gradients
 
 
 def training(

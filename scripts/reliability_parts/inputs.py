@@ -47,9 +47,12 @@ def row(kind: str, overrides: str, expected: str | None, folder: Path) -> Row:
 
 
 def with_defaults(overrides: list[str]) -> list[str]:
-    """Return the overrides, after those of a quick run whose keys they do not have."""
+    """Return the overrides, after those of a quick run that they do not replace. Its masks are updated."""
     changed = {override.lstrip("+~").partition("=")[0] for override in overrides}
-    return [one for one in (*QUICK, "recipe.epochs=1") if one.partition("=")[0] not in changed] + overrides
+    defaults = [*QUICK, "recipe.epochs=1"]
+    if "member=dense" not in overrides and not any(key.startswith("sparsifier") for key in changed):
+        defaults.append("sparsifier.update_interval=3")
+    return [default for default in defaults if default.partition("=")[0] not in changed] + overrides
 
 
 def refusal(outcome: Outcome, expected: str, folder: Path) -> Iterable[str]:

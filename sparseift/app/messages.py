@@ -21,7 +21,9 @@ EXPECTED = (*messages.EXPECTED, HydraException, OmegaConfBaseException)
 def described(error: Exception) -> str:
     """Return the message of an error on one line, in the terms of this package."""
     text = one_line(error).split("Config search path:")[0].strip()
-    text = re.sub(r"^UserError raised while resolving interpolation: (.*) full_key: \S+ object_type=\w+$", r"\1", text)
+    text = re.sub(
+        r"^UserError raised while resolving interpolation: (.*?)( full_key: \S+ object_type=\w+)?$", r"\1", text
+    )
     return _unknown_choice(text) or _unknown_option(text, error) or _missing(text) or _several_values(text) or text
 
 

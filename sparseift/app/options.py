@@ -8,6 +8,8 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import fields
 from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from hydra.conf import HydraConf
@@ -17,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..common.checks import boolean, require
 from ..errors import UserError
-from .overrides import config_folder
+from .overrides import choices_of, config_folder
 from .sweep import SWEEP_JOB
 
 MADE = ("model", "member", "sparsity.distribution", "pattern", "sparsifier", "backend", "task", "dataset", "trainer")
@@ -29,11 +31,8 @@ PARTLY_MADE = ("recipe.optimizer", "recipe.scheduler")
 COLLECTIONS = ("logger", "callbacks")
 """Nodes whose values are nodes that name a class."""
 
-READ = {
-    "recipe": ("epochs", "optimizer", "scheduler", "scheduler_interval", "decay_norm_and_bias"),
-    "sparsity": ("level", "budget", "include", "exclude", "distribution"),
-}
-"""Options that the programs read from groups that name no class."""
+PLAIN = ("recipe", "sparsity")
+"""Groups that name no class. Every choice of the package has all options of its group."""
 
 NEEDED = {"trainer": ("max_epochs", "accelerator", "devices", "num_nodes", "precision", "gradient_clip_val")}
 """Options that the programs read from groups that name a class."""
@@ -92,7 +91,27 @@ def plain_nodes() -> dict[str, tuple[str, ...]]:
     own = {str(name): value for file in files for name, value in file.items() if name not in ("defaults", "hydra")}
     groups = {path.partition(".")[0] for path in (*MADE, *PARTLY_MADE, *COLLECTIONS)}
     nodes = {name: tuple(value) for name, value in own.items() if OmegaConf.is_dict(value) and name not in COLLECTIONS}
-    return {"": (*sorted(groups - own.keys()), *own), **nodes, **READ}
+    return {"": (*sorted(groups - own.keys()), *own), **nodes, **{group: _options_of(group) for group in PLAIN}}
+
+
+@cache
+def _options_of(group: str) -> tuple[str, ...]:
+    """The options in the files of a group of the package."""
+    names = [name for file in choices_of(config_folder() / group).values() for name in _options_in(file)]
+    return tuple(name for name in dict.fromkeys(names) if join(group, name) not in OFFERED)
+
+
+def _options_in(file: Path) -> Iterator[str]:
+    """Yield the options in a file, and those that its defaults list adds."""
+    content = cast(DictConfig, OmegaConf.load(file))
+    yield from (str(name) for name in content if name != "defaults")
+    for entry in content.get("defaults", []):
+        choice, _, place = entry.partition("@")
+        if place not in ("", "_here_"):
+            yield place
+        else:
+            folder = config_folder() if choice.startswith("/") else file.parent
+            yield from _options_in(folder / f"{choice.lstrip('/')}.yaml")
 
 
 def made_nodes(config: DictConfig) -> Iterator[tuple[str, Any]]:

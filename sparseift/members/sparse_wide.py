@@ -70,7 +70,7 @@ class SparseWide:
     """The whole network with k times as many channels.
 
     From given weights, it starts as Net2WiderNet (Chen et al., ICLR 2016): channels are repeated, and repeated inputs
-    share the weight. This is the same function for most networks without attention, grouped norms or flattened maps.
+    share the weight. This keeps the function of most networks without attention and flattened channels.
     Layer norms need a whole k.
 
     Args:
@@ -79,7 +79,7 @@ class SparseWide:
 
     rounding: str = "nearest"
     iso_flop: ClassVar[bool] = True
-    keeps_with: ClassVar[str] = "a network without attention or flattened maps, and sparsity=0.75 with layer norms"
+    keeps_with: ClassVar[str] = "a network without attention or flattened channels, and sparsity=0.75 with layer norms"
 
     def __call__(
         self, net: nn.Module, record: Trace, eligible: Sequence[str], sparsity: Fraction, keep: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from ..common.messages import one_line
 from ..errors import UserError
 from .checkpoints.codec import network_state, read_checkpoint
 from .checkpoints.files import find_checkpoint
+from .checkpoints.integrity import damage
 
 OPTION = "init.from"
 KINDS = "a state dict (.pt, .pth or .safetensors), or a checkpoint (.ckpt) or run folder of a dense run"
@@ -44,7 +46,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: There is none.
     """
-    require(path.exists(), OPTION, str(path), KINDS)
+    require(path.is_dir() or path.is_file(), OPTION, str(path), KINDS)  # a FIFO would wait for a writer
     state: Any
     try:
         if path.is_dir() or path.suffix == ".ckpt":
@@ -53,6 +55,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             state = load_file(path)
+        elif is_zipfile(path) and (reason := damage(path)):  # formats other than that of torch.save have no checksums
+            raise UserError(f"{OPTION} is {str(path)!r}, which is damaged: {reason}")
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:

@@ -167,7 +167,8 @@ def test_the_options_exist(program, tmp_path):
         OmegaConf.create(succeeded(program("sparseift.train", [*choices, "--cfg", "job"], tmp_path)).out)
         for choices in (
             ["dataset=imagenet", "callbacks=[spectral]", "pattern=n_of_m"],
-            ["member=sparse_doped", "model=timm"],
+            ["member=sparse_doped", "model=timm", "+model.pretrained=true"],
+            ["member=sparse_parallel", "model=torchvision", "+model.weights=DEFAULT"],
         )
     ]
     groups = set(configs[0])

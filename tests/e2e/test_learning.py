@@ -1,5 +1,6 @@
 """Every member and every sparsifier of conf learns: on digits it comes within three points of the dense network."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,7 @@ SETTINGS = (*NET, "dataset.batch_size=64", "recipe.epochs=8", "logger=none")
 
 MEMBERS = sorted(path.stem for path in CONF.glob("member/*.yaml"))
 SPARSIFIERS = sorted(path.stem for path in CONF.glob("sparsifier/*.yaml"))
-VARIANTS = [
-    "sparse_parallel sparsity=0.9",
-    "sparse_parallel member.activation=false",
-    "sparse_parallel member.norm=false",
-]
+VARIANTS = ["sparse_parallel member.activation=false", "sparse_parallel member.norm=false"]
 WITHIN = 0.03
 
 
@@ -30,8 +27,9 @@ def intervals(node: Any, key: str) -> list[str]:
     return [override for name, value in node.items() for override in intervals(value, f"{key}.{name}")]
 
 
-def composed(program, folder: Path, sparsifier: str) -> list[str]:
-    shown = program("sparseift.train", [f"sparsifier={sparsifier}", "--cfg", "job"], folder)
+@cache
+def composed(program, sparsifier: str) -> list[str]:
+    shown = program("sparseift.train", [f"sparsifier={sparsifier}", "--cfg", "job"], CONF)
     return [f"sparsifier={sparsifier}", *intervals(yaml.safe_load(shown.out)["sparsifier"], "sparsifier")]
 
 
@@ -47,12 +45,12 @@ def dense(trained) -> float:
 
 
 @pytest.mark.parametrize("member", [name for name in MEMBERS if name != "dense"] + VARIANTS)
-def test_a_member_learns(program, trained, tmp_path, dense: float, member: str) -> None:
-    rigl = composed(program, tmp_path, "rigl")
+def test_a_member_learns(program, trained, dense: float, member: str) -> None:
+    rigl = composed(program, "rigl")
     assert accuracy(trained(*SETTINGS, *f"member={member}".split(), *rigl)) > dense - WITHIN
 
 
 @pytest.mark.parametrize("sparsifier", SPARSIFIERS)
-def test_a_sparsifier_lets_a_network_learn(program, trained, tmp_path, dense: float, sparsifier: str) -> None:
-    chosen = composed(program, tmp_path, sparsifier)
+def test_a_sparsifier_lets_a_network_learn(program, trained, dense: float, sparsifier: str) -> None:
+    chosen = composed(program, sparsifier)
     assert accuracy(trained(*SETTINGS, "member=sparse_wide", "sparsity=0.5", *chosen)) > dense - WITHIN

@@ -15,7 +15,7 @@ from sparseift.app.profile import as_dict
 
 from .programs import environment, files, results
 
-KEYS = ["budget", "forward", "forward_stored", "ratio", "params_stored", "params_active", "kept", "layers"]
+KEYS = ["budget", "forward", "forward_stored", "products", "ratio", "params_stored", "params_active", "kept", "layers"]
 LAYER_KEYS = {"name", "shape", "density", "active", "numel", "flops", "masked"}
 BUDGETS = {
     "resnet18_cifar": 2 * (557_312_000 - 3 * 614_400),  # multiplies counted for the paper, less 3 a norm's element

@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 
 import sparseift.app.program  # noqa: F401  (registers the resolvers of the configs)
 from sparseift.app.build import TrainingParts, build_run
+from sparseift.app.lasting import lasting_of
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = (
@@ -19,14 +20,19 @@ SMALL = (
 )
 """Two epochs of five steps of a narrow ResNet-18."""
 
+UPDATES = "sparsifier.update_interval=6"
+"""An update of the masks in step 6. The default interval is longer than the run, which is refused."""
+
 
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., TrainingParts]:
     def make(*overrides: str, folder: str = "run") -> TrainingParts:
         changed = {override.lstrip("+~").partition("=")[0] for override in overrides}
-        defaults = [default for default in SMALL if default.partition("=")[0] not in changed]
+        moves = "member=dense" not in overrides and not any(key.startswith("sparsifier") for key in changed)
+        usual = (*SMALL, UPDATES) if moves else SMALL
+        defaults = [default for default in usual if default.partition("=")[0] not in changed]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("train", [*defaults, *overrides])
-        return build_run(config, tmp_path / folder, settings={"seed": config.seed})
+        return build_run(config, tmp_path / folder, settings=lasting_of(config))
 
     return make

@@ -107,9 +107,9 @@ REFUSED = {
         SparseFactorized(norm=False, activation=False),
         lambda: nn.Sequential(conv(3, 8, 1), conv(8, 8, 1), conv(8, 2, 1)), 0.2, "a sparsity of 0.5 or more, or init",
     ),
-    "flattened images": (
+    "flattened channels": (
         "sparse_wide", lambda: nn.Sequential(conv(3, 8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 8), nn.Linear(8, 2)),
-        0.75, "SparseWide .* flattened maps",
+        0.75, "SparseWide .* flattened channels",
     ),
 }  # fmt: skip
 

@@ -72,7 +72,7 @@ def test_weights_outside_their_mask(check, monkeypatch: pytest.MonkeyPatch) -> N
 
     def without_clearing(*arguments: object) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("sparseift.masks.masks.zero_outside", lambda *_: None)
+            patch.setattr("sparseift.masks.masks.mask_in_place", lambda *_: None)
             update(*arguments)
 
     monkeypatch.setattr(RigL, "update", without_clearing)

@@ -46,9 +46,10 @@ def test_bits(rows) -> None:
     assert len(found) == 2 * (20 + 5 + 5)
 
 
+@pytest.mark.timeout(900)  # six runs with TensorBoard and model.pt2
 def test_disks(rows) -> None:
-    found = rows("disks", "--disks", "1", "--limits", "1", "--processes", "1")
-    assert [row["kind"] for row in found] == ["small disk", "disk filled later", "limited size of a file"]
+    found = rows("disks", "--disks", "1", "--limits", "0", "--processes", "1")
+    assert [row["kind"] for row in found] == ["small disk", "disk filled later"]
 
 
 def test_folders(rows) -> None:

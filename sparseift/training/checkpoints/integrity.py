@@ -12,6 +12,7 @@ import os
 import re
 import zlib
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
 from zipfile import ZipFile
 
@@ -85,6 +86,8 @@ def load(path: Path, **options: Any) -> dict[str, Any]:
         raise Damaged(f"{path} is damaged or not a checkpoint: {reason}")
     try:
         content = torch.load(path, weights_only=True, **options)
+    except UnpicklingError as error:  # whose message is advice to load the file without this check
+        raise UserError(f"{path} is not a checkpoint: it holds more than tensors and plain values") from error
     except Exception as error:  # torch raises errors of many types
         raise UserError(f"{path} is not a checkpoint: {one_line(error, whole=False)}") from error
     if not isinstance(content, dict):
