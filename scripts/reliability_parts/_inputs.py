@@ -298,7 +298,7 @@ dataset.batch_size=0 => dataset.batch_size is 0; expected an integer >= 1
 dataset.batch_size=null => dataset.batch_size is None; expected an integer >= 1
 dataset.batch_size=1239 => dataset.batch_size is 1239; expected an integer <= 1238
 dataset.batch_size=1000000000000 => dataset.batch_size is 1000000000000; expected an integer <= 1238
-dataset.batch_size=1238 sparsifier.update_interval=1
+dataset.batch_size=1238 sparsifier=static
 dataset.val_size=-1 => dataset.val_size is -1; expected an integer >= 0
 dataset.val_size=null => dataset.val_size is None; expected an integer >= 0
 dataset.val_size=1438 => dataset.val_size is 1438; expected an integer from 0 to 1437
