@@ -61,6 +61,10 @@ class Heartbeat:
         """The names of the ranks that have been reported and have not answered since."""
         return ", ".join(self._names[other] for other in sorted(self._reported))
 
+    def identify(self, other: int, process: int, host: str) -> None:
+        """Note the process of a rank, which reports name. The store may know it later, or never."""
+        self._names[other] = f"rank {other} (process {process} on {host})"
+
     def quiet_for(self, seconds: float) -> str:
         """The names of the ranks without a heartbeat for this time."""
         return ", ".join(self._names[other] for other, quiet in self._quiet.items() if quiet >= seconds)
@@ -74,7 +78,7 @@ class Heartbeat:
             news = count != self._seen[other] or count >= LEFT
             self._seen[other] = count
             self._quiet[other] = 0.0 if news else self._quiet[other] + POLL
-            patience = SILENCE if count else START
+            patience = SILENCE if count or distributed.is_initialized() else START  # all ranks have met by then
             if self._quiet[other] >= patience and other not in self._reported:
                 self._reported.add(other)
                 if self._reports:
@@ -89,22 +93,26 @@ class Heartbeat:
             store = self._store()
             if store is None:
                 return
-            store.set(f"name/{self.rank}", f"process {os.getpid()} on {socket.gethostname()}")
-            while not self._over.wait(POLL):
+            store.set(f"process/{self.rank}", f"{os.getpid()} {socket.gethostname()}")
+            unknown = set(self._counts)
+            while True:
                 store.add(f"count/{self.rank}", 1)
                 for other in self._counts:
                     # The store of a rank that looks at rank 0 answers with its own count.
                     self._counts[other] = store.add(f"count/{other if self.rank == 0 else self.rank}", 0)
-                    name = f"name/{other}"
-                    if "(" not in self._names[other] and store.check([name]):
-                        self._names[other] += f" ({store.get(name).decode()})"
+                for other in [other for other in unknown if store.check([f"process/{other}"])]:
+                    process, host = store.get(f"process/{other}").decode().split(maxsplit=1)
+                    self.identify(other, int(process), host)
+                    unknown.remove(other)
+                if self._over.wait(POLL):
+                    break
             store.add(f"count/{self.rank}", LEFT)
         except RuntimeError:  # the store has ended, and rank 0 with it
             return
 
     def _store(self) -> distributed.PrefixStore | None:
         """Connect to the store of `torch.distributed` once rank 0 has opened it. None: the run ends first."""
-        while not self._over.wait(POLL):
+        while not self._over.wait(POLL / 5):
             if "MASTER_PORT" not in os.environ:
                 continue
             address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])

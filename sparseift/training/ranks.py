@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -131,7 +132,8 @@ class RankWatch:
             launched = getattr(trainer.strategy.launcher, "procs", None)
             while launched and isinstance(launched[0], subprocess.Popen):
                 # Otherwise Lightning would kill this process without a message.
-                self._children.append(launched.pop(0))
+                self._children.append(child := launched.pop(0))
+                self._heartbeat.identify(len(self._children), child.pid, socket.gethostname())
             for report in self._heartbeat.reports():
                 print(f"sparseift: {report}", file=sys.stderr, flush=True)
             if reason := self._gone():
