@@ -64,7 +64,7 @@ recipe.scheduler=null
     "an option that the program sets": """
 +trainer.logger=true => trainer.logger is True; expected no value, because the program sets it
 +trainer.callbacks=[] => trainer.callbacks is []; expected no value
-+trainer.enable_checkpointing=true => trainer.enable_checkpointing is True; expected no value
++trainer.enable_model_summary=true => trainer.enable_model_summary is True; expected no value
 +trainer.default_root_dir=x => trainer.default_root_dir is 'x'; expected no value
 +trainer.num_sanity_val_steps=2 => trainer.num_sanity_val_steps is 2; expected no value
 +recipe.optimizer.params=1 => recipe.optimizer.params is 1; expected no value
@@ -338,7 +338,7 @@ dataset=synthetic dataset.train_images=0 => dataset.train_images is 0; expected 
 dataset=synthetic dataset.train_images=abc => dataset.train_images is 'abc'; expected an integer
 dataset=synthetic dataset.test_images=0 => dataset.test_images is 0; expected an integer >= 1
 dataset=synthetic dataset.test_images=nan => dataset.test_images is nan
-dataset=synthetic
+dataset=synthetic sparsifier=static
 dataset=imagenet dataset.root=nowhere => nowhere
 dataset=cifar10 dataset.download=false dataset.root=nowhere => nowhere
 dataset=fashion_mnist dataset.root=nowhere => nowhere
@@ -423,7 +423,9 @@ trainer.precision=bf16-mixed
 trainer.max_epochs=0 => trainer.max_epochs is 0; expected an integer >= 1
 trainer.accumulate_grad_batches=0 => trainer.accumulate_grad_batches is 0; expected an integer >= 1
 trainer.accumulate_grad_batches=11 => trainer.accumulate_grad_batches is 11; expected an integer <= 10
-trainer.accumulate_grad_batches=10
+trainer.accumulate_grad_batches=10 sparsifier=static
++trainer.enable_checkpointing=true
++trainer.enable_checkpointing=false => trainer
 trainer.gradient_clip_val=nan => trainer.gradient_clip_val is nan; expected a finite number
 trainer.gradient_clip_val=inf => trainer.gradient_clip_val is inf; expected a finite number
 trainer.gradient_clip_val=-1 => trainer.gradient_clip_val is -1; expected a number >= 0

@@ -35,7 +35,7 @@ REASONS = {
         "batch norm needs more than one sample in every batch, also in the last one of an epoch: "
         "choose another dataset.batch_size or dataset.val_size"
     ),
-    "Expected to have finished reduction in the prior iteration": (
+    "It looks like your LightningModule has parameters that were not used in producing the loss": (
         "some parameters of the network had no part in the loss of a step; "
         "choose trainer.strategy=ddp_find_unused_parameters_true"
     ),

@@ -72,7 +72,7 @@ MISTAKES = {
     "none of optimizer steps 2 to 10 of this run updates the masks (for masks that stay as they are: "
     "sparsifier.then=static)",
     "callbacks=[ema]": "callbacks.ema.decay is 0.9999; expected at most 0.9 for the 10 optimizer steps of this run",
-    "callbacks=[ema] callbacks.ema.decay=nan": "callbacks.ema.decay is nan; expected a number in [0, 1)",
+    "callbacks=[ema] callbacks.ema.decay=nan": "callbacks.ema.decay is nan; expected a finite number",
     "+trainer.limit_train_batches=0": "trainer.limit_train_batches is 0; expected an integer >= 1, or a fraction",
     "+trainer.limit_train_batches=0.01": "trainer.limit_train_batches is 0.01; expected at least one batch of 10",
     "+trainer.limit_test_batches=0": "trainer.limit_test_batches is 0; expected an integer >= 1, or a fraction",

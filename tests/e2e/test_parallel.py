@@ -19,6 +19,7 @@ def test_jobs_share_the_machine_and_one_fails(tmp_path) -> None:
     overrides = quick(
         *("trainer=auto", "model._target_=tiny_nets.tells", "sparsity=0.5,1.5,0.75"),
         *(f"hydra.searchpath=[file://{tmp_path}/own]", "hydra/launcher=mine", "sparsifier=mine"),
+        "sparsifier.update_interval=3",
         *(
             f"+hydra.job.env_set.MARK={tmp_path.name}",
             "+place=sweep",
