@@ -49,28 +49,40 @@ def arguments(run: str) -> list[str]:
 def on_small_disk(case: tuple[Path, int]) -> Row:
     """Train in a file system of this size, and after it has grown."""
     folder, size = case
-    report = partial(Row, "small disk", f"{size} bytes")
-    with mounted(folder / "disk", size) as reason:
-        if reason:
-            return report("skipped", True, reason)
+
+    def train() -> Outcome:
         full = program(arguments("disk/run"), folder)
         mount("-o", f"remount,size={ENOUGH}", str(folder / "disk"))
-        resumed = program(arguments("disk/run"), folder)
-        return outcome(report, full, resumed, folder / "disk/run", folder.parent / "reference")
+        return full
+
+    return on_disk(partial(Row, "small disk", f"{size} bytes"), folder, size, train)
 
 
 def on_disk_filled_later(case: tuple[Path, float]) -> Row:
     """Train in a file system that another file fills after some seconds, and after that file is gone."""
     folder, moment = case
-    report = partial(Row, "disk filled later", f"after {moment:.2f} s")
-    with mounted(folder / "disk", ENOUGH) as reason:
-        if reason:
-            return report("skipped", True, reason)
+
+    def train() -> Outcome:
         training = Process(arguments("disk/run"), folder)
         time.sleep(moment)
         fill(folder / "disk/filler")
         full = training.wait()
         (folder / "disk/filler").unlink()
+        return full
+
+    return on_disk(partial(Row, "disk filled later", f"after {moment:.2f} s"), folder, ENOUGH, train)
+
+
+def on_disk(report: Callable[..., Row], folder: Path, size: int, train: Callable[[], Outcome]) -> Row:
+    """Train in a file system of this size, and again.
+
+    Args:
+        train: Trains until there is no space, and then makes space.
+    """
+    with mounted(folder / "disk", size) as reason:
+        if reason:
+            return report("skipped", True, reason)
+        full = train()
         resumed = program(arguments("disk/run"), folder)
         return outcome(report, full, resumed, folder / "disk/run", folder.parent / "reference")
 

@@ -6,14 +6,15 @@ import argparse
 import json
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ._inputs import cases
 from ._processes import QUICK, Outcome, program
 from ._row import Row
+
+TABLE = Path(__file__).with_name("inputs.txt")
 
 KEPT = {"notes.txt": "mine", "runs/old/checkpoints/last.ckpt": "an earlier run"}
 """Files that lie in the folder before each run. No run may touch them."""
@@ -33,6 +34,17 @@ def run(options: argparse.Namespace) -> Iterable[Row]:
     folders = [options.folder / str(number) for number in range(len(chosen))]
     with ThreadPoolExecutor(options.processes) as pool:
         yield from pool.map(lambda case, folder: row(*case, folder), chosen, folders)
+
+
+def cases() -> Iterator[tuple[str, str, str | None]]:
+    """Yield kind, overrides and the expected part of the line, None for success, of every case in TABLE."""
+    kind = ""
+    for line in TABLE.read_text().splitlines():
+        if line.startswith("# "):
+            kind = line.removeprefix("# ")
+        elif line and not line.startswith(";"):
+            overrides, _, expected = line.partition(" => ")
+            yield kind, overrides, expected or None
 
 
 def row(kind: str, overrides: str, expected: str | None, folder: Path) -> Row:
