@@ -29,7 +29,7 @@ MEMBERS = {
 }
 
 BUDGETS = ("total", "layers", "nominal")
-
+"""What the FLOPs of the masks match (see `sparsify`)."""
 
 SAME = 1e-4
 """Largest difference of outputs of networks that compute the same function, relative to the largest output."""
@@ -232,8 +232,9 @@ def _explained(error: BudgetError, record: Trace, choices: _Choices) -> BudgetEr
     eligible = eligible_layers(record, choices.include, choices.exclude)
     if not eligible:
         return error  # at any sparsity
-    if set(eligible) == _kept(record, choices).keys():
-        name, reason = next(iter(_kept(record, choices).items()))
+    kept = _kept(record, choices)
+    if set(eligible) == kept.keys():
+        name, reason = next(iter(kept.items()))
         return BudgetError(f"{error}: no other module can stand for its layers, such as {name}: {reason}")
     near = _nearest_feasible(record, choices)
     hint = f"the nearest sparsity that works is {near:g}" if near else "no sparsity can"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,6 +15,9 @@ NOTES = ".hydra"
 
 ERROR = "error.txt"
 """The file with the reason why a run has failed."""
+
+STARTED = time.time()
+"""When this process started, in seconds since 1970. Files that are older were there before."""
 
 OF_A_START = (LOCK, NOTES, ERROR, "*.log", "*.out", "*.err")
 """What a start leaves before it trains: the files of this program, the logs of Hydra and SLURM, redirected output."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import traceback
 from contextlib import ExitStack, suppress
 from types import TracebackType
@@ -20,6 +19,7 @@ from .contents import (
     NOTES,
     OF_THE_END,
     RESULTS,
+    STARTED,
     has_checkpoint,
     is_failed_start,
     more_than_a_start,
@@ -34,9 +34,6 @@ PATIENCE = 10.0
 
 LOG = "train.log"
 """The log that Hydra opens in the folder before the run starts, named after hydra.job.name in conf/train.yaml."""
-
-STARTED = time.time()
-"""When this process started, in seconds since 1970."""
 
 
 class RunFolder:

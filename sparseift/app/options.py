@@ -31,7 +31,7 @@ PARTLY_MADE = ("recipe.optimizer", "recipe.scheduler")
 COLLECTIONS = ("logger", "callbacks")
 """Nodes whose values are nodes that name a class."""
 
-PLAIN = ("recipe", "sparsity")
+VALUES_ONLY = ("recipe", "sparsity")
 """Groups that name no class. Every choice of the package has all options of its group."""
 
 NEEDED = {"trainer": ("max_epochs", "accelerator", "devices", "num_nodes", "precision", "gradient_clip_val")}
@@ -91,7 +91,7 @@ def plain_nodes() -> dict[str, tuple[str, ...]]:
     own = {str(name): value for file in files for name, value in file.items() if name not in ("defaults", "hydra")}
     groups = {path.partition(".")[0] for path in (*MADE, *PARTLY_MADE, *COLLECTIONS)}
     nodes = {name: tuple(value) for name, value in own.items() if OmegaConf.is_dict(value) and name not in COLLECTIONS}
-    return {"": (*sorted(groups - own.keys()), *own), **nodes, **{group: _options_of(group) for group in PLAIN}}
+    return {"": (*sorted(groups - own.keys()), *own), **nodes, **{group: _options_of(group) for group in VALUES_ONLY}}
 
 
 @cache

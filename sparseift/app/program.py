@@ -23,6 +23,7 @@ from ..common.messages import refuse
 from ..common.signals import LEAVE, handle, ignore, name_of
 from ..errors import Stopped, UserError
 from . import launchers
+from .contents import ERROR, STARTED
 from .help import help_page
 from .messages import EXPECTED, described, one_line_errors
 from .names import run_name
@@ -32,9 +33,6 @@ from .sweep import resumed
 OmegaConf.register_new_resolver("started", slurm.started, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
 OmegaConf.register_new_resolver("fraction", lambda share, total: round(share * total), replace=True)
-
-STARTED = time.time()
-"""When this process started, in seconds since 1970."""
 
 Program = Callable[[DictConfig], None]
 
@@ -131,7 +129,7 @@ def _another_rank_failed() -> bool:
     """Whether SLURM ends this process because another rank has written error.txt."""
     if not HydraConfig.initialized():
         return False
-    error = Path(HydraConfig.get().runtime.output_dir, "error.txt")
+    error = Path(HydraConfig.get().runtime.output_dir, ERROR)
     return error.exists() and error.stat().st_mtime >= STARTED
 
 

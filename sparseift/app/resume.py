@@ -58,14 +58,13 @@ def already_finished(config: DictConfig, settings: Settings, folder: Path) -> bo
         return False
     try:
         results, noted = read_results(path), _noted(folder)
-        recorded = lasting_of(noted) if noted else {}
     except Damaged as error:
         if not has_checkpoint(folder):
             raise
         warnings.warn(f"{error}; the run resumes from its checkpoint to write it again", stacklevel=2)
         return False
     require_same({key: results[key] for key in settings.identity}, noted, config, settings.identity, path)
-    epochs = recorded.get(EPOCHS, results["epochs"])
+    epochs = noted.recipe.epochs if noted else results["epochs"]
     early = results["epochs"] < epochs or results["steps"] < (results.get("planned_steps") or 0)
     return early or epochs == settings.epochs
 

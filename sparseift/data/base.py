@@ -16,7 +16,7 @@ from ..common.console import waiting
 from .loader import ResumableLoader, check_batches, prepare_for_workers, start_worker
 from .sampler import EpochBatches, EvalShard, rank_and_world
 
-LARGEST_SEED = 2**63 - 1
+LARGEST_TORCH_SEED = 2**63 - 1
 
 
 class DataModule(pl.LightningDataModule, ABC):
@@ -37,8 +37,8 @@ class DataModule(pl.LightningDataModule, ABC):
         self.batch_size = checks.integer("dataset.batch_size", batch_size, 1)
         self.val_size = checks.integer("dataset.val_size", val_size, 0)
         self.num_workers = checks.integer("dataset.num_workers", num_workers, 0)
-        self.seed = checks.integer("dataset.seed", seed, 0, LARGEST_SEED)
-        self.split_seed = checks.integer("dataset.split_seed", split_seed, 0, LARGEST_SEED)
+        self.seed = checks.integer("dataset.seed", seed, 0, LARGEST_TORCH_SEED)
+        self.split_seed = checks.integer("dataset.split_seed", split_seed, 0, LARGEST_TORCH_SEED)
         self._restored: dict[str, int] | None = None
 
     @abstractmethod

@@ -25,7 +25,7 @@ STATES = (FINISHED, FAILED, UNFINISHED, UNREADABLE)
 CONTENTS = {".hydra", "checkpoints", "tensorboard"}  # folders in a run folder, which contain no runs
 EPOCH_END = {"epoch", "train/loss_epoch"}  # columns of metrics.csv that are written together when an epoch ends
 LONGEST_DETAIL = 500  # characters
-DEEPEST, MOST_FOLDERS = 100, 100_000
+DEEPEST_FOLDER, MOST_FOLDERS = 100, 100_000
 """How far to search for runs below a folder: levels, and the number of folders."""
 
 
@@ -186,8 +186,8 @@ def _run_folders(path: Path) -> Iterator[tuple[Path, str]]:
         if is_run:
             yield Path(parent), ""
         folders[:] = sorted(name for name in folders if not (is_run and name in CONTENTS))
-        if len(Path(parent).parts) - len(path.parts) >= DEEPEST and folders:
-            yield Path(parent), f"folders more than {DEEPEST} levels below {path} are not searched"
+        if len(Path(parent).parts) - len(path.parts) >= DEEPEST_FOLDER and folders:
+            yield Path(parent), f"folders more than {DEEPEST_FOLDER} levels below {path} are not searched"
             folders.clear()
         if len(seen) > MOST_FOLDERS:
             yield Path(parent), f"the search ends here, after {MOST_FOLDERS:,} folders"
