@@ -96,7 +96,7 @@ class _Recorder(Watching):
         name = name_of(func)
         if name not in PRODUCTS:
             return None
-        found = None
+        found, bare = None, []
         layer_weight = [args[1] if len(args) > 1 else kwargs["weight"]] if func in LAYER_FUNCTIONS else None
         for factor in layer_weight or read[name in ADDED :]:
             if id(factor) in self._value or (name not in RECURRENT and factor.dim() < 2):
@@ -108,10 +108,14 @@ class _Recorder(Watching):
                 found = self._use(module, factor, positions)
             elif bases and inputs and positions:
                 weight = min((self.parameters[base] for base in bases), key=len)
-                self.record.bare_weights.append(BareWeight(weight, tuple(factor.shape), positions))
+                bare.append(BareWeight(weight, tuple(factor.shape), positions))
             else:
                 continue
             self._attributed += 2 * positions * factor.numel()
+        if bare and 0 < self.counter.flops < self._attributed:
+            self._attributed = 0  # a product of several weights, in an order of torch's own: counted as a whole
+        else:
+            self.record.bare_weights += bare
         return found
 
     def _layer_with(self, weight: Tensor, bases: frozenset[int]) -> AnyLayer | None:

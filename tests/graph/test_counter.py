@@ -146,6 +146,19 @@ def test_products_beyond_the_budget_are_refused() -> None:
         sparsify(net, "sparse_wide", 0.75, x)
 
 
-def test_a_bare_weight_is_never_left_out() -> None:
-    net, x = Bare(), torch.randn(2, 5, 8)
+class Factors(nn.Module):
+    """Two weights in one product, which torch multiplies one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+        self.down, self.up = nn.Parameter(torch.randn(8, 4)), nn.Parameter(torch.randn(4, 8))
+
+    def forward(self, x):
+        return self.head(F.relu(torch.einsum("bti,ir,ro->bto", F.relu(self.first(x)), self.down, self.up)))
+
+
+@pytest.mark.parametrize("net", [Bare(), Factors()])
+def test_a_bare_weight_is_counted_once(net: nn.Module) -> None:
+    x = torch.randn(2, 5, 8)
     assert forward_flops(net, x) == counted(net, x)
