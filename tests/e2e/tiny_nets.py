@@ -57,7 +57,7 @@ def slow(num_classes: int, in_channels: int, base_width: int, zero_init_residual
 
 class Slow(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
+        if x.requires_grad:  # a step: the code of training is also traced, before there is one
             Path("training").touch()
             if Path("slow").exists():
                 time.sleep(3)
