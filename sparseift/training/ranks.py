@@ -31,9 +31,6 @@ LOST = re.compile(r"gloo|NCCL|connection (closed|reset|refused)|waiting for clie
 RANK_0 = "SPARSEIFT_RANK_0"
 """Environment variable with the process ID of rank 0 for the ranks that it starts."""
 
-MOST_RESTARTS = 3
-"""How often a job of SLURM may have started again if it loses a rank before it has saved a checkpoint."""
-
 
 class RankWatch:
     """Watches the other ranks of a run.
@@ -115,7 +112,7 @@ class RankWatch:
     def _requeued(self, reason: str) -> bool:
         """Return the job to the queue, unless it would lose a rank again and again at the same place."""
         saved = self._saved() not in (None, self._saved_before)
-        if not (saved or slurm.restarts() < MOST_RESTARTS) or not slurm.requeue():
+        if not (saved or slurm.restarts() < slurm.MOST_RESTARTS) or not slurm.requeue():
             return False
         print(f"sparseift: {reason}; the run resumes when its job starts again", file=sys.stderr, flush=True)
         return True
