@@ -13,6 +13,9 @@ from .schema import VERSION
 GROUPS = ("task", "pattern", "backend")
 """Groups of the config that version 1 did not have."""
 
+BUDGET = "sparsity.budget"
+"""A key that settings lack if the budget of their run counts the FLOPs of layers alone."""
+
 OLD_PATTERN = "sparsifier."
 """The prefix of the keys of `pattern` in version 1."""
 
@@ -31,13 +34,15 @@ def upgraded_results(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgraded(settings: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Add the groups that version 1 did not have to settings of version 1. Other settings are returned unchanged.
+    """Add the budget, and to settings of version 1 the groups that it did not have.
 
     Args:
         settings: A flat config, or the settings of a checkpoint, which also contain the names of the choices.
         like: Settings of the current version. The added groups take their keys and values from there. By default, they
             have the unresolved values of `conf`.
     """
+    if any(_group(key) == "sparsity" for key in settings):
+        settings = {BUDGET: "layers", **settings}
     if any(_group(key) in GROUPS for key in settings):
         return dict(settings)
     old = _version_1()

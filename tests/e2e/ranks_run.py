@@ -2,7 +2,7 @@
 
 With CORRUPT=LAYER in the environment, the mask of that layer is another one on rank 1 from the third step on. With
 SIGNAL="RANK NUMBER" that rank gets the signal of that number at the beginning of step 13. With EARLY="kill" or "raise"
-rank 1 ends so before the ranks meet. SILENCE and GRACE are the seconds of these names.
+rank 1 ends so before the ranks meet. SILENCE, GRACE and POLL are the seconds of these names.
 """
 
 import json
@@ -45,6 +45,7 @@ def main() -> None:
         raise RuntimeError("rank 1 fails early")
 
     heartbeat.SILENCE = float(os.environ.get("SILENCE", heartbeat.SILENCE))
+    heartbeat.POLL = ranks.POLL = float(os.environ.get("POLL", heartbeat.POLL))
     ranks.GRACE = float(os.environ.get("GRACE", ranks.GRACE))
     if "EARLY" in os.environ and os.environ.get("LOCAL_RANK") == "1":
         RngState.__init__ = early

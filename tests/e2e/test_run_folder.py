@@ -35,8 +35,8 @@ STEPS, UPDATES = 20, (4, 8, 12)  # 0 < step < 15 = 0.75 * 20
 KEYS = [
     "version",
     *("model", "member", "sparsity", "distribution", "sparsifier", "pattern", "backend", "task", "dataset", "seed"),
-    *("metrics", "test", "val", "flops", "params"),
-    *("epochs", "steps", "seconds", "masks_sha256", "weights_sha256", "versions", "layers"),
+    *("metrics", "init", "test", "val", "flops", "params", "partial", "epochs", "steps", "planned_steps", "seconds"),
+    *("mask_updates", "masks_sha256", "weights_sha256", "versions", "layers", "crc32"),
 ]
 
 
@@ -75,7 +75,7 @@ def test_results_as_the_schema_says(folder) -> None:
         assert set(part) == {"acc1", "acc5", "loss"}
         assert 0 <= part["acc1"] <= part["acc5"] <= 1 and part["loss"] > 0
     training = ["train_total", "train_dense_gradients"]
-    assert list(run["flops"]) == ["budget", "forward", "forward_stored", "ratio", *training]
+    assert list(run["flops"]) == ["budget", "forward", "forward_stored", "products", "ratio", *training]
     assert list(run["params"]) == ["stored", "active"]
     assert (run["epochs"], run["steps"]) == (2, STEPS)
     assert 0 < run["seconds"] < 300

@@ -1,4 +1,4 @@
-"""The test set is read once, at the end, and nothing is chosen by it."""
+"""The test set is read once, before training, to be checked; nothing but the test metrics depends on it."""
 
 import hashlib
 import shutil
@@ -20,7 +20,7 @@ SETTINGS = (
 def test_poisoned_labels_change_the_test_metrics_alone(program, trained, tmp_path, net: str, which: str) -> None:
     settings = (f"model._target_=tiny_nets.{net}", *SETTINGS[1:], f"checkpoint.test={which}")
     assert program("poisoned_run", quick(*settings, "hydra.run.dir=run"), tmp_path).code == 0
-    assert (tmp_path / "loads.txt").read_text().splitlines() == ["training set-up", "test test"]
+    assert (tmp_path / "loads.txt").read_text().splitlines() == ["training set-up", "test set-up"]
     poisoned, clean = lasting(tmp_path / "run"), lasting(trained(*settings))
     assert poisoned.pop("test") != clean.pop("test")
     assert poisoned == clean

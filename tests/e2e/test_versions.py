@@ -13,6 +13,7 @@ from .programs import checkpoint, metrics, results
 
 OLD = Path(__file__).parents[1] / "fixtures" / "version_1"
 HALF_DONE = json.loads((OLD / "half_done.json").read_text())
+BUDGET = "sparsity.budget=layers"
 EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence" / "runs"
 
 
@@ -23,7 +24,7 @@ def half_done(tmp_path) -> Path:
 
 
 def resume(program, folder: Path, *overrides: str):
-    arguments = [*HALF_DONE["overrides"], *overrides, "resume=auto", "hydra.run.dir=run"]
+    arguments = [*HALF_DONE["overrides"], BUDGET, *overrides, "resume=auto", "hydra.run.dir=run"]
     return program("sparseift.train", arguments, folder)
 
 
@@ -43,6 +44,7 @@ def test_a_half_done_run_is_resumed_to_its_end(program, half_done, tmp_path) -> 
     ("override", "told"),
     [
         ("sparsifier.update_interval=5", "sparsifier.update_interval=4; this run has sparsifier.update_interval=5"),
+        ("sparsity.budget=total", "sparsity.budget=layers; this run has sparsity.budget=total"),
         ("model.base_width=2", "model.base_width=1; this run has model.base_width=2"),
     ],
 )
@@ -55,7 +57,7 @@ def test_a_finished_run_is_recognized(program, tmp_path, name: str) -> None:
     shutil.copytree(OLD / "finished" / name, tmp_path / "run")
     before = results(tmp_path / "run")
     overrides = (OLD / "finished" / name / ".hydra/overrides.yaml").read_text().replace("- ", "").split()
-    outcome = program("sparseift.train", [*overrides, "resume=auto", "hydra.run.dir=run"], tmp_path)
+    outcome = program("sparseift.train", [*overrides, BUDGET, "resume=auto", "hydra.run.dir=run"], tmp_path)
     assert (outcome.code, outcome.out) == (0, f"already finished: {tmp_path / 'run' / 'results.json'}\n"), outcome
     assert results(tmp_path / "run") == before
 

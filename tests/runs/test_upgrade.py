@@ -60,7 +60,9 @@ def test_a_config_of_version_1_has_the_groups_of_this_one() -> None:
     config = flat(config_of(OLD))
     new = upgraded(config)
     assert {key: new[key] for key in config} == config
-    groups = {key.partition(".")[0] for key in new.keys() - config.keys()}
+    added = new.keys() - config.keys()
+    assert new["sparsity.budget"] == "layers"
+    groups = {key.partition(".")[0] for key in added - {"sparsity.budget"}}
     assert groups == {"task", "pattern", "backend"} and "task" not in new
     assert upgraded(new) == new
 

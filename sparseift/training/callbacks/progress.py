@@ -69,3 +69,4 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # epochs are logged anyway
     warnings.filterwarnings("ignore", ".*across ranks is zero.*")  # val_size is 0
     warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # Lightning uses it itself
+    warnings.filterwarnings("ignore", ".*torch.distributed.nn.*deprecated.*", FutureWarning)  # Lightning uses it itself
