@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ..common import slurm
-from ..common.messages import refuse
+from ..common.messages import refuse, say
 from ..common.signals import LEAVE, handle, ignore, name_of
 from ..errors import Stopped, UserError
 from . import launchers
@@ -63,7 +63,7 @@ def run(program: Program, config_name: str, description: str) -> None:
         sys.argv[1:] = options + resumed(overrides, sweep)  # Hydra requires overrides in one piece
         failed = _run_jobs(program, config_name)
     if failed:
-        print(f"sparseift: {len(failed)} of the jobs failed:", *failed, sep="\n  ", file=sys.stderr)
+        say("\n  ".join([f"{len(failed)} of the jobs failed:", *failed]))
         sys.exit(1)
 
 
@@ -92,7 +92,7 @@ def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
     except KeyboardInterrupt:
         if queued := launchers.queued(began):
             ids = " ".join(sorted({job_id.partition("_")[0] for job_id in queued}))
-            print(f"sparseift: the jobs stay in the queue; to cancel them: scancel {ids}", file=sys.stderr)
+            say(f"the jobs stay in the queue; to cancel them: scancel {ids}")
         raise
     return failed
 
@@ -108,7 +108,7 @@ def _run_job_of_sweep(program: Program, config: DictConfig, failed: list[str]) -
         hydra_config = HydraConfig.get()
         overrides = " ".join(hydra_config.overrides.task)
         failed.append(f"job {hydra_config.job.num} ({overrides}): {described(error)}")
-        print(f"sparseift: {failed[-1]}", file=sys.stderr)
+        say(failed[-1])
         if mark := _mark_of_failure():
             mark.touch()
         if config.sweep.stop_on_failure or slurm.in_task():  # the exit code has SLURM end the other ranks
@@ -125,7 +125,7 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     requeued = slurm.in_task() and _requeued()
     if slurm.first_process() or requeued:
         how = "; the run resumes when its job starts again" if requeued else ""
-        print(f"sparseift: stopped by {name_of(number)}{how}", file=sys.stderr)
+        say(f"stopped by {name_of(number)}{how}")
     raise Stopped(128 + number)
 
 
