@@ -273,7 +273,7 @@ def build_run(
     metric = task.metrics[0]
     accounting = Accounting(plan, task, mask_callback)
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mask_callback)
-    recorders = [progress(masks or plan, metric), Hyperparameters(settings, metric)]
+    recorders = [progress(masks or plan, task, accounting), Hyperparameters(settings, metric)]
     callbacks = [
         *([mask_callback] if mask_callback else []),
         *(Divergence(), accounting, RngState(), *recorders),

@@ -102,7 +102,7 @@ class GPT(nn.Module):
         heads: Attention heads per block.
         inner: Width of the feed-forward part; by default 4 times `width`.
         dropout: Dropout of embeddings, attention and both parts of a block, in [0, 1).
-        init_std: Standard deviation of the initial weights.
+        init_std: Standard deviation of the normal distribution, before it is truncated at two standard deviations.
         checkpointing: Whether to compute the activations of a block again in the backward pass, which saves memory.
     """
 

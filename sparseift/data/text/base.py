@@ -43,7 +43,7 @@ class TextData(DataModule):
         vocab_size: Number of tokens, which must match the tokenizer.
         context_length: Number of tokens that the network reads at a time.
         val_fraction: Fraction of the documents for validation, in [0, 1).
-        test_fraction: Fraction of the documents for the test, in (0, 1).
+        test_fraction: Fraction of the documents for the test, in (0, 1); None if the data has splits of its own.
         cache: Folder of tokenised text, in which each choice of settings has its own folder; or such a folder.
         common: Arguments of `DataModule`. `split_seed` also seeds the hash that chooses splits.
     """
@@ -55,7 +55,7 @@ class TextData(DataModule):
         vocab_size: int,
         context_length: int,
         val_fraction: float,
-        test_fraction: float,
+        test_fraction: float | None,
         cache: str,
         **common: Any,
     ) -> None:
@@ -65,9 +65,11 @@ class TextData(DataModule):
         self.vocab_size = checks.integer("dataset.vocab_size", vocab_size, 1)
         self.context_length = checks.integer("dataset.context_length", context_length, 1)
         self.val_fraction = checks.number("dataset.val_fraction", val_fraction, 0, 1, open_at=")")
-        self.test_fraction = checks.number("dataset.test_fraction", test_fraction, 0, 1, open_at="()")
-        total = val_fraction + test_fraction
-        checks.require(total < 1, "dataset.val_fraction + dataset.test_fraction", total, "a number < 1")
+        self.test_fraction = test_fraction
+        if test_fraction is not None:
+            checks.number("dataset.test_fraction", test_fraction, 0, 1, open_at="()")
+            total = val_fraction + test_fraction
+            checks.require(total < 1, "dataset.val_fraction + dataset.test_fraction", total, "a number < 1")
         self.cache = Path(cache).expanduser().resolve()
 
     @abstractmethod
@@ -181,6 +183,7 @@ class TextData(DataModule):
                 yield split or self._split_of(text), text
 
     def _split_of(self, text: str) -> str:
+        assert self.test_fraction is not None
         key = self.split_seed.to_bytes(8, "big")
         digest = hashlib.blake2b(text.encode(), key=key, digest_size=HASHED).digest()
         place = int.from_bytes(digest, "big") / 2 ** (8 * HASHED)

@@ -5,6 +5,7 @@ from .channels_last import ChannelsLast
 from .checkpoint import Checkpoint
 from .divergence import Divergence
 from .ema import EMA
+from .generated_text import GeneratedText
 from .histograms import Histograms
 from .hyperparameters import Hyperparameters
 from .mask_pictures import MaskPictures
@@ -25,6 +26,7 @@ __all__ = [
     "ChannelsLast",
     "Checkpoint",
     "Divergence",
+    "GeneratedText",
     "Histograms",
     "Hyperparameters",
     "MaskCallback",
