@@ -45,7 +45,7 @@ LIBRARIES = {  # what each package may import of others; those of METHOD and api
     "common": TORCH | {"rich", "filelock"},
     "runs": {"rich", "yaml"},
     "report": {"rich", "matplotlib", "jinja2", "markupsafe", "scipy"},
-    "data": TORCH | LIGHTNING | {"torchvision", "PIL", "sklearn"},
+    "data": TORCH | LIGHTNING | {"torchvision", "PIL", "sklearn", "tokenizers", "zstandard"},
     "training": TORCH | LIGHTNING | {"safetensors"},
     "app": TORCH | LIGHTNING | {"hydra", "omegaconf", "joblib", "submitit", "rich"},
 }
