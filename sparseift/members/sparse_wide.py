@@ -24,9 +24,10 @@ from ..common.checks import one_of
 from ..errors import BudgetError, UserError
 from ..graph.layers import AnyLayer, channels_of
 from ..graph.trace import Trace
+from ..surgery.fitting import NotWhole
 from ..surgery.replace import initializer
 from ..surgery.transplant import adopt
-from ..surgery.widening import NotWhole, widened
+from ..surgery.widening import widened
 
 
 def width_denominator(record: Trace) -> int:

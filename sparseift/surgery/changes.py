@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, combinations
@@ -44,6 +44,11 @@ class Knob:
     def size(self, leaf: Any) -> int:
         """Return the size to multiply."""
         return leaf.shape[self.dim] if self.targets else int(getattr(leaf, self.part) if self.part else leaf)
+
+    def odd_size(self, leaf: Any, factor: Fraction) -> int | None:
+        """Return a size that the factor does not multiply to an integer; None if there is none."""
+        sizes = (self.size(leaf), *(target.tensor.shape[target.dim] for target in self.targets))
+        return next((size for size in sizes if size * factor % 1), None)
 
     def apply(self, leaf: Any, factor: Fraction) -> Any:
         """Return the changed argument. Its size times the factor must be an integer."""
@@ -96,10 +101,10 @@ def find_change(
     knobs = [knob for index, leaf in enumerate(leaves) for knob in _knobs(flow, index, leaf)]
     numbers = tuple(knob for knob in knobs if knob.origin)
     few = (chosen for count in range(1, MOST_CHANGES + 1) for chosen in combinations(reversed(knobs), count))
-    odd = [size for knob in knobs if (size := knob.size(leaves[knob.index])) * factor % 1]
+    odd = [size for knob in knobs if (size := knob.odd_size(leaves[knob.index], factor))]
     for chosen in chain(few, [numbers]):
         changed = list(leaves)
-        if any(knob.size(leaves[knob.index]) * factor % 1 for knob in chosen):
+        if any(knob.odd_size(leaves[knob.index], factor) for knob in chosen):
             continue
         for knob in chosen:
             changed[knob.index] = knob.apply(changed[knob.index], factor)
@@ -107,7 +112,8 @@ def find_change(
         result, error = attempt(func, new_args, new_kwargs)
         if error is None:
             inputs, results = tensor_leaves((new_args, new_kwargs)), tensor_leaves(result)
-            if step.scaled(results, factor, at_all=not failed) and step.keeps_places(inputs, results):
+            scaled = step.scaled(results, factor, at_all=not failed)
+            if scaled and step.keeps_places(inputs, results) and step.keeps_heads(results):
                 return Change(result, chosen), None
     return None, odd[-1] if odd else None
 
@@ -126,18 +132,26 @@ class Committed:
             Whether the network must run again because a tensor has changed that was already used.
         """
         for knob in knobs:
-            if knob.origin and knob.origin not in self._done:
-                self._done.add(knob.origin)
-                knob.origin.set(Marked(int(knob.origin.value * self.factor), (knob.origin,)))
-            for target in set(knob.targets) - self._done:
-                self._done.add(target)
-                tensor = getattr(target.module, target.key)
-                new = stretched(tensor, int(tensor.shape[target.dim] * self.factor), target.dim)
-                setattr(target.module, target.key, new)
-                flow.replaced(target.module, target.key, new)
+            self.change([knob.origin] if knob.origin else (), knob.targets, flow)
         return any(knob.targets and not knob.direct for knob in knobs)
+
+    def change(self, origins: Iterable[Origin], targets: Iterable[Target], flow: Flow) -> bool:
+        """Multiply attributes and dimensions of parameters by the factor. Return whether there was any to change."""
+        new = self.pending(origins, targets)
+        for place in new:
+            self._done.add(place)
+            if isinstance(place, Origin):
+                place.set(Marked(int(place.value * self.factor), (place,)))
+            else:
+                length = int(place.tensor.shape[place.dim] * self.factor)
+                flow.replace(place, stretched(place.tensor, length, place.dim))
+        return bool(new)
+
+    def pending(self, origins: Iterable[Origin], targets: Iterable[Target]) -> list[Origin | Target]:
+        """Return those of the attributes and dimensions that have not been changed."""
+        places: list[Origin | Target] = [*origins, *targets]
+        return [place for place in dict.fromkeys(places) if place not in self._done]
 
     def size(self, size: int) -> int:
         """Return the new value of a size that the code has passed."""
-        pending = set(getattr(size, "origins", ())) - self._done
-        return int(size * self.factor) if pending else int(size)
+        return int(size * self.factor) if self.pending(getattr(size, "origins", ()), ()) else int(size)
