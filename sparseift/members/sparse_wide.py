@@ -25,6 +25,7 @@ from ..errors import BudgetError, UserError
 from ..graph.layers import AnyLayer, channels_of
 from ..graph.trace import Trace
 from ..surgery.fitting import NotWhole
+from ..surgery.pretrained import follow_config
 from ..surgery.replace import initializer
 from ..surgery.transplant import adopt
 from ..surgery.widening import widened
@@ -102,6 +103,7 @@ class SparseWide:
             except NotWhole as odd:  # such as the width of a head
                 denominator = gcd(denominator, odd.size)
         adopt(net, twin, initializer(net, record), keep)
+        follow_config(net, record.net, factor)
         return list(eligible)
 
 

@@ -22,12 +22,12 @@ MOST_CHANGES = 3  # of the arguments of one call
 
 @dataclass(frozen=True)
 class Knob:
-    """A possible change of one argument of a call: a number that comes from an attribute, or a dimension of a tensor
-    that comes from parameters.
+    """A possible change of one argument of a call: a number that comes from attributes, or a dimension of a tensor that
+    comes from parameters.
 
     Attributes:
         index: Place of the argument among the leaves of the arguments.
-        origin: The attribute, for a number.
+        origins: The attributes, for a number.
         part: "start" or "stop", for a number in a slice.
         dim: The dimension, for a tensor.
         targets: The dimensions of parameters that `dim` comes from.
@@ -35,7 +35,7 @@ class Knob:
     """
 
     index: int
-    origin: Origin | None = None
+    origins: tuple[Origin, ...] = ()
     part: str = ""
     dim: int = 0
     targets: tuple[Target, ...] = ()
@@ -55,7 +55,7 @@ class Knob:
         size = int(self.size(leaf) * factor)
         if self.targets:
             return leaf.new_empty((*leaf.shape[: self.dim], size, *leaf.shape[self.dim + 1 :]))
-        new = Marked(size, (getattr(leaf, self.part) if self.part else leaf).origins)
+        new = Marked(size, (getattr(leaf, self.part) if self.part else leaf).choices)
         if not self.part:
             return new
         return slice(new if self.part == "start" else leaf.start, new if self.part == "stop" else leaf.stop, leaf.step)
@@ -72,11 +72,11 @@ class Change:
 def _knobs(flow: Flow, index: int, leaf: Any) -> Iterator[Knob]:
     if isinstance(leaf, slice):
         for part in ("start", "stop"):
-            for origin in getattr(getattr(leaf, part), "origins", ()):
-                yield Knob(index, origin=origin, part=part)
+            for origins in getattr(getattr(leaf, part), "choices", ()):
+                yield Knob(index, origins=origins, part=part)
     elif isinstance(leaf, Marked):
-        for origin in leaf.origins:
-            yield Knob(index, origin=origin)
+        for origins in leaf.choices:
+            yield Knob(index, origins=origins)
     elif isinstance(leaf, Tensor) and not flow.active(leaf):
         for dim in range(leaf.dim()):
             if leaf.shape[dim] > 1 and (targets := flow.targets(leaf, dim)):
@@ -99,7 +99,7 @@ def find_change(
     """
     leaves, structure = tree_flatten((args, kwargs), is_leaf=lambda leaf: isinstance(leaf, slice))
     knobs = [knob for index, leaf in enumerate(leaves) for knob in _knobs(flow, index, leaf)]
-    numbers = tuple(knob for knob in knobs if knob.origin)
+    numbers = tuple(knob for knob in knobs if knob.origins)
     few = (chosen for count in range(1, MOST_CHANGES + 1) for chosen in combinations(reversed(knobs), count))
     odd = [size for knob in knobs if (size := knob.odd_size(leaves[knob.index], factor))]
     for chosen in chain(few, [numbers]):
@@ -132,7 +132,7 @@ class Committed:
             Whether the network must run again because a tensor has changed that was already used.
         """
         for knob in knobs:
-            self.change([knob.origin] if knob.origin else (), knob.targets, flow)
+            self.change(knob.origins, knob.targets, flow)
         return any(knob.targets and not knob.direct for knob in knobs)
 
     def change(self, origins: Iterable[Origin], targets: Iterable[Target], flow: Flow) -> bool:
@@ -141,7 +141,7 @@ class Committed:
         for place in new:
             self._done.add(place)
             if isinstance(place, Origin):
-                place.set(Marked(int(place.value * self.factor), (place,)))
+                place.set(Marked(int(place.value * self.factor), ((place,),)))
             else:
                 length = int(place.tensor.shape[place.dim] * self.factor)
                 flow.replace(place, stretched(place.tensor, length, place.dim))
@@ -154,4 +154,5 @@ class Committed:
 
     def size(self, size: int) -> int:
         """Return the new value of a size that the code has passed."""
-        return int(size * self.factor) if self.pending(getattr(size, "origins", ()), ()) else int(size)
+        origins = {origin for choice in getattr(size, "choices", ()) for origin in choice}
+        return int(size * self.factor) if self.pending(origins, ()) else int(size)

@@ -37,23 +37,32 @@ class Origin:
 
 
 class Marked(int):
-    """An integer that remembers the attributes that it was computed from by products and floor divisions."""
+    """An integer that remembers the attributes that it was computed from by sums, products and floor divisions.
 
-    origins: tuple[Origin, ...]
+    Attributes:
+        choices: Attributes of which the integer is a multiple, if they change together: one of a product, all of a sum.
+    """
 
-    def __new__(cls, value: int, origins: tuple[Origin, ...]) -> Marked:
+    choices: tuple[tuple[Origin, ...], ...]
+
+    def __new__(cls, value: int, choices: tuple[tuple[Origin, ...], ...]) -> Marked:
         new = super().__new__(cls, value)
-        new.origins = origins
+        new.choices = choices
         return new
 
     def __mul__(self, other: int) -> int:
         product = int(self) * other
-        return Marked(product, self.origins + getattr(other, "origins", ())) if isinstance(other, int) else product
+        return Marked(product, self.choices + getattr(other, "choices", ())) if isinstance(other, int) else product
 
     __rmul__ = __mul__
 
+    def __add__(self, other: int) -> int:
+        if not isinstance(other, Marked):
+            return int(self) + other
+        return Marked(int(self) + int(other), tuple((*a, *b) for a in self.choices for b in other.choices))
+
     def __floordiv__(self, other: int) -> int:
-        return Marked(int(self) // other, self.origins) if isinstance(other, int) else int(self) // other
+        return Marked(int(self) // other, self.choices) if isinstance(other, int) else int(self) // other
 
     def __deepcopy__(self, memo: dict) -> int:
         return int(self)
@@ -117,7 +126,7 @@ def mark(net: nn.Module) -> None:
 
 
 def _marked(value: Any, origin: Origin) -> Any:
-    return Marked(value, (origin,)) if type(value) is int and value > 1 else value
+    return Marked(value, ((origin,),)) if type(value) is int and value > 1 else value
 
 
 def unmark(net: nn.Module) -> None:
