@@ -141,7 +141,7 @@ class Fitting(Watching):
             return args, kwargs
         parameters = [leaf for leaf in (*args[2:], *kwargs.values()) if isinstance(leaf, Tensor) and leaf.dim() == 1]
         targets = [target for tensor in parameters for target in self.flow.targets(tensor, 0)]
-        origins = sizes[0].choices[0] if isinstance(sizes[0], Marked) else ()
+        origins = [term.origin for term in sizes[0].choices[0]] if isinstance(sizes[0], Marked) else []
         if width != sizes[0] * self.factor or not self.committed.change(origins, targets, self.flow):
             return args, kwargs
         raise Again  # the code has read the old size from the parameter or the attribute

@@ -83,7 +83,8 @@ def keep_format(net: nn.Module, before: nn.Module) -> None:
 
         keys = [f"{name}.weight" for name in transposed]
         converters = [WeightConverter([key], [key], operations=[Transpose(0, 1)]) for key in keys]
-        net._weight_conversions = [*(getattr(net, "_weight_conversions", None) or []), *converters]
+        own: Any = net
+        own._weight_conversions = [*(getattr(net, "_weight_conversions", None) or []), *converters]
 
 
 def _is_transposed(module: nn.Module) -> bool:

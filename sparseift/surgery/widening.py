@@ -176,7 +176,7 @@ class _Widening(Fitting):
     ) -> tuple[Any, Exception | None]:
         """The result of the call with the fewest changes with which it works, or that of the unchanged call."""
         failed = error is not None
-        change, odd = find_change(func, args, kwargs, self.flow, self.step, self.factor, failed)
+        change, odd = find_change(func, args, kwargs, self.flow, self.step, self.committed, failed)
         if change is not None:
             if self.committed.commit(change.knobs, self.flow):
                 raise Again
