@@ -42,10 +42,11 @@ LIBRARIES = {  # what each package may import of others; those of METHOD and api
     **{room: set() for room in ("__init__", "errors", "train", "profile", "compare", "export")},
     **{room: TORCH for room in (*METHOD.split(), "api", "tasks")},
     "models": TORCH | {"torchvision", "timm"},
+    "surgery": TORCH | {"transformers"},  # for networks of it, in pretrained.py
     "common": TORCH | {"rich", "filelock"},
     "runs": {"rich", "yaml"},
     "report": {"rich", "matplotlib", "jinja2", "markupsafe", "scipy"},
-    "data": TORCH | LIGHTNING | {"torchvision", "PIL", "sklearn"},
+    "data": TORCH | LIGHTNING | {"torchvision", "PIL", "sklearn", "tokenizers", "zstandard"},
     "training": TORCH | LIGHTNING | {"safetensors"},
     "app": TORCH | LIGHTNING | {"hydra", "omegaconf", "joblib", "submitit", "rich"},
 }

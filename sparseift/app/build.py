@@ -273,15 +273,15 @@ def build_run(
     metric = task.metrics[0]
     accounting = Accounting(plan, task, mask_callback)
     checkpoint = Checkpoint(folder / "checkpoints", config.checkpoint.every_n_steps, settings, metric, mask_callback)
-    recorders = [progress(masks or plan, metric), Hyperparameters(settings, metric)]
+    recorders = [progress(masks or plan, task, accounting), Hyperparameters(settings, metric)]
     callbacks = [
         *([mask_callback] if mask_callback else []),
         *(Divergence(), accounting, RngState(), *recorders),
         *([*chosen, Remask()] if mask_callback else chosen),
         *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
-    module = _module(config, net, task)
     trainer = _trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)])
+    module = _module(config, net, task, data, trainer)
     if masks:
         check_strategy(trainer.strategy)
     init = {
@@ -322,17 +322,23 @@ def _data(config: DictConfig, devices: int) -> pl.LightningDataModule:
     return data
 
 
-def _module(config: DictConfig, net: nn.Module, task: Task) -> pl.LightningModule:
+def _module(
+    config: DictConfig, net: nn.Module, task: Task, data: pl.LightningDataModule, trainer: pl.Trainer
+) -> pl.LightningModule:
+    from ..data import DataModule
+    from ..training.callbacks import steps_of_fit
     from ..training.module import TrainingModule
+    from ..training.schedulers import with_length
 
     recipe = config.recipe
+    run_steps = steps_of_fit(trainer, data) if isinstance(data, DataModule) else None
     module = TrainingModule(
         net,
         task,
         optimizer=make_optimizer(config, net),
-        scheduler=make(recipe.scheduler) if recipe.scheduler else None,
+        scheduler=with_length(make(recipe.scheduler), run_steps) if recipe.scheduler else None,
         scheduler_interval=recipe.scheduler_interval,
-        validates=config.dataset.get("val_size") != 0,
+        validates=data.validates if isinstance(data, DataModule) else config.dataset.get("val_size") != 0,
         decay_norm_and_bias=recipe.decay_norm_and_bias,
     )
     try:

@@ -20,6 +20,8 @@ INTEGERS = {
     "dataset.num_classes": 1,
     "dataset.channels": 1,
     "dataset.image_size": 1,
+    "dataset.vocab_size": 1,
+    "dataset.context_length": 1,
     "trainer.num_nodes": 1,
     "trainer.max_epochs": 1,
     "trainer.accumulate_grad_batches": 1,
@@ -30,8 +32,12 @@ INTEGERS = {
 LARGEST_SEED = 2**32 - 1
 """The largest seed of numpy's generator."""
 
-SHARED_BY_TASK = ("num_classes", "channels", "image_size")
-"""Options that a data set and its task must agree on, if both have them."""
+LEAST_OF_MODEL = {
+    "num_classes": "num_classes",
+    "vocab_size": "vocab_size",
+    "positions": "context_length",
+}
+"""Sizes of a network, and the options of a data set that each must not be below."""
 
 
 def check_values(config: DictConfig) -> None:
@@ -44,8 +50,8 @@ def check_values(config: DictConfig) -> None:
         if name in (OmegaConf.select(config, node) if node else config):
             integer(key, OmegaConf.select(config, key), least, most.get(key))
     check_finite(config)
-    for name in SHARED_BY_TASK:
-        if name in config.task and name in config.dataset:
+    for name in map(str, config.task):
+        if name in config.dataset and name != "_target_":
             same = config.task[name] == config.dataset[name]
             require(same, f"task.{name}", config.task[name], f"{config.dataset[name]}, which is dataset.{name}")
 
@@ -69,9 +75,11 @@ def check_run(config: DictConfig) -> None:
         integer("trainer.log_every_n_steps", config.trainer.log_every_n_steps, 0)
     val_size, needed = config.dataset.get("val_size"), config.checkpoint.test == "best"
     require(val_size != 0 or not needed, "dataset.val_size", val_size, "an integer >= 1 with checkpoint.test=best")
-    outputs, least = OmegaConf.select(config, "model.num_classes"), config.dataset.get("num_classes")
-    if isinstance(outputs, int) and least is not None:
-        require(outputs >= least, "model.num_classes", outputs, f"an integer >= dataset.num_classes, which is {least}")
+    for name, of_data in LEAST_OF_MODEL.items():
+        size, least = OmegaConf.select(config, f"model.{name}"), config.dataset.get(of_data)
+        if isinstance(size, int) and least is not None:
+            expected = f"an integer >= dataset.{of_data}, which is {least}"
+            require(size >= least, f"model.{name}", size, expected)
     nodes, devices = config.trainer.num_nodes, config.trainer.devices
     if slurm.in_task() and isinstance(devices, int):
         tasks = int(os.environ.get("SLURM_NTASKS") or 1)

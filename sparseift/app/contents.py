@@ -32,10 +32,17 @@ CHECKPOINTS = ("checkpoints/last.ckpt", "checkpoints/previous.ckpt")
 
 OF_TRAINING = (
     *OF_THE_END,
-    "metrics.csv",
+    *("metrics.csv", "generated.json"),
     *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
     *(*CHECKPOINTS, "checkpoints/best.ckpt"),
-    *("results.partial", "model.partial", "metrics.partial", "checkpoints/last.partial", "checkpoints/best.partial"),
+    *(
+        "results.partial",
+        "model.partial",
+        "metrics.partial",
+        "generated.partial",
+        "checkpoints/last.partial",
+        "checkpoints/best.partial",
+    ),
 )
 """What a run writes while it trains and at its end. A new run in the folder removes these files and no others."""
 

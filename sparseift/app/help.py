@@ -53,7 +53,7 @@ def help_page(description: str) -> str:
 
 
 def sets(file: Path) -> dict[str, str]:
-    """Return the choices of other groups that a file overrides, itself or by a file in its defaults list."""
+    """Return the choices of other groups that a file makes, itself or by a file in its defaults list."""
     own: dict[str, str] = {}
     named = []
     for entry in cast(DictConfig, OmegaConf.load(file)).get("defaults", []):
@@ -61,8 +61,8 @@ def sets(file: Path) -> dict[str, str]:
             named.append(entry)
             continue
         [(key, choice)] = entry.items()
-        if key.startswith("override /"):
-            group = key.removeprefix("override /")
+        if key.startswith(("override /", "/")) and "@" not in key:
+            group = key.removeprefix("override ").removeprefix("/")
             own[group] = str(choice).replace("'", "")
             named.append(f"/{group}/{choice}")
     for name in named:

@@ -27,17 +27,23 @@ def limits_of(config: DictConfig) -> dict[str, Any]:
     for name in ("limit_train_batches", "limit_test_batches", "limit_val_batches"):
         _check_batches(f"trainer.{name}", trainer.get(name), 0 if name == "limit_val_batches" else 1)
     _check_batches("trainer.overfit_batches", trainer.get("overfit_batches"), 0)
-    epochs, steps = config.recipe.epochs, trainer.get("max_steps", -1)
-    if steps != -1:
-        integer("trainer.max_steps", steps, 1)
+    epochs, steps, most = config.recipe.epochs, trainer.get("max_steps", -1), steps_of_recipe(config)
+    if steps != -1 or most:
+        integer("trainer.max_steps", steps, 1, most)
     integer("trainer.max_epochs", trainer["max_epochs"], 1, epochs)
     values = {f"trainer.{name}": trainer.get(name) for name in (*PARTIAL, *ENDING)}
-    neutral = {"trainer.max_epochs": epochs, "trainer.max_steps": -1}
+    neutral = {"trainer.max_epochs": epochs, "trainer.max_steps": most or -1}
     return {
         key: value
         for key, value in values.items()
         if value and value != neutral.get(key) and not (isinstance(value, float) and value == 1.0)
     }
+
+
+def steps_of_recipe(config: DictConfig) -> int | None:
+    """Return the optimizer steps after which the recipe ends; None if it ends after its epochs."""
+    steps = config.recipe.get("steps", -1)
+    return None if steps == -1 else integer("recipe.steps", steps, 1)
 
 
 def partial_run(limits: Mapping[str, Any], ended_early: bool) -> str | None:

@@ -37,8 +37,8 @@ VALUES_ONLY = ("recipe", "sparsity")
 NEEDED = {"trainer": ("max_epochs", "accelerator", "devices", "num_nodes", "precision", "gradient_clip_val")}
 """Options that the programs read from groups that name a class."""
 
-OFFERED = ("recipe.warmup_epochs", "recipe.label_smoothing")
-"""Options of the recipes that other nodes refer to: the scheduler and the task of the package."""
+OFFERED = ("recipe.warmup_epochs", "recipe.label_smoothing", "recipe.steps", "recipe.dropout")
+"""Options of the recipes that other nodes refer to: scheduler, task, trainer and model of the package."""
 
 
 def check_options(config: DictConfig) -> None:
@@ -97,21 +97,22 @@ def plain_nodes() -> dict[str, tuple[str, ...]]:
 @cache
 def _options_of(group: str) -> tuple[str, ...]:
     """The options in the files of a group of the package."""
-    names = [name for file in choices_of(config_folder() / group).values() for name in _options_in(file)]
+    names = [name for file in choices_of(config_folder() / group).values() for name in _options_in(file, group)]
     return tuple(name for name in dict.fromkeys(names) if join(group, name) not in OFFERED)
 
 
-def _options_in(file: Path) -> Iterator[str]:
-    """Yield the options in a file, and those that its defaults list adds."""
+def _options_in(file: Path, group: str) -> Iterator[str]:
+    """Yield the options of a group in a file, also one of several groups, and those that its defaults list adds."""
     content = cast(DictConfig, OmegaConf.load(file))
-    yield from (str(name) for name in content if name != "defaults")
+    yield from (str(name) for name in content.get(group, content) if name != "defaults")
     for entry in content.get("defaults", []):
         choice, _, place = entry.partition("@")
+        place = place.removeprefix(f"{group}.")
         if place not in ("", "_here_"):
             yield place
         else:
             folder = config_folder() if choice.startswith("/") else file.parent
-            yield from _options_in(folder / f"{choice.lstrip('/')}.yaml")
+            yield from _options_in(folder / f"{choice.lstrip('/')}.yaml", group)
 
 
 def made_nodes(config: DictConfig) -> Iterator[tuple[str, Any]]:

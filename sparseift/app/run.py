@@ -120,7 +120,7 @@ def _write_results(settings: Settings, parts: TrainingParts, folder: Path, valid
     summary = parts.plan.summary()
     summary["flops"]["train_total"] = parts.accounting.train_flops
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # included in train_total
-    steps, planned = parts.trainer.global_step, planned_steps(parts.trainer, settings.epochs)
+    steps, planned = parts.trainer.global_step, planned_steps(parts.trainer, settings.epochs, settings.most_steps)
     short = partial_run(settings.limits, ended_early=planned is not None and steps < planned)
     mask_callback = parts.mask_callback
     results: dict[str, Any] = {
@@ -138,6 +138,7 @@ def _write_results(settings: Settings, parts: TrainingParts, folder: Path, valid
         "mask_updates": mask_callback.updates if mask_callback else None,
         "masks_sha256": parts.masks.sha256() if parts.masks else None,
         "weights_sha256": weights_sha256(parts.net),
+        "data_sha256": getattr(parts.data, "sha256", None),
         "versions": versions(),
         "layers": parts.plan.layers_summary(),
     }

@@ -17,7 +17,7 @@ from ..runs.command import config_folders, of_one_run
 from .checks import check_run, check_values
 from .lasting import lasting_of
 from .launchers import runs_side_by_side
-from .limits import limits_of
+from .limits import limits_of, steps_of_recipe
 from .names import names_of, sparsity_of
 from .options import typed_overrides
 from .sweep import SWEEP_JOB
@@ -52,6 +52,7 @@ class Settings:
         identity: The choices and numbers that results.json records to tell runs apart.
         lasting: `identity` and every other setting that must not change when the run resumes, by dotted key.
         limits: The options that shorten the run (see `limits_of`).
+        most_steps: Optimizer steps after which the recipe ends; None if it ends after its epochs.
         resume: "auto", the path of a checkpoint or run folder, or None.
         overwrite: Whether to replace a run that is in the run folder.
         test_with: The checkpoint to test, "last" or "best".
@@ -63,6 +64,7 @@ class Settings:
     lasting: Mapping[str, Any]
     limits: Mapping[str, Any]
     epochs: int
+    most_steps: int | None
     resume: str | None
     overwrite: bool
     test_with: str
@@ -107,6 +109,7 @@ def settings_of(config: DictConfig) -> Settings:
         lasting={**identity, **lasting_of(config)},
         limits=limits_of(config),
         epochs=config.recipe.epochs,
+        most_steps=steps_of_recipe(config),
         resume=_resume(config.resume),
         overwrite=config.overwrite,
         test_with=config.checkpoint.test,

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..common.checks import require
 from ..common.messages import one_line
 from ..errors import UserError
+from ..training.schedulers import RUN_STEPS
 from .options import PARTLY_MADE, join, made_nodes, missing, no_option, plain
 
 HYDRAS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
@@ -71,10 +72,14 @@ def _check_names(
     arguments: Mapping[str, Any],
     given: Collection[str],
 ) -> None:
-    """Check that no argument is unknown, missing, or set by the program, as the first one of PARTLY_MADE is."""
+    """Check that no argument is unknown, missing, or set by the program.
+
+    It sets the first argument of PARTLY_MADE, and the length of the run for a schedule.
+    """
     partial = node.get("_partial_", False)
     partly = path in PARTLY_MADE
-    given = {*given, *list(parameters)[:1]} if partial and partly else given
+    if partial and partly:
+        given = {*given, *list(parameters)[:1], *([RUN_STEPS] if path == "recipe.scheduler" else [])}
     named = [name for name, parameter in parameters.items() if parameter.kind in NAMED and name not in given]
     takes_others = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in arguments:

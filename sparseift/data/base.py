@@ -107,6 +107,11 @@ class DataModule(pl.LightningDataModule, ABC):
         return samples, *self.split(samples)
 
     @property
+    def validates(self) -> bool:
+        """Whether there are validation samples, after `setup`."""
+        return len(self._training[2]) > 0
+
+    @property
     def train_size(self) -> int:
         """Number of training samples, after `setup`."""
         return len(self._training[1])
@@ -146,9 +151,9 @@ class DataModule(pl.LightningDataModule, ABC):
         return EpochBatches(self.train_size, self.batch_size, self.seed)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Return the loader of the validation samples in order, or no loader if `val_size` is 0."""
+        """Return the loader of the validation samples in order, or no loader if there are none."""
         samples, _, indices = self._training
-        return self._eval_loader(samples, indices, persistent_workers=self.num_workers > 0) if self.val_size else []
+        return self._eval_loader(samples, indices, persistent_workers=self.num_workers > 0) if len(indices) else []
 
     def test_dataloader(self) -> DataLoader:
         """Return the loader of the test samples in order."""

@@ -108,7 +108,7 @@ class _Recorder(Watching):
                 found = self._use(module, factor, positions)
             elif bases and inputs and positions:
                 weight = min((self.parameters[base] for base in bases), key=len)
-                bare.append(BareWeight(weight, tuple(factor.shape), positions))
+                bare.append(BareWeight(weight, tuple(factor.shape), positions, call=len(self.record.calls)))
             else:
                 continue
             self._attributed += 2 * positions * factor.numel()

@@ -37,10 +37,10 @@ def _markdown_character(found: re.Match[str]) -> str:
     return MARKDOWN.get(found[0], "\\" + found[0])
 
 
-def markdown_code(text: str) -> Markup:
-    """Return a block of shell code. Its fence is longer than any row of backticks in the code."""
+def markdown_code(text: str, language: str = "bash") -> Markup:
+    """Return a block of code. Its fence is longer than any row of backticks in the code."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return Markup("\n".join([f"{fence}bash", *map(plain, text.split("\n")), fence]))
+    return Markup("\n".join([f"{fence}{language}", *map(plain, text.split("\n")), fence]))
 
 
 def latex(value: str) -> str:

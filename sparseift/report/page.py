@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..common.console import plain
+from ..runs.generated import GeneratedText
 from ..runs.read import FINISHED, STATES, Run
 from . import escaping, tables
 from .figures import Drawn
@@ -45,7 +47,12 @@ def html(runs: list[Run], sections: Sections, folder: Path, figures: Path) -> st
 
 def markdown(runs: list[Run], sections: Sections, folder: Path) -> str:
     """Return the report as Markdown, with links to the files in the folder `figures`."""
-    functions: dict[str, Callable] = {"table": tables.markdown, "commands": _commands}
+    functions: dict[str, Callable] = {
+        "table": tables.markdown,
+        "commands": _commands,
+        "last_texts": _last_texts,
+        "block": partial(escaping.markdown_code, language="text"),
+    }
     return _render("page.md.jinja", runs, sections, folder, functions, finalize=escaping.markdown, autoescape=False)
 
 
@@ -54,6 +61,12 @@ def _commands(section: Section) -> Markup:
     runs = [run for row in section.rows for run in row.runs]
     missing = "# .hydra/overrides.yaml is missing in"
     return escaping.markdown_code("\n".join(run.command or f"{missing} {plain(str(run.folder))}" for run in runs))
+
+
+def _last_texts(section: Section) -> list[tuple[Run, GeneratedText]]:
+    """The texts that each run of a section has generated last."""
+    runs = [run for row in section.rows for run in row.runs]
+    return [(run, text) for run in runs for text in run.texts if text["step"] == run.texts[-1]["step"]]
 
 
 def _render(

@@ -15,6 +15,7 @@ from ..common.console import one_by_one
 from ..errors import UserError
 from .command import config_folders, of_one_run, run_in
 from .files import present, read_end, read_table, read_yaml
+from .generated import GeneratedText, read_generated
 from .metric import Metric
 from .results import read_results
 from .schema import LARGEST
@@ -40,6 +41,7 @@ class Run:
         config: .hydra/config.yaml, upgraded to the current version, with dotted keys and unresolved interpolations.
         arguments: Arguments of sparseift.train that reproduce the run; None if they are not recorded.
         rows: The rows of metrics.csv, without empty cells.
+        texts: What the network has generated, from generated.json.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class Run:
     config: dict[str, Any] = field(default_factory=dict)
     arguments: tuple[str, ...] | None = None
     rows: list[dict[str, float]] = field(default_factory=list)
+    texts: list[GeneratedText] = field(default_factory=list)
 
     @cached_property
     def metric(self) -> Metric:
@@ -119,8 +122,12 @@ def _read(folder: Path) -> Run:
     except UserError as error:
         rows, damage = [], shortened(str(error))
     if results:
+        try:
+            texts = read_generated(folder)
+        except UserError as error:
+            texts, damage = [], damage or shortened(str(error))
         damage = damage or ("" if rows else "metrics.csv has no steps")
-        return Run(folder, FINISHED, damage, results, config, arguments, rows)
+        return Run(folder, FINISHED, damage, results, config, arguments, rows, texts)
     progress = damage or _progress(rows, config)
     if (reason := reason_of_failure(folder)) is not None:
         return Run(folder, FAILED, f"{reason} ({progress})", {}, config, arguments, rows)

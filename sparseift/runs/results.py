@@ -31,7 +31,7 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     write_json(path, {**content, CHECKSUM: _checksum(content)})
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically.
 
     Raises:

@@ -3,5 +3,6 @@
 from ..runs.metric import Metric
 from .base import Task
 from .classification import Classification
+from .language_modelling import LanguageModelling
 
-__all__ = ["Classification", "Metric", "Task"]
+__all__ = ["Classification", "LanguageModelling", "Metric", "Task"]

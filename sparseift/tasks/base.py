@@ -19,9 +19,11 @@ class Task(Protocol):
 
     Attributes:
         metrics: One or more metrics. The first one selects the best checkpoint.
+        parts_of_sample: What the progress bar counts, and how many of them a sample has.
     """
 
     metrics: tuple[Metric, ...]
+    parts_of_sample: tuple[str, int] = ("samples", 1)
 
     @abstractmethod
     def example(self) -> Example:

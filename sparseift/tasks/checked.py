@@ -40,6 +40,7 @@ class Checked(Task):
         require(fits, "task.metrics", names, expected)
         self.task = task
         self.metrics = tuple(metrics or ())
+        self.parts_of_sample = getattr(task, "parts_of_sample", Task.parts_of_sample)
 
     def example(self) -> Example:
         return self.task.example()

@@ -1,13 +1,15 @@
-"""Learning rate schedules with linear warm-up, which step once per epoch.
+"""Learning rate schedules with linear warm-up, which step once per epoch or once per optimizer step.
 
-The learning rate depends on the epoch alone: a run that resumes with more epochs follows the schedule of the longer run
-from there.
+The learning rate depends on the epoch or the step alone: a run that resumes with more epochs follows the schedule of
+the longer run from there.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import partial
+from inspect import signature
 from math import cos, pi
 from typing import Any
 
@@ -16,6 +18,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..common import checks
+
+RUN_STEPS = "run_steps"
+"""Argument of a schedule that the program sets to the number of optimizer steps of the run."""
 
 
 class Scheduled(LambdaLR):
@@ -63,6 +68,45 @@ def multi_step(optimizer: Optimizer, milestones: Sequence[int], gamma: float, wa
     return _scheduled(optimizer, warmup, lambda epoch: gamma ** bisect_right(sorted(milestones), epoch))
 
 
+def cosine_by_steps(optimizer: Optimizer, run_steps: int, warmup: int, floor: float) -> Scheduled:
+    """Return a schedule that decreases the learning rate along half a cosine, for `recipe.scheduler_interval=step`.
+
+    Args:
+        run_steps: Optimizer steps of the run, including those of the warm-up. The program sets it.
+        warmup: Optimizer steps of linear warm-up.
+        floor: Learning rate at the end of the run, as a fraction of the highest one.
+    """
+    checks.integer("recipe.scheduler.warmup", warmup, 0, run_steps - 1)
+    checks.number("recipe.scheduler.floor", floor, 0, 1)
+
+    def factor(step: int) -> float:
+        return floor + (1 - floor) * (1 + cos(pi * min(1.0, (step - warmup) / (run_steps - warmup)))) / 2
+
+    return _scheduled(optimizer, warmup, factor)
+
+
+def with_length(scheduler: Callable[..., Any], run_steps: int | None) -> Callable[..., Any]:
+    """Return the schedule with the length of the run, if it takes one.
+
+    Args:
+        scheduler: Called with an optimizer.
+        run_steps: Optimizer steps of the run; None if they are not known before it starts.
+
+    Raises:
+        UserError: The schedule needs the length, which is not known.
+    """
+    try:
+        needed = RUN_STEPS in signature(scheduler).parameters
+    except (TypeError, ValueError):  # the arguments of a partial do not fit, which its call reports
+        needed = False
+    if not needed:
+        return scheduler
+    checks.require(
+        run_steps is not None, "the number of optimizer steps", None, "data with a length, for this schedule"
+    )
+    return partial(scheduler, run_steps=run_steps)
+
+
 def _scheduled(optimizer: Optimizer, warmup: int, factor: Callable[[int], float]) -> Scheduled:
     """Warm up by factors 1/n, 2/n, ..., n/n (Goyal et al. 2017, section 2.2), then follow `factor`."""
-    return Scheduled(optimizer, lambda epoch: (epoch + 1) / warmup if epoch < warmup else factor(epoch))
+    return Scheduled(optimizer, lambda time: (time + 1) / warmup if time < warmup else factor(time))

@@ -13,10 +13,13 @@ from sparseift.app.overrides import choices_of, config_folder, plain_choice
 from sparseift.app.targets import check_target, check_targets
 from sparseift.errors import UserError
 
+OF_TEXT = ("gpt", "text", "language_modelling")
+
 
 def composed(*overrides: str) -> DictConfig:
+    dataset = "python_text" if any(word in override for word in OF_TEXT for override in overrides) else "digits"
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("train", ["dataset=digits", "trainer=cpu", *overrides])
+        return compose("train", [f"dataset={dataset}", "trainer=cpu", *overrides])
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from sparseift.data.images.base import ImageData
+from sparseift.data.text.base import TextData
 
 CONF = Path(__file__).parents[2] / "conf"
 NAMES = sorted(file.stem for file in (CONF / "dataset").glob("*.yaml"))
+RECIPES = {"cifar10": "cifar", "cifar100": "cifar", "imagenet": "imagenet"}
+RECIPES |= {"python_text": "short_text", "text": "short_text", "wikitext103": "gpt3_wikitext103", "pile": "gpt3_pile"}
+TEXT = sorted(name for name, recipe in RECIPES.items() if recipe not in ("cifar", "imagenet"))
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -21,11 +25,14 @@ def composed(*overrides: str) -> DictConfig:
 @pytest.mark.parametrize("name", NAMES)
 def test_builds_without_data(name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SPARSEIFT_DATA", str(tmp_path / "nowhere"))
-    changes = ["batch_size=3", "val_size=7", "num_workers=1"]
+    own = {"python_text": "val_fraction=0.3", "text": "val_fraction=0.3", "wikitext103": "url=x", "pile": "url=x"}
+    changes = ["batch_size=3", "num_workers=1", own.get(name, "val_size=7")]
     cfg = composed(f"dataset={name}", "seed=5", *(f"dataset.{change}" for change in changes))
     data = instantiate(cfg.dataset)
-    assert isinstance(data, ImageData)
-    assert (data.batch_size, data.val_size, data.num_workers, data.seed) == (3, 7, 1, 5)
+    assert isinstance(data, TextData if name in TEXT else ImageData)
+    assert (data.batch_size, data.num_workers, data.seed) == (3, 1, 5)
+    changed, value = own.get(name, "val_size=7").split("=")
+    assert str(getattr(data, changed)) == value
     assert getattr(data, "root", tmp_path / "nowhere" / name) == tmp_path / "nowhere" / name
     assert list(tmp_path.iterdir()) == []
 
@@ -42,10 +49,18 @@ def test_says_what_it_is_and_brings_its_recipe(name: str) -> None:
     text = (CONF / "dataset" / f"{name}.yaml").read_text()
     assert text.removeprefix("# @package _global_\n").startswith("# ")
 
-    recipe = {"cifar10": "cifar", "cifar100": "cifar", "imagenet": "imagenet"}.get(name, "short")
+    recipe = RECIPES.get(name, "short")
     assert composed(f"dataset={name}").recipe == composed(f"recipe={recipe}").recipe
     other = "cifar" if recipe == "short" else "short"
     assert composed(f"dataset={name}", f"recipe={other}").recipe == composed(f"recipe={other}").recipe
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_text_brings_its_task_and_a_model_that_fits(name: str) -> None:
+    """The choices of the command line take precedence, also over the model."""
+    cfg = composed(f"dataset={name}")
+    assert cfg.task._target_ == "sparseift.tasks.LanguageModelling" and cfg.model._target_ == "sparseift.models.GPT"
+    assert composed(f"dataset={name}", "model=gpt3_medium").model.layers == 24
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])

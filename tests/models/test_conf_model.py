@@ -10,6 +10,8 @@ from torch import nn
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted((CONF / "model").glob("*.yaml"))
+OF_TEXT = [file for file in FILES if file.stem.startswith("gpt")]
+OF_IMAGES = [file for file in FILES if file not in OF_TEXT]
 
 
 def build(file: Path, num_classes: int, channels: int = 3) -> nn.Module:
@@ -20,10 +22,24 @@ def build(file: Path, num_classes: int, channels: int = 3) -> nn.Module:
         return instantiate(cfg.model)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def language_model(name: str, vocab_size: int, context_length: int) -> nn.Module:
+    sizes = (f"dataset.vocab_size={vocab_size}", f"dataset.context_length={context_length}")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"model={name}", "dataset=python_text", *sizes])
+    with torch.device("meta"):
+        return instantiate(cfg.model)
+
+
+@pytest.mark.parametrize("file", OF_IMAGES, ids=lambda file: file.stem)
 def test_builds_with_the_classes_of_the_data(file: Path) -> None:
     net = build(file, num_classes=7)
     assert net(torch.empty(2, 3, 64, 64, device="meta")).shape == (2, 7)
+
+
+@pytest.mark.parametrize("file", OF_TEXT, ids=lambda file: file.stem)
+def test_builds_with_the_vocabulary_and_context_of_the_data(file: Path) -> None:
+    net = language_model(file.stem, vocab_size=77, context_length=9)
+    assert net(torch.zeros(2, 9, dtype=torch.int64, device="meta")).shape == (2, 9, 77)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -52,3 +68,11 @@ def test_small_image_networks_take_the_channels_of_the_data(name: str) -> None:
 def test_parameter_counts_as_published(name: str, num_classes: int, parameters: int) -> None:
     [file] = [file for file in FILES if file.stem == name]
     assert sum(p.numel() for p in build(file, num_classes).parameters()) == parameters
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("gpt3_small", 124_439_808), ("gpt3_medium", 354_823_168)])
+def test_parameter_counts_of_gpt(name: str, parameters: int) -> None:
+    """With the tokens and positions of GPT-2, these are GPT-2 Small and Medium."""
+    net = language_model(name, vocab_size=50_257, context_length=1024)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    assert f"{parameters:,} parameters" in (CONF / "model" / f"{name}.yaml").read_text().replace("\n# ", " ")

@@ -11,7 +11,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
 
 from ...errors import UserError
-from .download import download_into
+from ..download import download_into
 from .tensors import TensorImageData
 
 SHAPE = (3, 32, 32)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
 from ...errors import UserError
-from .download import download_into
+from ..download import download_into
 from .tensors import TensorImageData
 
 

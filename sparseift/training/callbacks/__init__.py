@@ -5,6 +5,7 @@ from .channels_last import ChannelsLast
 from .checkpoint import Checkpoint
 from .divergence import Divergence
 from .ema import EMA
+from .generated_text import GeneratedText
 from .histograms import Histograms
 from .hyperparameters import Hyperparameters
 from .mask_pictures import MaskPictures
@@ -15,7 +16,7 @@ from .remask import Remask
 from .rng import RngState
 from .same_start import SameStart
 from .spectral import Spectral
-from .steps import check_length, planned_steps
+from .steps import check_length, planned_steps, steps_of_fit
 from .topology import Topology
 from .train_metrics import TrainMetrics
 
@@ -25,6 +26,7 @@ __all__ = [
     "ChannelsLast",
     "Checkpoint",
     "Divergence",
+    "GeneratedText",
     "Histograms",
     "Hyperparameters",
     "MaskCallback",
@@ -40,4 +42,5 @@ __all__ = [
     "planned_steps",
     "progress",
     "quiet",
+    "steps_of_fit",
 ]

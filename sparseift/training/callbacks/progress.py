@@ -15,28 +15,47 @@ from pytorch_lightning.utilities import rank_zero_only
 from ...masks import Masks
 from ...runs.metric import Metric
 from ...sparsity import Plan
+from ...tasks import Task
+from .accounting import Accounting
 
 SECONDS = 0.5
 """Seconds between updates of the metrics on the bar. Reading metrics synchronizes with the device."""
 
 
 class Bar(RichProgressBar):
-    """Shows the loss, the validation metrics, and the density of the masked layers."""
+    """Shows the loss, the validation metrics, the density of the masked layers, and the speed of training.
 
-    def __init__(self, masked: Masks | Plan):
+    Args:
+        masked: Has the density.
+        accounting: Counts the samples.
+        parts: What the speed counts, and how many of them a sample has.
+    """
+
+    def __init__(self, masked: Masks | Plan, accounting: Accounting, parts: tuple[str, int]):
         super().__init__()
         self.masked = masked
+        self.accounting = accounting
+        self.unit, self.per_sample = parts
         self._shown: dict[str, Any] = {}
         self._until = 0.0
+        self._since: tuple[float, int] | None = None
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         now = time.monotonic()
         if now >= self._until or not trainer.training:
             metrics = super().get_metrics(trainer, pl_module)
             metrics.pop("v_num", None)
-            self._shown = {**metrics, "density": f"{self.masked.density:.4f}"}
+            self._shown = {**metrics, "density": f"{self.masked.density:.4f}", **self._speed(trainer, now)}
             self._until = now + SECONDS
         return self._shown
+
+    def _speed(self, trainer: pl.Trainer, now: float) -> dict[str, str]:
+        """The speed since the last call; none during validation, and right after it."""
+        samples = self.accounting.spent["samples"]
+        before, self._since = self._since, (now, samples) if trainer.training else None
+        if before is None or samples == before[1]:
+            return {}
+        return {f"{self.unit}/s": f"{(samples - before[1]) * self.per_sample / (now - before[0]):,.0f}"}
 
 
 class Lines(pl.Callback):
@@ -55,9 +74,11 @@ class Lines(pl.Callback):
         print(", ".join([head, *shown, f"density {self.masked.density:.4f}"]), flush=True)
 
 
-def progress(masked: Masks | Plan, metric: Metric) -> pl.Callback:
-    """Return a callback that shows losses, a metric and the density of `masked` on standard output."""
-    return Bar(masked) if sys.stdout.isatty() else Lines(masked, metric)
+def progress(masked: Masks | Plan, task: Task, accounting: Accounting) -> pl.Callback:
+    """Return a callback that shows losses, metrics and the density of `masked` on standard output."""
+    if sys.stdout.isatty():
+        return Bar(masked, accounting, task.parts_of_sample)
+    return Lines(masked, task.metrics[0])
 
 
 def quiet() -> None:

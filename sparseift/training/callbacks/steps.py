@@ -46,13 +46,18 @@ def check_length(trainer: pl.Trainer, data: pl.LightningDataModule) -> None:
     overfit: int | float = trainer.overfit_batches  # type: ignore[attr-defined]  # set by a function of Lightning
     require(not overfit, "trainer.overfit_batches", overfit, expected)
     _batches("trainer.limit_test_batches", trainer.limit_test_batches, data.test_size, trainer, data)
-    total = _steps_of_fit(trainer, data)
+    total = steps_of_fit(trainer, data)
     for callback in callbacks:
         if isinstance(callback, NeedsSteps) and _uses_all_batches(trainer):
             callback.check_steps(total)
 
 
-def _steps_of_fit(trainer: pl.Trainer, data: DataModule) -> int:
+def steps_of_fit(trainer: pl.Trainer, data: DataModule) -> int:
+    """Return the number of optimizer steps of a fit, before it starts.
+
+    Args:
+        data: The data, after `setup("fit")`.
+    """
     used = _batches("trainer.limit_train_batches", trainer.limit_train_batches, data.train_size, trainer, data)
     steps = ceil(used / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
     return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
@@ -73,10 +78,15 @@ def steps_per_epoch(trainer: pl.Trainer) -> int | None:
     return ceil(batches / trainer.accumulate_grad_batches) if isfinite(batches) else None
 
 
-def planned_steps(trainer: pl.Trainer, epochs: int) -> int | None:
-    """Return the number of optimizer steps of all epochs after training has started; None if it is not known."""
+def planned_steps(trainer: pl.Trainer, epochs: int, most: int | None) -> int | None:
+    """Return the number of optimizer steps of a recipe after training has started; None if it is not known.
+
+    Args:
+        epochs: Epochs of the recipe.
+        most: Optimizer steps of the recipe, if it ends after them.
+    """
     steps = steps_per_epoch(trainer)
-    return None if steps is None else steps * epochs
+    return None if steps is None else min(steps * epochs, most or steps * epochs)
 
 
 def total_steps(trainer: pl.Trainer) -> int:

@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sparseift.data.images.download import download_into
+from sparseift.data.download import download_into
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
