@@ -44,6 +44,15 @@ def tensors_in(tree: Any) -> list[Tensor]:
     return found
 
 
+def results_in(output: Any) -> list[Tensor]:
+    """Return the tensors that a network returns; the logits of a model of transformers that returns other tensors, too.
+
+    Those others, such as the states of an encoder, are for calls that go on with the next token.
+    """
+    logits = getattr(output, "logits", None) if hasattr(output, "to_tuple") else None
+    return tensors_in(output if logits is None else logits)
+
+
 def on_meta(example: Any) -> Any:
     """Return the example with its tensors on the meta device."""
     return tree_map_only(Tensor, lambda tensor: tensor.to("meta"), example)
