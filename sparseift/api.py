@@ -22,6 +22,7 @@ from .graph.recorder import trace, trace_modes
 from .graph.trace import Trace
 from .members import Dense, LocalMember, Member, SparseDoped, SparseFactorized, SparseParallel, SparseWide, exact
 from .sparsity import Distribution, Plan, Uniform, dense_plan, eligible_layers, plan_for_budget, plan_for_sparsity
+from .surgery.pretrained import keep_format
 
 MEMBERS = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(): kind
@@ -113,6 +114,7 @@ def sparsify(
     layer_costs(record)  # which refuses a network that can't be counted
     try:
         new, names = _transformed(record, choices)
+        keep_format(new.net, net)
         if choices.keep_weights:
             _require_same_function(net, new, choices.member)
         if masked:

@@ -42,6 +42,7 @@ LIBRARIES = {  # what each package may import of others; those of METHOD and api
     **{room: set() for room in ("__init__", "errors", "train", "profile", "compare", "export")},
     **{room: TORCH for room in (*METHOD.split(), "api", "tasks")},
     "models": TORCH | {"torchvision", "timm", "transformers"},
+    "surgery": TORCH | {"transformers"},  # for networks of it, in pretrained.py
     "common": TORCH | {"rich", "filelock"},
     "runs": {"rich", "yaml"},
     "report": {"rich", "matplotlib", "jinja2", "markupsafe", "scipy"},

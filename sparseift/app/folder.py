@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from contextlib import ExitStack, suppress
 from types import TracebackType
 
 from ..common.files import replacing
 from ..common.locks import Timeout, locked
+from ..common.messages import say
 from ..common.slurm import first_process, of_one_start
 from ..errors import Noted, UserError
 from ..runs.read import describes_run
@@ -114,7 +114,7 @@ class RunFolder:
 
     def tell(self, reason: str) -> None:
         """Print the reason why the run ends and write it to error.txt, if the run ends without an exception."""
-        print(f"sparseift: {reason}", file=sys.stderr, flush=True)
+        say(reason)
         self._write_error(UserError(reason))
 
     def _require_free(self, continues: bool, overwrite: bool) -> None:

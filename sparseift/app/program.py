@@ -19,11 +19,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ..common import slurm
-from ..common.messages import refuse
+from ..common.messages import refuse, say
 from ..common.signals import LEAVE, handle, ignore, name_of
 from ..errors import Stopped, UserError
 from . import launchers
-from .contents import ERROR, STARTED
+from .contents import CHECKPOINTS, ERROR, STARTED
 from .help import help_page
 from .messages import EXPECTED, described, one_line_errors
 from .names import run_name
@@ -63,7 +63,7 @@ def run(program: Program, config_name: str, description: str) -> None:
         sys.argv[1:] = options + resumed(overrides, sweep)  # Hydra requires overrides in one piece
         failed = _run_jobs(program, config_name)
     if failed:
-        print(f"sparseift: {len(failed)} of the jobs failed:", *failed, sep="\n  ", file=sys.stderr)
+        say("\n  ".join([f"{len(failed)} of the jobs failed:", *failed]))
         sys.exit(1)
 
 
@@ -92,12 +92,14 @@ def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
     except KeyboardInterrupt:
         if queued := launchers.queued(began):
             ids = " ".join(sorted({job_id.partition("_")[0] for job_id in queued}))
-            print(f"sparseift: the jobs stay in the queue; to cancel them: scancel {ids}", file=sys.stderr)
+            say(f"the jobs stay in the queue; to cancel them: scancel {ids}")
         raise
     return failed
 
 
 def _run_job_of_sweep(program: Program, config: DictConfig, failed: list[str]) -> None:
+    if _mark_of_failure():  # in a job of submitit, which ignores SIGTERM, and counts time-outs at SIGUSR2
+        handle(_leave, [number for number in LEAVE if number != signal.SIGUSR2])
     try:
         program(config)
     except Exception as error:
@@ -106,7 +108,9 @@ def _run_job_of_sweep(program: Program, config: DictConfig, failed: list[str]) -
         hydra_config = HydraConfig.get()
         overrides = " ".join(hydra_config.overrides.task)
         failed.append(f"job {hydra_config.job.num} ({overrides}): {described(error)}")
-        print(f"sparseift: {failed[-1]}", file=sys.stderr)
+        say(failed[-1])
+        if mark := _mark_of_failure():
+            mark.touch()
         if config.sweep.stop_on_failure or slurm.in_task():  # the exit code has SLURM end the other ranks
             sys.exit(1)
         raise  # Hydra runs the other jobs first
@@ -118,19 +122,39 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     launchers.end_parallel_jobs(number)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    if slurm.first_process():
-        if slurm.in_task() and not _another_rank_failed():
-            slurm.requeue()
-        print(f"sparseift: stopped by {name_of(number)}", file=sys.stderr)
+    requeued = slurm.in_task() and _requeued()
+    if slurm.first_process() or requeued:
+        how = "; the run resumes when its job starts again" if requeued else ""
+        say(f"stopped by {name_of(number)}{how}")
     raise Stopped(128 + number)
 
 
-def _another_rank_failed() -> bool:
-    """Whether SLURM ends this process because another rank has written error.txt."""
-    if not HydraConfig.initialized():
-        return False
-    error = Path(HydraConfig.get().runtime.output_dir, ERROR)
-    return error.exists() and error.stat().st_mtime >= STARTED
+def _requeued() -> bool:
+    """Return the job to the queue, and tell whether it starts again.
+
+    SLURM also sends SIGTERM to the ranks that are left when one has ended. If that rank has failed with an error, it
+    would fail again. If it was killed, the job must not lose it again and again at the same place.
+    """
+    mark = _mark_of_failure()
+    if not slurm.first_process():
+        if not (mark and slurm.stands_in()):
+            return False
+        time.sleep(1)  # rank 0 comes first, unless it is the rank that has ended
+    failed, saved = mark is not None and mark.exists(), False
+    if HydraConfig.initialized():
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        failed, saved = failed or _is_new(folder / ERROR), _is_new(folder / CHECKPOINTS[0])
+    return not failed and (saved or slurm.restarts() < slurm.MOST_RESTARTS) and slurm.requeue()
+
+
+def _mark_of_failure() -> Path | None:
+    """The file by which a rank tells the others that it has failed with an error. Not every run may write error.txt."""
+    folder = os.environ.get("SUBMITIT_FOLDER")
+    return Path(folder, f"failed_{slurm.restarts()}") if folder and slurm.in_task() else None
+
+
+def _is_new(file: Path) -> bool:
+    return file.exists() and file.stat().st_mtime >= STARTED
 
 
 def _config_folders(options: list[str]) -> list[Path]:

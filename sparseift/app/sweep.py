@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..common.messages import one_line
+from ..common.messages import one_line, say
 from ..errors import UserError
 from ..runs.files import read_yaml
 
@@ -32,7 +31,7 @@ def resumed(overrides: Sequence[str], sweep: bool) -> list[str]:
         if earlier:
             added.append(f"hydra.sweep.dir={max(earlier)}")
         else:
-            print(f"sparseift: no sweep in {ROOT}/ has these overrides; a new sweep starts", file=sys.stderr)
+            say(f"no sweep in {ROOT}/ has these overrides; a new sweep starts")
     return [*overrides, *added]
 
 
@@ -41,7 +40,7 @@ def _overrides_in(file: Path) -> list[str]:
     try:
         return _jobs(map(str, read_yaml(file)["hydra"]["overrides"]["task"]))
     except (UserError, KeyError, TypeError) as error:
-        print(f"sparseift: {file} is damaged, so its sweep cannot be resumed: {one_line(error)}", file=sys.stderr)
+        say(f"{file} is damaged, so its sweep cannot be resumed: {one_line(error)}")
         return []
 
 

@@ -33,6 +33,12 @@ def one_line(error: Exception, whole: bool = True) -> str:
     return plain(" ".join(lines if whole else lines[:1])) or type(error).__name__
 
 
+def say(line: str) -> None:
+    """Print a line of this program to standard error, in one write: ranks share the terminal."""
+    sys.stderr.write(f"sparseift: {line}\n")
+    sys.stderr.flush()
+
+
 def refuse(message: str) -> NoReturn:
     """Raise a `UserError` that refers to --help."""
     raise UserError(f"{message}; see --help")
@@ -77,9 +83,9 @@ def one_line_errors(
     except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except expected as error:
-        print(f"sparseift: {describe(error)}", file=sys.stderr)
+        say(describe(error))
         sys.exit(2)
     except KeyboardInterrupt:
         ignore(signal.SIGINT)
-        print("sparseift: interrupted", file=sys.stderr)
+        say("interrupted")
         sys.exit(130)

@@ -6,6 +6,9 @@ import os
 import subprocess
 from datetime import datetime
 
+MOST_RESTARTS = 3
+"""How often a job may have started again if it loses a task before it has saved a checkpoint."""
+
 INTERACTIVE = ("bash", "interactive")
 """Names of jobs with a shell: srun has not started its processes as tasks of a run."""
 
@@ -18,6 +21,11 @@ def in_task() -> bool:
 def first_process() -> bool:
     """Whether this is the first or only process of its run."""
     return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK"))
+
+
+def stands_in() -> bool:
+    """Whether this task acts for rank 0 if that is lost: the second one, and the first one of each node."""
+    return os.environ.get("SLURM_PROCID") == "1" or os.environ.get("SLURM_LOCALID") == "0"
 
 
 def of_one_start() -> bool:

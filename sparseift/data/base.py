@@ -116,6 +116,11 @@ class DataModule(pl.LightningDataModule, ABC):
         """Number of training samples, after `setup`."""
         return len(self._training[1])
 
+    @property
+    def test_size(self) -> int:
+        """Number of test samples, after `setup`."""
+        return len(self._testing)
+
     @cached_property
     def _testing(self) -> Any:
         """The test set."""

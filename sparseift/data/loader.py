@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from multiprocessing.queues import Queue
@@ -15,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..common.checks import require
-from ..common.messages import one_line
+from ..common.messages import one_line, say
 from ..errors import UserError
 from .sampler import EpochBatches, rank_and_world
 
@@ -63,7 +62,7 @@ def _lost(error: Exception, item: Any) -> None:
     Python would print it and go on, and the main process would wait for the batch forever. Instead the worker ends, or
     the main process ends its workers. torch raises an error in the main process when a worker has ended.
     """
-    print(f"sparseift: a batch cannot be sent between data workers: {one_line(error)}", file=sys.stderr, flush=True)
+    say(f"a batch cannot be sent between data workers: {one_line(error)}")
     if get_worker_info() is not None:
         os._exit(1)
     for worker in multiprocessing.active_children():

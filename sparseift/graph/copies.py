@@ -19,7 +19,8 @@ from .pytree import tree_leaves, tree_map
 def meta_copy(net: nn.Module) -> nn.Module:
     """Return a copy of the network whose parameters, buffers and tensor attributes are on the meta device.
 
-    Tensors that are shared in the network are shared in the copy.
+    Tensors that are shared in the network are shared in the copy. The copy returns no keys and values for generation
+    (see `without_cache`).
     """
 
     def to_meta(tensor: Tensor) -> Tensor:
@@ -29,7 +30,30 @@ def meta_copy(net: nn.Module) -> nn.Module:
 
     tensors = [*net.parameters(), *net.buffers()]
     tensors += [value for module in net.modules() for value in vars(module).values() if isinstance(value, Tensor)]
-    return duplicate(net, {id(tensor): to_meta(tensor) for tensor in tensors})
+    copied = duplicate(net, {id(tensor): to_meta(tensor) for tensor in tensors})
+    for config in _caching(copied):
+        config.use_cache = False
+    return copied
+
+
+@contextmanager
+def without_cache(net: nn.Module) -> Iterator[None]:
+    """Context in which a language model of Hugging Face does not return its keys and values, which are of no use but
+    for generation, and no outputs that must keep their widths."""
+    configs = _caching(net)
+    for config in configs:
+        config.use_cache = False
+    try:
+        yield
+    finally:
+        for config in configs:
+            config.use_cache = True
+
+
+def _caching(net: nn.Module) -> list[Any]:
+    """The configs in a network that ask for keys and values."""
+    configs = {id(config): config for module in net.modules() if (config := vars(module).get("config")) is not None}
+    return [config for config in configs.values() if getattr(config, "use_cache", None) is True]
 
 
 def require_plain(net: nn.Module) -> None:

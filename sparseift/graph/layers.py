@@ -22,7 +22,10 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 InstanceNorm = nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d
 
-AnyNorm = BatchNorm | InstanceNorm | nn.GroupNorm | nn.LayerNorm
+LastNorm = nn.LayerNorm | nn.RMSNorm
+"""Norms over the last dimensions of a tensor."""
+
+AnyNorm = BatchNorm | InstanceNorm | nn.GroupNorm | LastNorm
 
 NORMS = get_args(AnyNorm)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import warnings
 from functools import partial
 from typing import Any
 
@@ -108,7 +108,7 @@ class _Recorder(Watching):
                 found = self._use(module, factor, positions)
             elif bases and inputs and positions:
                 weight = min((self.parameters[base] for base in bases), key=len)
-                bare.append(BareWeight(weight, tuple(factor.shape), positions))
+                bare.append(BareWeight(weight, tuple(factor.shape), positions, call=len(self.record.calls)))
             else:
                 continue
             self._attributed += 2 * positions * factor.numel()
@@ -182,8 +182,10 @@ def trace_modes(net: nn.Module, example: Example) -> Trace:
 
 def _both(net: nn.Module, example: Example) -> Trace:
     record = trace(net, example)
-    with suppress(UserError):  # such as that of a network that needs labels in training mode
+    try:
         record.in_training = trace(net, example, training=True)
+    except UserError as error:  # such as that of a network that needs labels in training mode
+        warnings.warn(f"{error}; transformations are checked in evaluation mode alone", stacklevel=2)
     return record
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .calls import Call
@@ -71,11 +72,13 @@ class BareWeight:
     Attributes:
         name: Name of the parameter in the network.
         positions: How often each element is used for one sample.
+        call: Index of the call that multiplies it.
     """
 
     name: str
     shape: tuple[int, ...]
     positions: int
+    call: int
 
 
 class Trace:
@@ -132,6 +135,24 @@ class Trace:
 
     def is_layer(self, call: Call) -> bool:
         return call.module in self.layers
+
+    @property
+    def ends(self) -> list[str]:
+        """The layers that ran first and last.
+
+        There is no first layer if an embedding of the network's inputs runs before it, and no last one if a product
+        with a parameter outside of layers follows it, such as that of a head with the weight of an embedding.
+        """
+        first = next((call for call in self.calls if self.is_layer(call) or call.func is F.embedding), None)
+        last = next((call for call in reversed(self.calls) if self.is_layer(call) or self._is_bare(call)), None)
+        return [call.module for call in (first, last) if call is not None and self.is_layer(call)]
+
+    def _is_bare(self, call: Call) -> bool:
+        return call.index in self._bare_calls
+
+    @cached_property
+    def _bare_calls(self) -> set[int]:
+        return {use.call for use in self.bare_weights}
 
     def norm_after(self, name: str) -> str | None:
         """Return the norm module that alone reads the output of a layer, if both modules run once."""
@@ -209,7 +230,7 @@ class Trace:
 
         def inputs(value: int) -> tuple[int, ...]:
             call = self.producer.get(value)
-            return () if call is None or self.is_layer(call) else call.inputs
+            return () if call is None or self.is_layer(call) or self._is_bare(call) else call.inputs
 
         calls = (self.producer.get(value) for value in _reachable(self.network_outputs, inputs))
         return {call.module for call in calls if call is not None and self.is_layer(call)}

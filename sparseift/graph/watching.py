@@ -15,6 +15,8 @@ from torch.overrides import TorchFunctionMode
 
 from ..common.messages import one_line
 from .copies import names_in
+from .examples import tensor_leaves
+from .known_values import KnownValues
 from .meta_kernels import Shapes
 
 unwatched = torch._C.DisableTorchFunction
@@ -68,7 +70,8 @@ class Watching(TorchFunctionMode):
         hooks = [module.register_forward_pre_hook(self._before, with_kwargs=True) for module in self.names]
         hooks += [module.register_forward_hook(self._after, always_call=True) for module in self.names]
         try:
-            with torch.no_grad(), _same_random_numbers(), Shapes(self.own_code), self:
+            known = KnownValues(tensor_leaves((args, kwargs)))
+            with torch.no_grad(), _same_random_numbers(), known, Shapes(self.own_code), self:
                 output = self.net(*args, **kwargs)
         except _Carried:
             pass

@@ -22,6 +22,7 @@ from .bits import pack, unpack
 from .inplace import laid_out_as, mask_in_place
 from .optimizers import parameters_of, restart
 from .patterns import Pattern, Unstructured
+from .second_moments import matched
 
 OF_ONE_NETWORK = (
     "expected masks and an optimizer of one network, not of its copy, made after parameters have been replaced"
@@ -175,7 +176,14 @@ class Masks:
             mask_in_place(weight, self._masks[name])
 
     @torch.no_grad()
-    def move(self, name: str, new: Tensor, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+    def move(
+        self,
+        name: str,
+        new: Tensor,
+        optimizers: Iterable[torch.optim.Optimizer],
+        match: bool = False,
+        dense_gradient: bool = False,
+    ) -> None:
         """Replace the mask of a layer during training, between the backward pass and `mask_gradients`.
 
         Weights that stay active keep their value and optimizer state. All other weights become zero, with the optimizer
@@ -186,6 +194,9 @@ class Masks:
             name: Name of the layer.
             new: New mask, boolean, of the shape of the weight.
             optimizers: Optimizers of the network.
+            match: Whether grown weights start with second moments as large as those of the other weights, if the
+                optimizer keeps second moments as Adam does (see `second_moments.matched`).
+            dense_gradient: Whether the gradient of the weight holds those of masked weights, which `match` then reads.
 
         Raises:
             UserError: The new mask has another shape than the weight, or the optimizer state can't start anew.
@@ -194,8 +205,12 @@ class Masks:
         weight, count = self._weight(name), self.active[name]
         stay = self._masks[name] & new
         unchanged = int(stay.count_nonzero())
+        optimizers = list(optimizers)
+        starts = list(matched(optimizers, weight, count, weight.grad if dense_gradient else None)) if match else []
         mask_in_place(weight, stay)
         restart(optimizers, weight, stay)
+        for start in starts:
+            start.set(new & ~stay)
         if weight.grad is not None:
             mask_in_place(weight.grad, stay.logical_or_(~new))
         self[name] = new

@@ -47,7 +47,7 @@ def restart(optimizers: Iterable[Optimizer], weight: nn.Parameter, stay: Tensor)
     Raises:
         UserError: The state is not of floating-point numbers.
     """
-    for optimizer in _with_inner(optimizers):
+    for optimizer in with_inner(optimizers):
         state = optimizer.state.get(weight, {})
         kept = {key: value for key, value in state.items() if isinstance(value, Tensor) and value.shape == weight.shape}
         new = _new_state(optimizer, weight) if kept else {}
@@ -60,11 +60,16 @@ def restart(optimizers: Iterable[Optimizer], weight: nn.Parameter, stay: Tensor)
                 values.masked_fill_(~stay, new[key].reshape(()))
 
 
-def _with_inner(optimizers: Iterable[Optimizer]) -> Iterator[Optimizer]:
+def with_inner(optimizers: Iterable[Optimizer]) -> Iterator[Optimizer]:
     """These optimizers, and those that they hold, as Lookahead does."""
     for optimizer in optimizers:
         yield optimizer
-        yield from _with_inner(value for value in vars(optimizer).values() if isinstance(value, Optimizer))
+        yield from with_inner(value for value in vars(optimizer).values() if isinstance(value, Optimizer))
+
+
+def group_of(optimizer: Optimizer, weight: nn.Parameter) -> dict[str, Any]:
+    """The group of an optimizer that a parameter is in."""
+    return next(group for group in optimizer.param_groups if any(weight is each for each in group["params"]))
 
 
 class _Beginning(dict[str, Any]):
@@ -87,7 +92,7 @@ def _new_state(optimizer: Optimizer, weight: nn.Parameter) -> dict[str, Tensor]:
 
     Optimizers make their state in the first step, so another one of the same class steps with a gradient of zero.
     """
-    group = next(group for group in optimizer.param_groups if any(weight is each for each in group["params"]))
+    group = group_of(optimizer, weight)
     parameter = nn.Parameter(torch.zeros((1,) * weight.dim(), dtype=weight.dtype, device=weight.device))
     parameter.grad = torch.zeros_like(parameter)
     accepted = signature(type(optimizer)).parameters

@@ -24,9 +24,11 @@ from ..common.checks import one_of
 from ..errors import BudgetError, UserError
 from ..graph.layers import AnyLayer, channels_of
 from ..graph.trace import Trace
+from ..surgery.fitting import NotWhole
+from ..surgery.pretrained import follow_config
 from ..surgery.replace import initializer
 from ..surgery.transplant import adopt
-from ..surgery.widening import NotWhole, widened
+from ..surgery.widening import widened
 
 
 def width_denominator(record: Trace) -> int:
@@ -101,6 +103,7 @@ class SparseWide:
             except NotWhole as odd:  # such as the width of a head
                 denominator = gcd(denominator, odd.size)
         adopt(net, twin, initializer(net, record), keep)
+        follow_config(net, record.net, factor)
         return list(eligible)
 
 

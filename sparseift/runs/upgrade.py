@@ -16,6 +16,13 @@ GROUPS = ("task", "pattern", "backend")
 BUDGET = "sparsity.budget"
 """A key that settings lack if the budget of their run counts the FLOPs of layers alone."""
 
+DROP_FRACTION, GROWN_STATE = ".drop_fraction", ".grown_state"
+"""Ends of keys of a sparsifier that grows weights. Settings lack the second one if grown weights started with the state
+of new parameters."""
+
+SGD = "torch.optim.SGD"
+"""An optimizer for which `GROWN_STATE` has no effect."""
+
 OLD_PATTERN = "sparsifier."
 """The prefix of the keys of `pattern` in version 1."""
 
@@ -34,7 +41,7 @@ def upgraded_results(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgraded(settings: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Add the budget, and to settings of version 1 the groups that it did not have.
+    """Add the budget and the state of grown weights, and to settings of version 1 the groups that it did not have.
 
     Args:
         settings: A flat config, or the settings of a checkpoint, which also contain the names of the choices.
@@ -43,6 +50,7 @@ def upgraded(settings: Mapping[str, Any], like: Mapping[str, Any] | None = None)
     """
     if any(_group(key) == "sparsity" for key in settings):
         settings = {BUDGET: "layers", **settings}
+    settings = {**_grown_states(settings, like), **settings}
     if any(_group(key) in GROUPS for key in settings):
         return dict(settings)
     old = _version_1()
@@ -56,6 +64,14 @@ def upgraded(settings: Mapping[str, Any], like: Mapping[str, Any] | None = None)
     if "sparsifier" in settings:
         added |= {name: old["results"][name] for name in GROUPS if like is None or name in like}
     return added | moved
+
+
+def _grown_states(settings: Mapping[str, Any], like: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The states of grown weights in settings without them: "new", or for SGD the present ones."""
+    keys = [key.removesuffix(DROP_FRACTION) + GROWN_STATE for key in settings if key.endswith(DROP_FRACTION)]
+    keys = [key for key in keys if _group(key) == "sparsifier" and (like is None or key in like)]
+    without_effect = settings.get("recipe.optimizer._target_") == SGD
+    return {key: (like or {}).get(key, "matched") if without_effect else "new" for key in keys}
 
 
 def _group(key: str) -> str:

@@ -7,13 +7,16 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..common.checks import require
+from ..common.checks import one_of, require
 from ..common.seeds import generator_for
 from ..masks import Masks
 from ..masks.optimizers import parameters_of
 from ..masks.topk import largest
 from .base import Sparsifier, Update
 from .schedule import Schedule
+
+GROWN_STATES = ("matched", "new")
+"""What the optimizer state of grown weights starts with (see `DropGrow`)."""
 
 
 class DropGrow(Sparsifier):
@@ -28,11 +31,23 @@ class DropGrow(Sparsifier):
         end: End of the updates, as a fraction of all optimizer steps, excluded.
         drop_fraction: Fraction of active weights that the first update drops.
         anneal: How the drop fraction decreases: cosine, constant, linear or exponential.
+        grown_state: Optimizer state of grown weights: "new" for that of a new parameter, or "matched" for the same with
+            second moments as large as those of the other weights of the layer, under Adam and optimizers that keep the
+            same. Their first steps are then no larger than those of the other weights.
     """
 
-    def __init__(self, update_interval: int, begin: float, end: float, drop_fraction: float, anneal: str):
+    def __init__(
+        self,
+        update_interval: int,
+        begin: float,
+        end: float,
+        drop_fraction: float,
+        anneal: str,
+        grown_state: str = "matched",
+    ):
         self.schedule = Schedule(update_interval, begin, end, drop_fraction, anneal)
         self.update_interval = update_interval
+        self.grown_state = one_of("sparsifier.grown_state", grown_state, GROWN_STATES)
 
     def due(self, step: int, total: int) -> bool:
         return self.schedule.due(step, total)
@@ -63,7 +78,8 @@ class DropGrow(Sparsifier):
             if weight.grad is not None:
                 generator = generator_for(weight.device, at.seed, at.step, name)
                 before = masks.active[name]
-                masks.move(name, self._updated(masks, name, fraction, generator), optimizers)
+                new = self._updated(masks, name, fraction, generator)
+                masks.move(name, new, optimizers, self.grown_state == "matched", self.dense_gradient)
                 found, expected = masks.active[name], f"{before}, as before the update"
                 require(found == before, f"the number of active weights of {name}", found, expected)
 

@@ -29,6 +29,7 @@ class GraNet(RigL):
         anneal: How the drop fraction decreases: cosine, constant, linear or exponential.
         initial_density: Density of all masked layers together at the start (see `GMP`).
         prune_end: End of pruning, as a fraction of all optimizer steps.
+        grown_state: Optimizer state of grown weights (see `DropGrow`).
     """
 
     prunes = True
@@ -42,8 +43,9 @@ class GraNet(RigL):
         anneal: str,
         initial_density: float,
         prune_end: float,
+        grown_state: str = "matched",
     ):
-        super().__init__(update_interval, begin, end, drop_fraction, anneal)
+        super().__init__(update_interval, begin, end, drop_fraction, anneal, grown_state)
         check_span(update_interval, begin, prune_end, "prune_end")
         self.pruning = GMP(update_interval, begin, prune_end, initial_density)
 

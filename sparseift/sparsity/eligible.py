@@ -14,7 +14,8 @@ def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequenc
     """Return the names of the layers to mask, in execution order.
 
     These are all convolutions and linears that ran, except the first, the last, depthwise ones, and those that compute
-    their weight before use, where zeros would not stay zero.
+    their weight before use, where zeros would not stay zero. In a network that takes tokens, the first is the embedding
+    and the last the head (`Trace.ends`).
 
     Args:
         include: Globs of names of layers to add.
@@ -29,8 +30,7 @@ def eligible_layers(record: Trace, include: Sequence[str] = (), exclude: Sequenc
     for name in sorted(added - removed, key=names.index):
         stays = not record.layers[name].derived
         require(stays, "sparsity.include", name, "layers that use their weight as it is, so that zeros stay zero")
-    run = [record.layers[call.module] for call in record.calls if record.is_layer(call)]
-    end_weights = {weight_identity(layer) for layer in (*run[:1], *run[-1:])}
+    end_weights = {weight_identity(record.layers[name]) for name in record.ends}
     ends = {name for name in names if weight_identity(record.layers[name]) in end_weights}
     return [
         name

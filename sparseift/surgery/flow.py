@@ -20,6 +20,11 @@ class Target:
     key: str
     dim: int
 
+    @property
+    def tensor(self) -> Tensor:
+        """The present parameter or buffer."""
+        return getattr(self.module, self.key)
+
 
 class Flow:
     """The tensors of one run of a network.
@@ -31,7 +36,9 @@ class Flow:
     def __init__(self, net: nn.Module, inputs: Iterable[Tensor]):
         own = [(module, key, tensor) for module in net.modules() for key, tensor in own_tensors(module)]
         self._kept: list[object] = [own]  # keeps every id() and storage unique during the run
-        self._bases = {storage(tensor): (module, key) for module, key, tensor in own}
+        self._bases: dict[int, list[tuple[nn.Module, str]]] = {}
+        for module, key, tensor in own:
+            self._bases.setdefault(storage(tensor), []).append((module, key))
         self._active = {id(tensor) for tensor in inputs}
         self._layered: set[int] = set()
         self._made_of: dict[int, set[int]] = {}
@@ -59,22 +66,27 @@ class Flow:
         self._kept.append(results)
         if maker is not None:
             self._makers[id(results[0])] = maker
+        wide = [tensor for tensor in inputs if tensor.is_floating_point() or tensor.is_complex()]  # not indices
         for result in results:
             if any(map(self.active, inputs)):
                 self._active.add(id(result))
             if by_layer or any(id(tensor) in self._layered for tensor in inputs):
                 self._layered.add(id(result))
-            self._made_of[id(result)] = set().union(*map(self._bases_of, inputs))
+            self._made_of[id(result)] = set().union(*map(self._bases_of, wide))
 
-    def replaced(self, module: nn.Module, key: str, new: Tensor) -> None:
-        """Note that a parameter or buffer is another tensor now."""
+    def replace(self, target: Target, new: Tensor) -> None:
+        """Put another tensor in the place of a parameter or buffer, in all modules that share it."""
+        places = [place for place in self._bases[storage(target.tensor)] if getattr(*place) is target.tensor]
+        for module, key in places:
+            setattr(module, key, new)
+            if isinstance(module, nn.Embedding):
+                module.num_embeddings, module.embedding_dim = new.shape
         self._kept.append(new)
-        self._bases[storage(new)] = (module, key)
+        self._bases[storage(new)] = places
 
     def is_parameter(self, tensor: Tensor) -> bool:
         """Return whether a tensor is a parameter or buffer itself, not a view of it."""
-        base = self._bases.get(storage(tensor))
-        return base is not None and getattr(*base) is tensor
+        return any(getattr(*place) is tensor for place in self._bases.get(storage(tensor), ()))
 
     def targets(self, tensor: Tensor, dim: int) -> tuple[Target, ...]:
         """Return the dimensions of parameters that dimension `dim` of a tensor comes from.
@@ -91,7 +103,7 @@ class Flow:
 
     def _target(self, tensor: Tensor, dim: int, base: int) -> Target | None:
         """The dimension of a parameter, found by stride in a view of it and by size in a copy."""
-        module, key = self._bases[base]
+        module, key = self._bases[base][0]
         own = getattr(module, key)
         if storage(tensor) == base:
             same = [d for d in range(own.dim()) if own.stride(d) == tensor.stride(dim) and own.shape[d] > 1]

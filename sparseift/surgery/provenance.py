@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from torch import nn
@@ -36,24 +37,62 @@ class Origin:
         vars(self.module)[self.key] = number
 
 
+@dataclass(frozen=True)
+class Term:
+    """The part of an integer that is proportional to an attribute.
+
+    Attributes:
+        value: The attribute, when it was read.
+        amount: The part of the integer.
+    """
+
+    origin: Origin
+    value: int
+    amount: Fraction
+
+    def times(self, other: Fraction) -> Term:
+        return Term(self.origin, self.value, self.amount * other)
+
+
 class Marked(int):
-    """An integer that remembers the attributes that it was computed from by products and floor divisions."""
+    """An integer that remembers the attributes that it was computed from by sums, products and floor divisions.
 
-    origins: tuple[Origin, ...]
+    Attributes:
+        choices: The terms to change, if the integer is to change: those of one factor of a product, all of a sum.
+    """
 
-    def __new__(cls, value: int, origins: tuple[Origin, ...]) -> Marked:
+    choices: tuple[tuple[Term, ...], ...]
+
+    def __new__(cls, value: int, choices: tuple[tuple[Term, ...], ...]) -> Marked:
         new = super().__new__(cls, value)
-        new.origins = origins
+        new.choices = choices
         return new
 
+    @classmethod
+    def of(cls, origin: Origin, value: int) -> Marked:
+        """Return an attribute's value, marked."""
+        return cls(value, ((Term(origin, value, Fraction(value)),),))
+
+    def _scaled(self, other: Fraction) -> tuple[tuple[Term, ...], ...]:
+        return tuple(tuple(term.times(other) for term in choice) for choice in self.choices)
+
     def __mul__(self, other: int) -> int:
-        product = int(self) * other
-        return Marked(product, self.origins + getattr(other, "origins", ())) if isinstance(other, int) else product
+        if not isinstance(other, int):
+            return int(self) * other
+        more = other._scaled(Fraction(int(self))) if isinstance(other, Marked) else ()
+        return Marked(int(self) * int(other), self._scaled(Fraction(int(other))) + more)
 
     __rmul__ = __mul__
 
+    def __add__(self, other: int) -> int:
+        if not isinstance(other, Marked):
+            return int(self) + other
+        return Marked(int(self) + int(other), tuple((*a, *b) for a in self.choices for b in other.choices))
+
     def __floordiv__(self, other: int) -> int:
-        return Marked(int(self) // other, self.origins) if isinstance(other, int) else int(self) // other
+        if not isinstance(other, int):
+            return int(self) // other
+        return Marked(int(self) // int(other), self._scaled(Fraction(1, int(other))))
 
     def __deepcopy__(self, memo: dict) -> int:
         return int(self)
@@ -117,7 +156,7 @@ def mark(net: nn.Module) -> None:
 
 
 def _marked(value: Any, origin: Origin) -> Any:
-    return Marked(value, (origin,)) if type(value) is int and value > 1 else value
+    return Marked.of(origin, value) if type(value) is int and value > 1 else value
 
 
 def unmark(net: nn.Module) -> None:

@@ -7,7 +7,7 @@ from math import gcd
 
 from torch import nn
 
-from ..graph.layers import AnyLayer, AnyNorm, ConvTransposed, channels_of
+from ..graph.layers import AnyLayer, AnyNorm, ConvTransposed, LastNorm, channels_of
 from .initialization import Initializer, stretched
 from .transplant import own_tensors
 
@@ -64,7 +64,7 @@ def norm_channels(norm: AnyNorm) -> int:
     """Return the number of channels of a norm."""
     if isinstance(norm, nn.GroupNorm):
         return norm.num_channels
-    if isinstance(norm, nn.LayerNorm):
+    if isinstance(norm, LastNorm):
         return norm.normalized_shape[0]
     return norm.num_features
 
@@ -80,7 +80,7 @@ def resize_norm_(norm: AnyNorm, channels: int) -> None:
         per_channel = norm.num_groups == norm.num_channels
         norm.num_groups = channels if per_channel else gcd(channels, norm.num_groups)
         norm.num_channels = channels
-    elif isinstance(norm, nn.LayerNorm):
+    elif isinstance(norm, LastNorm):
         norm.normalized_shape = (channels,)
     else:
         norm.num_features = channels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ..graph.copies import constant
@@ -12,7 +13,7 @@ from .initialization import Initializer, split, stretched
 def adopt(net: nn.Module, twin: nn.Module, initial: Initializer, keep: bool = False) -> None:
     """Give `net` the shapes and numbers of its meta twin, in place.
 
-    New weights of layers are drawn. Other tensors repeat their values.
+    New weights of layers and embeddings are drawn. Other tensors repeat their values.
 
     Args:
         keep: Repeat the outputs of layers, too, and share the weights of repeated inputs among these (Net2WiderNet).
@@ -23,8 +24,10 @@ def adopt(net: nn.Module, twin: nn.Module, initial: Initializer, keep: bool = Fa
         for key, tensor in own_tensors(module):
             if (shape := like[key]).shape != tensor.shape:
                 if id(tensor) not in new_of:
-                    if not (isinstance(module, AnyLayer) and key == "weight"):
+                    if not (isinstance(module, AnyLayer | nn.Embedding) and key == "weight"):
                         new = _fitted(tensor, shape)
+                    elif isinstance(module, nn.Embedding):
+                        new = _fitted(tensor, shape) if keep else _drawn(module, shape, initial)
                     elif keep:
                         new = _kept(tensor, shape, inputs=0 if isinstance(module, ConvTransposed) else 1)
                     else:
@@ -34,6 +37,18 @@ def adopt(net: nn.Module, twin: nn.Module, initial: Initializer, keep: bool = Fa
         for key, value in vars(other).items():
             if not isinstance(value, bool) and constant(value) and vars(module).get(key) != value:
                 vars(module)[key] = value
+
+
+def _drawn(table: nn.Embedding, shape: Tensor, initial: Initializer) -> nn.Parameter:
+    """A new weight of an embedding, with a row of zeros for padding if it has one. Fixed tables are repeated."""
+    if not table.weight.requires_grad:
+        fitted = _fitted(table.weight, shape)
+        return nn.Parameter(fitted, requires_grad=False)
+    new = initial.weight(table.weight, tuple(shape.shape))
+    if table.padding_idx is not None and not table.weight.is_meta and not table.weight[table.padding_idx].any():
+        with torch.no_grad():
+            new[table.padding_idx] = 0
+    return new
 
 
 def _fitted(tensor: Tensor, shape: Tensor) -> Tensor:

@@ -3,11 +3,13 @@
 The network runs on the meta device, first unchanged (the reference run) and then with new numbers of outputs of its
 layers. In this second run
 
+- an embedding of the network's inputs is multiplied by the factor (`fitting`);
 - a layer or a norm gets the number of input channels of its input;
 - where a call fails, the parameters and buffers among its arguments (a layer scale, a positional embedding) change in
   the fewest dimensions with which it works;
 - so do the numbers that the code takes from attributes of modules (a head width, the sizes of a split); attributes are
   marked before the run, so that a call shows which attribute an argument comes from;
+- a reshape that splits a width into heads keeps their number (`heads`);
 - a layer whose outputs do not fit the split or reshape that reads them (1 + 2 widths) gets the number that fits;
 - an attribute that scales attention follows the width of the heads (`scales`).
 
@@ -22,45 +24,23 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..graph.copies import meta_copy, names_in
 from ..graph.examples import tensor_leaves
-from ..graph.layers import (
-    LAYER_FUNCTIONS,
-    AnyLayer,
-    BatchNorm,
-    InstanceNorm,
-    channels_of,
-    layers_by_weight,
-    stored_weight,
-)
-from ..graph.pytree import tree_map
+from ..graph.layers import LAYER_FUNCTIONS, AnyLayer, channels_of
 from ..graph.trace import Trace
-from ..graph.watching import Failed, Watching, shapes
-from .changes import Committed, find_change
+from ..graph.watching import Failed, shapes
+from .changes import find_change
+from .fitting import Again, Fitting, NotWhole
 from .flow import Flow
-from .initialization import Initializer
+from .heads import find_heads
 from .provenance import Marked, leaves_in, mark, unmark
-from .reference_run import GROUPS, Reference, Step, attempt
-from .resize import resize_layer_, resize_norm_
+from .reference_run import Reference, Step, attempt
 from .scales import Scales
 
 MOST_RUNS = 400
-
-
-class NotWhole(Exception):
-    """A size of the network times the factor is not an integer; the factor must suit `size`, too."""
-
-    def __init__(self, size: int):
-        super().__init__(f"a size of {size} times the factor is not an integer")
-        self.size = size
-
-
-class _Again(Exception):
-    """A tensor has changed that was already used, so the network must run again."""
 
 
 def widened(record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool], int]) -> nn.Module:
@@ -85,6 +65,7 @@ def widened(record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool]
                 f"sparse_wide can't widen {made[0]}, which the network makes in its first run; run it once before the "
                 "transformation"
             )
+        find_heads(reference)
         counted = numbers.items() - _numbers(runner).items()
         mark(runner)
         _Widening(runner, record.example, factor, outputs, reference).settle()
@@ -103,7 +84,7 @@ def _numbers(net: nn.Module) -> dict[tuple[nn.Module, str], int | float]:
     return {(m, key): value for m in net.modules() for key, value in vars(m).items() if isinstance(value, int | float)}
 
 
-class _Widening(Watching):
+class _Widening(Fitting):
     """The second run."""
 
     def __init__(
@@ -114,23 +95,18 @@ class _Widening(Watching):
         outputs: Callable[[str, bool, bool], int],
         reference: list[Step],
     ):
-        super().__init__(net)
-        self.example, self.factor, self.outputs, self.reference = example, factor, outputs, reference
-        self.done: set[nn.Module] = set()
-        self.wanted: dict[nn.Module, int] = {}  # outputs of layers that their reader determines
-        self.committed = Committed(factor)
-        self.initial = Initializer(())
+        super().__init__(net, factor, outputs)
+        self.example, self.reference = example, reference
 
     def settle(self) -> None:
         """Run until no tensor changes that was already used."""
         for _ in range(MOST_RUNS):
             self.position = 0
-            self.flow = Flow(self.net, tensor_leaves(self.example))
-            self.layers = layers_by_weight(self.net)
+            self.begin(Flow(self.net, tensor_leaves(self.example)))
             self.scales = Scales()
             try:
                 self.run(*self.example)
-            except _Again:
+            except Again:
                 continue
             self.scales.apply(self.net)
             return
@@ -139,7 +115,8 @@ class _Widening(Watching):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         with self.own_code():
-            args, kwargs = self._fitted(func, args, kwargs)
+            args, kwargs = self.fitted(func, args, kwargs)
+            self._check_head_width(tensor_leaves((args, kwargs)))
             result, error = attempt(func, args, kwargs)
             if error is not None or (tensor_leaves(result) and self._left_behind(args, kwargs, result)):
                 result, error = self._changed(func, args, kwargs, result, error)
@@ -163,72 +140,23 @@ class _Widening(Watching):
                 f"sparse_wide: {where} makes {tuple(results[0].shape)} of what was {tuple(self.step.results[0])}: "
                 "a width has gone into another dimension"
             )
+        if not self.step.keeps_heads(results):
+            sizes = [self.step.results[0][dim] for dim in sorted(self.step.head_widths)]
+            raise UserError(
+                f"sparse_wide can't widen {where}: its code fixes the width of a head{f', {sizes[0]}' if sizes else ''}"
+            )
         by_layer, innermost = func in LAYER_FUNCTIONS, self.innermost
         maker = innermost if by_layer and isinstance(innermost, AnyLayer) else None
         self.flow.note(inputs, results, by_layer, maker)
         self.scales.note(func, args, kwargs, results, self.step, innermost)
         self.position += 1
 
-    # Layers and norms ------------------------------------------------------------------------------------------------
-
-    def _fitted(self, func, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """The arguments of a call, after the layer or norm that makes it has been fitted to its input."""
-        if func in LAYER_FUNCTIONS:
-            return self._layer(args, kwargs)
-        norm = self.innermost
-        if func is F.layer_norm and isinstance(norm, nn.LayerNorm) and len(norm.normalized_shape) == 1:
-            resize_norm_(norm, args[0].shape[-1])
-            return (args[0], norm.normalized_shape, norm.weight, norm.bias, norm.eps), {}
-        return args, kwargs
-
-    def _layer(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        inputs = args[0] if args else kwargs["input"]
-        weight = args[1] if len(args) > 1 else kwargs["weight"]
-        innermost = self.innermost
-        layer = innermost if isinstance(innermost, AnyLayer) else self.layers.get(id(weight))
-        if layer is None:
-            return args, kwargs
-        old_weight, old_bias = layer.weight, layer.bias
-        dim = inputs.dim() - 1 if isinstance(layer, nn.Linear) else inputs.dim() - len(layer.kernel_size) - 1
-        self._resize(layer, inputs, dim)
-        if weight is old_weight:
-            swap = {id(old_weight): layer.weight, id(old_bias): layer.bias}
-            args, kwargs = tree_map(lambda leaf: swap.get(id(leaf), leaf), (args, kwargs))
-            self.layers[id(layer.weight)] = layer
-        elif layer.weight is not old_weight:
-            raise _Again  # the weight was computed before its new shape was known
-        bias = args[2] if len(args) > 2 else kwargs.get("bias")
-        if layer.bias is not old_bias and bias is not None and bias is not layer.bias:
-            raise _Again  # so was the bias
-        if layer is innermost and len(args) == GROUPS + 1:
-            args = (*args[:GROUPS], channels_of(layer)[2])
-        return args, kwargs
-
-    def _resize(self, layer: AnyLayer, tensor: Tensor, dim: int) -> None:
-        channels, before = tensor.shape[dim], self.step.arguments[0][dim]
-        inputs, outputs, groups = channels_of(layer)
-        if layer in self.done:
-            if channels != inputs:
-                raise UserError(f"sparse_wide: {self.names[layer]} runs with {inputs} channels and with {channels}")
-            return
-        self.done.add(layer)
-        if groups > 1 and groups == inputs:
-            new_outputs, groups = channels * (outputs // inputs), channels
-        else:
-            changed, fresh = channels != before, self.flow.fresh(tensor)
-            new_outputs = self.wanted.get(layer) or self.outputs(self.names[layer], changed, fresh)
-        if stored_weight(layer) is None and (channels, new_outputs) != (inputs, outputs):
-            raise UserError(
-                f"sparse_wide can't widen {self.names[layer]}: its weight is computed before use, as by weight norm "
-                "and spectral norm"
-            )
-        resize_layer_(layer, channels, new_outputs, groups, self.initial)
-
-    def entered(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        if isinstance(module, BatchNorm | InstanceNorm | nn.GroupNorm) and args and args[0].dim() > 1:
-            resize_norm_(module, args[0].shape[1])
-
-    # Everything else -------------------------------------------------------------------------------------------------
+    def _check_head_width(self, inputs: list[Tensor]) -> None:
+        """Raise `NotWhole` if a reshape splits a width into heads whose width the factor does not fit."""
+        if self.step.heads and shapes(inputs[:1]) != self.step.arguments[:1]:
+            for dim in self.step.head_widths - self.step.heads:
+                if (size := self.step.results[0][dim]) * self.factor % 1:
+                    raise NotWhole(size)
 
     def _left_behind(self, args: tuple, kwargs: dict, result: Any) -> bool:
         """Whether a call has its old result although an argument has changed.
@@ -238,7 +166,7 @@ class _Widening(Watching):
         inputs, results = tensor_leaves((args, kwargs)), tensor_leaves(result)
         if shapes(inputs) == self.step.arguments:
             return False
-        if not self.step.keeps_places(inputs, results):
+        if not self.step.keeps_places(inputs, results) or not self.step.keeps_heads(results):
             return True
         numbers = any(isinstance(leaf, Marked) for leaf in leaves_in((args, kwargs)))
         return numbers and not self.step.scaled(results, self.factor)
@@ -248,10 +176,10 @@ class _Widening(Watching):
     ) -> tuple[Any, Exception | None]:
         """The result of the call with the fewest changes with which it works, or that of the unchanged call."""
         failed = error is not None
-        change, odd = find_change(func, args, kwargs, self.flow, self.step, self.factor, failed)
+        change, odd = find_change(func, args, kwargs, self.flow, self.step, self.committed, failed)
         if change is not None:
             if self.committed.commit(change.knobs, self.flow):
-                raise _Again
+                raise Again
             return change.result, None
         if failed and odd:
             raise NotWhole(odd)
@@ -277,4 +205,4 @@ class _Widening(Watching):
         if wanted not in (0, outputs) and wanted == int(wanted):
             self.wanted[layer] = int(wanted)
             self.done.discard(layer)
-            raise _Again
+            raise Again

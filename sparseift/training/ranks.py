@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from ..common import slurm
-from ..common.messages import one_line
+from ..common.messages import one_line, say
 from ..common.signals import name_of, noticed
 from ..errors import Stopped, UserError
 from ..runs.read import reason_of_failure
@@ -30,9 +29,6 @@ LOST = re.compile(r"gloo|NCCL|connection (closed|reset|refused)|waiting for clie
 
 RANK_0 = "SPARSEIFT_RANK_0"
 """Environment variable with the process ID of rank 0 for the ranks that it starts."""
-
-MOST_RESTARTS = 3
-"""How often a job of SLURM may have started again if it loses a rank before it has saved a checkpoint."""
 
 
 class RankWatch:
@@ -115,9 +111,9 @@ class RankWatch:
     def _requeued(self, reason: str) -> bool:
         """Return the job to the queue, unless it would lose a rank again and again at the same place."""
         saved = self._saved() not in (None, self._saved_before)
-        if not (saved or slurm.restarts() < MOST_RESTARTS) or not slurm.requeue():
+        if not (saved or slurm.restarts() < slurm.MOST_RESTARTS) or not slurm.requeue():
             return False
-        print(f"sparseift: {reason}; the run resumes when its job starts again", file=sys.stderr, flush=True)
+        say(f"{reason}; the run resumes when its job starts again")
         return True
 
     def _saved(self) -> float | None:
@@ -135,7 +131,7 @@ class RankWatch:
                 self._children.append(child := launched.pop(0))
                 self._heartbeat.identify(len(self._children), child.pid, socket.gethostname())
             for report in self._heartbeat.reports():
-                print(f"sparseift: {report}", file=sys.stderr, flush=True)
+                say(report)
             if reason := self._gone():
                 break
             # SLURM tells the other ranks to leave when one of them is lost, and when the job must leave.

@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -112,3 +113,34 @@ def test_help_composes_nothing(monkeypatch, capsys) -> None:
     program.run(lambda config: pytest.fail("ran"), "train", "What it does")
     out = capsys.readouterr().out
     assert out.startswith("What it does\n") and "sparse_parallel" in out
+
+
+@pytest.mark.parametrize(
+    ("rank", "restarts", "failed", "saved", "requeues"),
+    [
+        ("0", 2, False, False, True),
+        ("1", 2, False, False, True),  # it may be rank 0 that has ended
+        ("3", 2, False, False, False),
+        ("1", 2, True, False, False),
+        ("0", 3, False, False, False),
+        ("0", 3, False, True, True),
+    ],
+)
+def test_who_returns_a_job_to_the_queue_outside_of_training(
+    tmp_path: Path, monkeypatch, rank: str, restarts: int, failed: bool, saved: bool, requeues: bool
+) -> None:
+    task = {"SUBMITIT_FOLDER": str(tmp_path), "SLURM_STEP_ID": "0", "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
+    for name, value in (task | {"SLURM_RESTART_COUNT": str(restarts)}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_JOB_NAME", raising=False)
+    monkeypatch.setattr(program.slurm, "requeue", lambda: True)
+    monkeypatch.setattr(program.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(program.HydraConfig, "initialized", lambda: True)
+    run = SimpleNamespace(runtime=SimpleNamespace(output_dir=str(tmp_path)))
+    monkeypatch.setattr(program.HydraConfig, "get", lambda: run)
+    if failed:
+        (tmp_path / f"failed_{restarts}").touch()
+    if saved:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints/last.ckpt").touch()
+    assert program._requeued() is requeues

@@ -1,4 +1,5 @@
-"""sparseift.train on two ranks, each of which notes its masks and the images it trained on in rank_N.json.
+"""sparseift.train on two ranks, each of which notes its weights, masks and the images it trained on in
+rank_N.json.
 
 With CORRUPT=LAYER in the environment, the mask of that layer is another one on rank 1 from the third step on. With
 SIGNAL="RANK NUMBER" that rank gets the signal of that number at the beginning of step 13. With EARLY="kill" or "raise"
@@ -23,6 +24,7 @@ def main() -> None:
 
     def on_train_end(self, trainer, module) -> None:
         seen = {"masks": self.masks.sha256(), "images": images, "step": trainer.global_step}
+        seen["weights"] = [float(weight.detach().double().sum()) for weight in self.masks.weights.values()]
         with open(os.path.join(trainer.default_root_dir, f"rank_{trainer.global_rank}.json"), "w") as file:
             json.dump(seen, file)
 

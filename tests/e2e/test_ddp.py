@@ -92,6 +92,15 @@ def test_masks_are_those_of_one_process(trained, train_on_two_ranks, how: str) -
     assert both["val"] == pytest.approx(one["val"], abs=1e-3)
 
 
+def test_grown_weights_start_alike_on_both_ranks_under_adam(program, tmp_path) -> None:
+    adam = ("recipe.optimizer._target_=torch.optim.AdamW", "~recipe.optimizer.momentum", "~recipe.optimizer.nesterov")
+    outcome = program("ranks_run", quick(*NET, *adam, *DEVICES, "hydra.run.dir=run"), tmp_path, ranks=2)
+    assert outcome.code == 0, outcome
+    first, second = (json.loads((tmp_path / f"run/rank_{rank}.json").read_text()) for rank in (0, 1))
+    assert results(tmp_path / "run")["mask_updates"] == 7
+    assert first["masks"] == second["masks"] and first["weights"] == second["weights"]
+
+
 def test_mixed_precision_on_two_ranks_is_that_of_two_micro_batches(trained, train_on_two_ranks) -> None:
     """In bfloat16 gradients are rounded, so that those of 128 images are not the mean of those of 2 x 64 images.
     But two ranks, and one process that adds up two batches, round the same ones. The 1,280 images fill all batches."""

@@ -76,6 +76,7 @@ MISTAKES = {
     "+trainer.limit_train_batches=0": "trainer.limit_train_batches is 0; expected an integer >= 1, or a fraction",
     "+trainer.limit_train_batches=0.01": "trainer.limit_train_batches is 0.01; expected at least one batch of 10",
     "+trainer.limit_test_batches=0": "trainer.limit_test_batches is 0; expected an integer >= 1, or a fraction",
+    "+trainer.limit_test_batches=0.01": "trainer.limit_test_batches is 0.01; expected at least one batch of 3",
     "+trainer.overfit_batches=2": "trainer.overfit_batches is 2; expected 0.0, since every epoch has other batches",
     "+trainer.max_steps=0": "trainer.max_steps is 0; expected an integer >= 1",
     "+trainer.max_time=00:00:00:00": "trainer.max_time is '0 seconds'; expected a duration > 0",

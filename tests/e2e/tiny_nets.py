@@ -51,13 +51,17 @@ def tells(num_classes: int, in_channels: int, base_width: int, zero_init_residua
 
 
 def slow(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
-    """`normless` that says that it trains, in a file, and takes its time as long as there is a file `slow`."""
+    """`normless` that says in files that it is built and that it trains, and takes its time as long as there is a file
+    `slow`."""
+    Path("built").touch()
+    if Path("slow").exists():
+        time.sleep(3)
     return nn.Sequential(*normless(num_classes, in_channels, base_width, zero_init_residual), Slow())
 
 
 class Slow(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
+        if x.requires_grad:  # a step: the code of training is also traced, before there is one
             Path("training").touch()
             if Path("slow").exists():
                 time.sleep(3)

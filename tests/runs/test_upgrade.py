@@ -91,3 +91,22 @@ def test_locks_and_unfinished_files_do_not_disturb(tmp_path: Path) -> None:
         (folder / name).write_text("")
     assert read_run(folder).state == FINISHED
     assert json.loads((folder / "results.json").read_text())["seed"] == 0
+
+
+@pytest.mark.parametrize("node", ["sparsifier", "sparsifier.then"])
+@pytest.mark.parametrize(
+    ("optimizer", "like", "expected"),
+    [
+        ("torch.optim.AdamW", None, "new"),
+        ("torch.optim.AdamW", "matched", "new"),
+        ("torch.optim.SGD", None, "matched"),
+        ("torch.optim.SGD", "new", "new"),
+        ("torch.optim.SGD", "matched", "matched"),
+    ],
+)
+def test_weights_grew_with_the_state_of_new_parameters(node, optimizer, like, expected) -> None:
+    """Under SGD, this is the same as what the present settings say, whatever that is."""
+    key, settings = f"{node}.grown_state", {f"{node}.drop_fraction": 0.3, "recipe.optimizer._target_": optimizer}
+    assert upgraded(settings, {key: like} if like else None)[key] == expected
+    assert upgraded({**settings, key: "kept"}, {key: like} if like else None)[key] == "kept"
+    assert key not in upgraded(settings, {f"{node}.drop_fraction": 0.3}), "a sparsifier without the option"

@@ -66,10 +66,10 @@ class Cluster:
     def job(self) -> str:
         return until(lambda: self("squeue", "--noheader", "--format=%A"), "a job in the queue").splitlines()[0]
 
-    def wait_for_training(self) -> None:
-        """Until a step begins from now on."""
-        (self.folder / "training").unlink(missing_ok=True)
-        until((self.folder / "training").exists, "training")
+    def wait_for(self, mark: str) -> None:
+        """Until a network of `tiny_nets.slow` is built, or trained in a step, from now on."""
+        (self.folder / mark).unlink(missing_ok=True)
+        until((self.folder / mark).exists, mark)
 
     def wait_for_log(self, line: str) -> None:
         until(lambda: line in self.log(), f"'{line}' in {self.log()}")
@@ -94,6 +94,13 @@ class Cluster:
 
     def ranks(self, job: str) -> list[int]:
         return sorted(number for number, name in self.processes(job).items() if name.startswith("python"))
+
+    def rank_0(self, job: str) -> int:
+        return next(rank for rank in self.ranks(job) if b"SLURM_PROCID=0" in variables_of(rank))
+
+
+def variables_of(process: int) -> list[bytes]:
+    return Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
 
 
 @pytest.fixture

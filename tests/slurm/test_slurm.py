@@ -47,7 +47,7 @@ def test_two_nodes_preempted_twice(cluster, two_ranks) -> None:
     (cluster.folder / "slow").touch()
     sweep = cluster.sweep(*TWO_NODES, "hydra.launcher.timeout_min=10", "hydra.launcher.signal_delay_s=30")
     job = cluster.job()
-    cluster.wait_for_training()
+    cluster.wait_for("training")
     cluster("scontrol", "requeue", job)
     cluster.wait_for_log("stopped by SIGTERM after step")
     saved = checkpoint(cluster.folder / "sweep/0")["global_step"]
@@ -55,7 +55,7 @@ def test_two_nodes_preempted_twice(cluster, two_ranks) -> None:
         0 < saved < 20 and f"after step {saved} and saved; the run resumes when its job starts again" in cluster.log()
     )
 
-    cluster.wait_for_training()
+    cluster.wait_for("training")
     cluster("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     cluster.wait_for_log("stopped by SIGUSR2 after step")
     cluster("scontrol", "update", f"JobId={job}", "TimeLimit=10")
@@ -64,6 +64,25 @@ def test_two_nodes_preempted_twice(cluster, two_ranks) -> None:
     assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
     assert cluster.log().count("epoch 1/2") == cluster.log().count("epoch 2/2") == 1
     assert "Restarts=2" in cluster("scontrol", "show", "job", job)
+    assert "sweep/0/error.txt" not in files(cluster.folder)
+
+
+def test_two_nodes_leave_before_the_first_step(cluster, two_ranks) -> None:
+    """When the cluster asks them to, and when rank 0 is lost."""
+    (cluster.folder / "slow").touch()
+    sweep = cluster.sweep(*TWO_NODES)
+    job = cluster.job()
+    cluster.wait_for("built")
+    cluster("scontrol", "requeue", job)
+    cluster.wait_for_log("stopped by SIGTERM; the run resumes when its job starts again")
+
+    cluster.wait_for("built")
+    os.kill(cluster.rank_0(job), signal.SIGKILL)
+    until(lambda: "Restarts=2" in cluster("scontrol", "show", "job", job), "the job to be in the queue again")
+    (cluster.folder / "slow").unlink()
+    assert sweep.wait() == 0, cluster.said
+    assert weights(cluster.folder / "sweep/0") == weights(two_ranks / "run")
+    assert cluster.log().count("epoch 1/2") == 1
     assert "sweep/0/error.txt" not in files(cluster.folder)
 
 

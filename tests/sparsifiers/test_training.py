@@ -57,7 +57,12 @@ STRUCTURED = {  # a pattern of any sparsifier, by the name of a run
     "dense_warmup block": ("pattern=block", "pattern.size=2", *CHANGING["dense_warmup"]),
     "snip n_of_m": ("pattern=n_of_m",),
 }
-EVERY = CHANGING | AT_START | MOVING | STRUCTURED
+ADAMW = ("recipe.optimizer._target_=torch.optim.AdamW", "~recipe.optimizer.momentum", "~recipe.optimizer.nesterov")
+ADAPTIVE = {  # with second moments, which grown weights start with
+    "rigl adamw": (*ADAMW, "+recipe.optimizer.amsgrad=true", "sparsifier.update_interval=2", "sparsifier.end=1.0"),
+    "granet adamw": (*ADAMW, "recipe.optimizer.lr=0.001", *CHANGING["granet"]),
+}
+EVERY = CHANGING | AT_START | MOVING | STRUCTURED | ADAPTIVE
 
 
 def config_of(sparsifier: str, *overrides: str) -> DictConfig:

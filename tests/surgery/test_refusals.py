@@ -59,7 +59,7 @@ class Replaces(Catches):
 
 @pytest.mark.parametrize("net", [HeadsFirst, Catches, Replaces])
 @pytest.mark.parametrize("error", [*ERRORS, RuntimeError("eight")])
-@pytest.mark.parametrize("place", ["widening.resize_layer_", "reference_run.shapes"])
+@pytest.mark.parametrize("place", ["fitting.resize_layer_", "reference_run.shapes"])
 def test_an_exception_of_this_package_s_code_is_not_a_refusal(
     place: str, error: Exception, net: type[Wrapped], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from ...common import slurm
-from ...common.messages import one_line
+from ...common.messages import one_line, say
 from ...common.signals import handle, name_of, restore
 from ...errors import Stopped, UserError
 from .checkpoint import Checkpoint
@@ -78,7 +78,7 @@ class Preemption(pl.Callback):
             how = "the run resumes when its job starts again"
         if trainer.is_global_zero:
             when = f"after step {trainer.global_step} and saved" if trainer.global_step else "before the first step"
-            print(f"sparseift: stopped by {name_of(number)} {when}; {how}", file=sys.stderr)
+            say(f"stopped by {name_of(number)} {when}; {how}")
         # Lightning kills rank 0 if a rank that it started ends with an error.
         raise Stopped(0 if trainer.local_rank else 128 + number)
 

@@ -45,23 +45,38 @@ def check_length(trainer: pl.Trainer, data: pl.LightningDataModule) -> None:
     expected = "0.0, since every epoch has other batches; for short epochs: trainer.limit_train_batches"
     overfit: int | float = trainer.overfit_batches  # type: ignore[attr-defined]  # set by a function of Lightning
     require(not overfit, "trainer.overfit_batches", overfit, expected)
-    total = steps_of_fit(trainer, data)
+    _batches("trainer.limit_test_batches", trainer.limit_test_batches, data.test_size, trainer, data)
+    total = _steps_of_fit(trainer, data)
     for callback in callbacks:
         if isinstance(callback, NeedsSteps) and _uses_all_batches(trainer):
             callback.check_steps(total)
 
 
-def steps_of_fit(trainer: pl.Trainer, data: DataModule) -> int:
-    """Return the number of optimizer steps of a fit, before it starts.
+def recipe_steps(trainer: pl.Trainer, data: DataModule, epochs: int, most: int | None) -> int:
+    """Return the number of optimizer steps of a recipe, whatever options of the Trainer shorten the run.
 
     Args:
         data: The data, after `setup("fit")`.
+        epochs: Epochs of the recipe.
+        most: Optimizer steps of the recipe, if it ends after them.
     """
-    batches, limit = ceil(data.train_size / (data.batch_size * trainer.world_size)), trainer.limit_train_batches
-    used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    require(used > 0, "trainer.limit_train_batches", limit, f"at least one batch of {batches}")
+    steps = ceil(_batches("", 1.0, data.train_size, trainer, data) / trainer.accumulate_grad_batches) * epochs
+    return min(steps, most or steps)
+
+
+def _steps_of_fit(trainer: pl.Trainer, data: DataModule) -> int:
+    used = _batches("trainer.limit_train_batches", trainer.limit_train_batches, data.train_size, trainer, data)
     steps = ceil(used / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
     return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
+
+
+def _batches(name: str, limit: int | float | None, samples: int, trainer: pl.Trainer, data: DataModule) -> int:
+    """The number of batches of a device with an option of the Trainer, which must leave one."""
+    batches = ceil(samples / (data.batch_size * trainer.world_size))
+    limit = 1.0 if limit is None else limit
+    used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    require(used > 0, name, limit, f"at least one batch of {batches}")
+    return used
 
 
 def steps_per_epoch(trainer: pl.Trainer) -> int | None:
