@@ -121,6 +121,7 @@ class _Widening(Fitting):
             if error is not None or (tensor_leaves(result) and self._left_behind(args, kwargs, result)):
                 result, error = self._changed(func, args, kwargs, result, error)
             if results := tensor_leaves(result):
+                self._check_chunks(results)
                 self._note(func, args, kwargs, results)
         if error is not None:
             raise error
@@ -157,6 +158,14 @@ class _Widening(Fitting):
             for dim in self.step.head_widths - self.step.heads:
                 if (size := self.step.results[0][dim]) * self.factor % 1:
                     raise NotWhole(size)
+
+    def _check_chunks(self, results: list[Tensor]) -> None:
+        """Raise `NotWhole` if chunks that were equal, such as queries and keys, are not equal any more."""
+        if self.step.name in ("chunk", "tensor_split") and len(set(self.step.results)) == 1:
+            now = shapes(results)
+            if len(set(now)) > 1:
+                pairs = zip(self.step.results[0], now[0], strict=True)
+                raise NotWhole(next(before for before, after in pairs if before != after))
 
     def _left_behind(self, args: tuple, kwargs: dict, result: Any) -> bool:
         """Whether a call has its old result although an argument has changed.
