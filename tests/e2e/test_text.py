@@ -90,7 +90,7 @@ def test_two_ranks_train_as_one_process_with_twice_the_batch(train, tmp_path: Pa
     one = finished(train("one", *TINY), tmp_path / "one")
     ranks = [json.loads((tmp_path / f"both/rank_{rank}.json").read_text()) for rank in (0, 1)]
     assert ranks[0]["masks"] == ranks[1]["masks"] == both["masks_sha256"] == one["masks_sha256"]
-    assert both["flops"] == one["flops"] and both["steps"] == one["steps"]
+    assert both["steps"] == one["steps"] and both["data_sha256"] == one["data_sha256"]
     weights = network_state(tmp_path / "one")
     for name, value in network_state(tmp_path / "both").items():
         assert torch.allclose(value, weights[name], atol=2e-3), name
