@@ -135,18 +135,18 @@ def markdown(rows: list[Row]) -> Iterator[str]:
     yield f"# {len(names)} language models and transformers"
     yield ""
     yield (
-        "`scripts/dropin_language` writes this page. The networks are small and have random weights. Each is called with "
-        "`input_ids`, an integer tensor, or with images. Cells show the FLOPs of the transformed network relative to the "
-        "dense one as torch's `FlopCounterMode` counts them, with attention under the MATH kernel and without the "
-        "FLOPs of masked weights; 1.0000 is the budget. The member `dense` has the given sparsity instead."
+        "`scripts/dropin_language` writes this page. The networks are small and have random weights. Each is called "
+        "with `input_ids`, an integer tensor, or with images. Cells show the FLOPs of the transformed network relative "
+        "to those of the dense one. torch's `FlopCounterMode` counts both, with attention under the MATH kernel; the "
+        "FLOPs of masked weights are subtracted. The member `dense` has the given sparsity; the others have its budget."
     )
     yield ""
     yield (
         "The check of every cell requires that the budget is exactly what torch counts, that a training step with a "
-        "RigL update keeps masked weights zero, and that the plan is the same if the example has a 2-D mask. Models of "
-        "transformers with the members " + " and ".join(f"`{member}`" for member in SAVED) + " are also saved by "
-        "`save_pretrained` and loaded by `from_pretrained`: the outputs must be equal to the bit. "
-        "`dropin_language.csv` has every figure."
+        "RigL update keeps masked weights zero, and that the plan is the same if the example has a 2-D mask. With the "
+        "members " + " and ".join(f"`{member}`" for member in SAVED) + ", models of transformers are also saved by "
+        "`save_pretrained` and loaded by `from_pretrained`: the outputs must be equal to the bit. The other members "
+        "replace layers by modules that a config cannot describe. `dropin_language.csv` has every figure."
     )
     for sparsity in dict.fromkeys(row.sparsity for row in rows):
         found = {(row.network, row.member): row for row in rows if row.sparsity == sparsity}
@@ -159,7 +159,9 @@ def markdown(rows: list[Row]) -> Iterator[str]:
     told = {(row.network, row.member, row.refusal): row for row in rows if row.refusal}
     if told:
         yield from ("", "## Rejected", "")
-        yield from (f"- {row.network}, `{row.member}`, sparsity {row.sparsity:g}: {row.refusal}" for row in told.values())
+        yield from (
+            f"- {row.network}, `{row.member}`, sparsity {row.sparsity:g}: {row.refusal}" for row in told.values()
+        )
     failed = [row for row in rows if not row.refusal and row.check != "passed"]
     if failed:
         yield from ("", "## Failed checks", "")
