@@ -54,14 +54,15 @@ def check(row: Row, network: Network) -> str:
     return "passed"
 
 
-def check_step(net: nn.Module, plan: Plan, images: Tensor) -> None:
+def check_step(net: nn.Module, plan: Plan, *args: Tensor, **kwargs: Tensor) -> None:
+    """Do a training step with a RigL update. The network is called with the arguments, and returns logits."""
     masks = Masks.random(net, plan, seed=0)
     masks.apply()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     rigl = RigL(update_interval=1, begin=0.0, end=1.0, drop_fraction=0.3, anneal="constant")
-    outputs = tensor_leaves(net.train()(images))  # including those of auxiliary heads
+    outputs = [logits.flatten(0, -2) for logits in tensor_leaves(net.train()(*args, **kwargs))]  # of all heads
     check_finite(outputs, "the outputs")
-    sum(F.cross_entropy(logits, torch.tensor([0, 1])) for logits in outputs).backward()
+    sum(F.cross_entropy(logits, torch.arange(len(logits)) % logits.shape[1]) for logits in outputs).backward()
     check_finite([weight.grad for weight in masks.weights.values() if weight.grad is not None], "the gradients")
     rigl.update(masks, [optimizer], Update(step=1, total=10, seed=0))
     if not any(masks.moves.values()):

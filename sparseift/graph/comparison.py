@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .copies import without_cache
-from .examples import tensors_in
+from .examples import results_in
 from .layers import AnyLayer, stored_weight
 from .pytree import tree_map_only
 
@@ -50,7 +50,7 @@ def _outputs(net: nn.Module, example: tuple[tuple, dict]) -> list[Tensor]:
         output: Any = net.eval()(*args, **kwargs)
     for module, training in modes.items():
         module.training = training
-    return [tensor.double() for tensor in tensors_in(output)]
+    return [tensor.double() for tensor in results_in(output)]
 
 
 def _random(like: Tensor, parameter: Tensor) -> Tensor:

@@ -44,6 +44,14 @@ def tensors_in(tree: Any) -> list[Tensor]:
     return found
 
 
+def results_in(output: Any) -> list[Tensor]:
+    """Return the tensors that a network returns: of the outputs of a model of transformers, those of the first.
+
+    The others, such as the states of an encoder, are for calls that go on with the next token.
+    """
+    return tensors_in(output.to_tuple()[0] if hasattr(output, "to_tuple") else output)
+
+
 def on_meta(example: Any) -> Any:
     """Return the example with its tensors on the meta device."""
     return tree_map_only(Tensor, lambda tensor: tensor.to("meta"), example)

@@ -77,7 +77,8 @@ def _returns(module: nn.Module, inputs: Tensor, expected: Tensor) -> bool:
 def _linear(module: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Linear:
     with torch.device("meta"):
         layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    layer.weight = nn.Parameter(weight.detach().clone().contiguous(), requires_grad=weight.requires_grad)
+    # A transposed weight keeps its layout in memory, so that products are equal to the bit.
+    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
     carry_numbers(module, layer)

@@ -13,7 +13,7 @@ from .attention import with_linear_attention
 from .calls import Call, Value, name_of
 from .copies import meta_copy, require_plain
 from .counter import FlopCounter
-from .examples import Example, inputs_of, on_meta, tensor_leaves, tensors_in
+from .examples import Example, inputs_of, on_meta, results_in, tensor_leaves, tensors_in
 from .formulas import ELEMENTWISE
 from .layers import LAYER_FUNCTIONS, AnyLayer, layer_at, layers_by_weight, stored_weight
 from .linear_modules import with_linear_layers
@@ -219,7 +219,7 @@ def trace(net: nn.Module, example: Example, training: bool = False, subject: str
             f"{subject} cannot run{mode} on an example of shape {shapes}: {where}: {failure}"
         ) from failure.__cause__
     record.uncounted = recorder.uncounted()
-    outputs = tensors_in(output)
+    outputs = results_in(output)
     record.network_outputs = set(recorder.values(outputs))
     record.outputs = tuple(tensor.shape for tensor in outputs), _containers(output)
     for layer in record.layers.values():

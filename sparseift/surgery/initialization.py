@@ -55,13 +55,15 @@ class Initializer:
         self._votes = Counter(law for weight in weights for law in _laws_of(weight))
 
     def weight(self, like: Tensor, shape: tuple[int, ...], alive: bool = False) -> nn.Parameter:
-        """Return a new weight.
+        """Return a new weight, with the layout in memory of a matrix that is transposed.
 
         Args:
             like: The weight whose distribution it follows.
             alive: If `like` is constant, follow the most frequent law of the network instead.
         """
-        new = torch.empty(shape, dtype=like.dtype, device=like.device)
+        transposed = like.dim() == 2 and like.stride(0) < like.stride(1)
+        new = torch.empty(shape[::-1] if transposed else shape, dtype=like.dtype, device=like.device)
+        new = new.T if transposed else new
         if not new.is_meta:
             with torch.no_grad():
                 self._draw(new, like, alive)

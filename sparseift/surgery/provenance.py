@@ -59,14 +59,22 @@ class Marked(int):
 
     Attributes:
         choices: The terms to change, if the integer is to change: those of one factor of a product, all of a sum.
+        floats: For an attribute, the integers computed from it of which the code has computed floats.
     """
 
     choices: tuple[tuple[Term, ...], ...]
+    floats: set[int]
 
     def __new__(cls, value: int, choices: tuple[tuple[Term, ...], ...]) -> Marked:
         new = super().__new__(cls, value)
-        new.choices = choices
+        new.choices, new.floats = choices, set()
         return new
+
+    def note_float(self) -> None:
+        """Note that the code has computed a float of it."""
+        for origin in {term.origin for choice in self.choices for term in choice}:
+            if isinstance(origin.value, Marked):
+                origin.value.floats.add(int(self))
 
     @classmethod
     def of(cls, origin: Origin, value: int) -> Marked:
@@ -93,6 +101,22 @@ class Marked(int):
         if not isinstance(other, int):
             return int(self) // other
         return Marked(int(self) // int(other), self._scaled(Fraction(1, int(other))))
+
+    def __float__(self) -> float:  # math.sqrt calls it, too
+        self.note_float()
+        return float(int(self))
+
+    def __truediv__(self, other: float) -> float:
+        self.note_float()
+        return int(self) / other
+
+    def __rtruediv__(self, other: float) -> float:
+        self.note_float()
+        return other / int(self)
+
+    def __pow__(self, other: Any, modulo: Any = None) -> Any:
+        self.note_float()
+        return pow(int(self), other, modulo)
 
     def __deepcopy__(self, memo: dict) -> int:
         return int(self)

@@ -33,14 +33,28 @@ from ..graph.layers import LAYER_FUNCTIONS, AnyLayer, channels_of
 from ..graph.trace import Trace
 from ..graph.watching import Failed, shapes
 from .changes import find_change
+from .computed import Computed
 from .fitting import Again, Fitting, NotWhole
 from .flow import Flow
 from .heads import find_heads
-from .provenance import Marked, leaves_in, mark, unmark
-from .reference_run import Reference, Step, attempt
+from .provenance import Marked, Origin, leaves_in, mark, unmark
+from .reference_run import RESHAPES, Reference, Step, attempt
 from .scales import Scales
 
 MOST_RUNS = 400
+
+
+class FixedWidth(UserError):
+    """The code of a module splits a width into another number of heads.
+
+    Attributes:
+        module: Name of the module.
+    """
+
+    def __init__(self, module: str, where: str, widths: list[int]):
+        of = f", {widths[0]}" if widths else ""
+        super().__init__(f"sparse_wide can't widen {where}: its code fixes the width of a head{of}")
+        self.module = module
 
 
 def widened(record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool], int]) -> nn.Module:
@@ -99,18 +113,29 @@ class _Widening(Fitting):
         self.example, self.reference = example, reference
 
     def settle(self) -> None:
-        """Run until no tensor changes that was already used."""
+        """Run until no tensor or attribute changes that was already used."""
         for _ in range(MOST_RUNS):
             self.position = 0
             self.begin(Flow(self.net, tensor_leaves(self.example)))
-            self.scales = Scales()
+            self.scales, self.computed = Scales(), Computed(self.factor, self.reference)
             try:
                 self.run(*self.example)
             except Again:
                 continue
-            self.scales.apply(self.net)
-            return
+            except (Failed, FixedWidth) as failure:
+                places = self.computed.candidates(self.net.get_submodule(failure.module))
+                if pending := self.committed.pending(places, ()):
+                    self.committed.change([place for place in pending[:1] if isinstance(place, Origin)], (), self.flow)
+                    continue
+                raise
+            if not self.committed.change(self.computed.in_floats(), (), self.flow):
+                self.scales.apply(self.net)
+                return
         raise UserError(f"sparse_wide: the widths of {type(self.net).__name__} do not settle")
+
+    def entered(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        super().entered(module, args, kwargs)
+        self.computed.entered(module, args, kwargs)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -121,6 +146,7 @@ class _Widening(Fitting):
             if error is not None or (tensor_leaves(result) and self._left_behind(args, kwargs, result)):
                 result, error = self._changed(func, args, kwargs, result, error)
             if results := tensor_leaves(result):
+                self._check_chunks(results)
                 self._note(func, args, kwargs, results)
         if error is not None:
             raise error
@@ -142,12 +168,11 @@ class _Widening(Fitting):
             )
         if not self.step.keeps_heads(results):
             sizes = [self.step.results[0][dim] for dim in sorted(self.step.head_widths)]
-            raise UserError(
-                f"sparse_wide can't widen {where}: its code fixes the width of a head{f', {sizes[0]}' if sizes else ''}"
-            )
+            raise FixedWidth(self.here(), where, sizes)
         by_layer, innermost = func in LAYER_FUNCTIONS, self.innermost
         maker = innermost if by_layer and isinstance(innermost, AnyLayer) else None
         self.flow.note(inputs, results, by_layer, maker)
+        self.computed.note(innermost, self.step, args, kwargs, inputs)
         self.scales.note(func, args, kwargs, results, self.step, innermost)
         self.position += 1
 
@@ -157,6 +182,14 @@ class _Widening(Fitting):
             for dim in self.step.head_widths - self.step.heads:
                 if (size := self.step.results[0][dim]) * self.factor % 1:
                     raise NotWhole(size)
+
+    def _check_chunks(self, results: list[Tensor]) -> None:
+        """Raise `NotWhole` if chunks that were equal, such as queries and keys, are not equal any more."""
+        if self.step.name in ("chunk", "tensor_split") and len(set(self.step.results)) == 1:
+            now = shapes(results)
+            if len(set(now)) > 1:
+                pairs = zip(self.step.results[0], now[0], strict=True)
+                raise NotWhole(next(before for before, after in pairs if before != after))
 
     def _left_behind(self, args: tuple, kwargs: dict, result: Any) -> bool:
         """Whether a call has its old result although an argument has changed.
@@ -185,7 +218,15 @@ class _Widening(Fitting):
             raise NotWhole(odd)
         if failed:
             self._fit_maker(func, args)
+            self._check_split(args)
         return result, error
+
+    def _check_split(self, args: tuple) -> None:
+        """Raise `NotWhole` if a reshape that fails splits a width into pairs, as for rotary embeddings."""
+        if self.step.name in RESHAPES and args and shapes([args[0]]) != self.step.arguments[:1]:
+            odd = [size for size in self.step.results[0] if size * self.factor % 1 and size not in args[0].shape]
+            if len(self.step.results[0]) > len(self.step.arguments[0]) and odd:
+                raise NotWhole(max(odd))
 
     def _fit_maker(self, func, args: tuple) -> None:
         """Give a layer as many outputs as the split or reshape that reads them has in its sizes, and run again."""
