@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from sparseift.app.build import make
+from sparseift.app.build import build_network, make
 from sparseift.app.limits import limits_of, steps_of_recipe
 from sparseift.data.text.tokenizers import Saved
 from sparseift.errors import UserError
@@ -170,3 +170,28 @@ def test_a_run_is_no_longer_than_its_recipe(composed: Compose) -> None:
     assert limits_of(config) == {"trainer.max_steps": 50}
     with pytest.raises(UserError, match=r"^trainer\.max_steps is 200; expected an integer from 1 to 100$"):
         limits_of(composed("dataset=python_text", "recipe.steps=100", "trainer.max_steps=200"))
+
+
+@pytest.mark.parametrize(
+    ("level", "budget", "density", "ratio"),
+    [
+        (0.5, "total", 0.353, 1.0),
+        (0.75, "total", 0.081, 1.0),
+        (0.5, "nominal", 0.5, 1.177),
+        (0.75, "nominal", 0.25, 1.404),
+    ],
+)
+def test_densities_and_flops_of_sparse_wide_gpt3_small(
+    composed: Compose, level: float, budget: str, density: float, ratio: float
+) -> None:
+    """By hand, per token in units of the dense network: blocks 84.9 M, head 38.6 M, products 18.9 M multiplications."""
+    overrides = (f"sparsity.level={level}", f"sparsity.budget={budget}")
+    plan = build_network(composed("experiment=wikitext103/gpt3_small", *overrides), on_meta=True)[1]
+    widths = {0.5: 1092, 0.75: 1536}  # a multiple of 12 heads
+    (shape,) = (tuple(layer.shape) for layer in plan.layers if layer.name == "transformer.h.0.mlp.c_fc")
+    assert shape == (4 * widths[level], widths[level])
+    assert plan.budget == 291_648_307_200
+    assert plan.density == pytest.approx(density, abs=5e-4) and plan.ratio == pytest.approx(ratio, abs=5e-4)
+    k = widths[level] / 768
+    by_hand = (84.93 * k**2 * plan.density + 38.6 * k + 18.87 * k) / (84.93 + 38.6 + 18.87)
+    assert plan.ratio == pytest.approx(by_hand, rel=1e-3)
