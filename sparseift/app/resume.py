@@ -57,7 +57,7 @@ def already_finished(config: DictConfig, settings: Settings, folder: Path) -> bo
     if not present(path) or not _names(settings.resume, folder):
         return False
     try:
-        results, noted = read_results(path), _noted(folder)
+        results, noted = read_results(path), noted_config(folder)
     except Damaged as error:
         if not has_checkpoint(folder):
             raise
@@ -87,7 +87,7 @@ def checkpoint_of(config: DictConfig, settings: Settings, folder: Path) -> Path 
     if settings.test_with == "best" and best.exists() and (reason := problem(best)):
         raise UserError(f"{reason}; resume with checkpoint.test=last to test the last weights instead")
     saved = settings_in(path)
-    noted = None if EPOCHS in saved else _noted(path.parent.parent)  # earlier versions did not save all settings
+    noted = None if EPOCHS in saved else noted_config(path.parent.parent)  # earlier versions did not save all settings
     require_same(saved, noted, config, settings.identity, path)
     return path
 
@@ -96,8 +96,8 @@ def _names(resume: str | None, folder: Path) -> bool:
     return resume is not None and (resume == AUTO or Path(resume).resolve().is_relative_to(folder.resolve()))
 
 
-def _noted(folder: Path) -> DictConfig | None:
-    """The config that a run folder records, if any."""
+def noted_config(folder: Path) -> DictConfig | None:
+    """Return the config that a run folder records, if any."""
     config = read_config(folder)
     if config is None:
         return None

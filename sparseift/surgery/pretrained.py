@@ -23,6 +23,12 @@ def is_pretrained_model(net: nn.Module) -> bool:
     return hasattr(net, "save_pretrained") and hasattr(vars(net).get("config"), "to_diff_dict")
 
 
+def describes(net: nn.Module) -> bool:
+    """Return whether a model that is built with the config of a model of transformers has its modules and shapes."""
+    built = _built(type(net), copy.deepcopy(net.config), "meta")
+    return built is not None and _saved_shapes(built) == _saved_shapes(net)
+
+
 def follow_config(net: nn.Module, before: nn.Module, factor: Fraction) -> None:
     """Set the config of a widened model of transformers to its widths, in place.
 

@@ -55,31 +55,40 @@ def export_program(net: nn.Module, example: Example, path: Path) -> None:
         partial.write_bytes(content.getbuffer())
 
 
-def export_weights(run: Path, best: bool, out: Path | None) -> str:
-    """Write the state dict of the network in a checkpoint, with averaged weights if the run averages them.
+def exported_state(run: Path, best: bool) -> tuple[Path, dict[str, Tensor]]:
+    """Return the path of a checkpoint, and the state dict of its network, in which masked weights are zero.
 
     Args:
-        run: A run folder or a checkpoint.
+        run: A run folder or a checkpoint. If the run averages its weights, the state dict has the averages.
         best: Whether to read best.ckpt of the run folder in place of last.ckpt.
+    """
+    require(run.is_dir() or not best, "RUN", str(run), "a run folder, which --best requires")
+    checkpoint = find_checkpoint(run / "checkpoints" / BEST if best else run)
+    saved = read_checkpoint(checkpoint)
+    # safetensors refuses tensors that share memory.
+    state = {name: tensor.clone() for name, tensor in network_state(saved).items()}
+    for layer, bits in mask_state(saved).get("masks", {}).items():  # a saved average may be denser than its masks
+        weight = state[f"{layer}.weight"]
+        mask_in_place(weight, unpack(bits, tuple(weight.shape)))
+    if not state:
+        raise UserError(f"{checkpoint} holds no network of sparseift.train")
+    return checkpoint, state
+
+
+def export_weights(run: Path, best: bool, out: Path | None) -> str:
+    """Write the state dict of the network in a checkpoint (see `exported_state`).
+
+    Args:
         out: File to write, whose suffix selects the format; weights.pt in the run folder by default.
 
     Returns:
         A message that says what was written.
     """
-    require(run.is_dir() or not best, "RUN", str(run), "a run folder, which --best requires")
-    checkpoint = find_checkpoint(run / "checkpoints" / BEST if best else run)
     out = out or (run if run.is_dir() else run.parent) / "weights.pt"
     require(out.suffix in FORMATS, "--out", str(out), f"a file name that ends in {' or '.join(FORMATS)}")
     require(out.parent.is_dir(), "--out", str(out), "a file in a folder that exists")
     with waiting(out.name):
-        # safetensors refuses tensors that share memory.
-        saved = read_checkpoint(checkpoint)
-        state = {name: tensor.clone() for name, tensor in network_state(saved).items()}
-        for layer, bits in mask_state(saved).get("masks", {}).items():  # a saved average may be denser than its masks
-            weight = state[f"{layer}.weight"]
-            mask_in_place(weight, unpack(bits, tuple(weight.shape)))
-        if not state:
-            raise UserError(f"{checkpoint} holds no network of sparseift.train")
+        checkpoint, state = exported_state(run, best)
         with replacing(out) as partial:
             _write(state, partial, out.suffix)
     return f"{len(state)} tensors of {checkpoint} in {out}"

@@ -170,3 +170,47 @@ def test_mistakes(train, tmp_path: Path, overrides: list[str], message: str) -> 
 def test_generated_text_needs_text(program, tmp_path: Path) -> None:
     outcome = program("sparseift.train", ["dataset=digits", "trainer=cpu", "callbacks=[generated_text]"], tmp_path)
     assert "callbacks.generated_text is 'Digits'; expected a data set of text" in outcome.err and outcome.code == 2
+
+
+def run_through(folder: Path, tokens: torch.Tensor) -> torch.Tensor:
+    """The logits of the program that a run exports."""
+    with torch.no_grad():
+        outputs = torch.export.load(folder / "model.pt2").module()(tokens)
+    return getattr(outputs, "logits", outputs)
+
+
+@pytest.mark.parametrize(
+    "model", [(), ("model=transformers", "+model.n_layer=2", "+model.n_embd=16", "+model.n_head=2")]
+)
+def test_export_for_transformers(train, program, tmp_path: Path, model: tuple[str, ...]) -> None:
+    transformers = pytest.importorskip("transformers")
+    overrides = [setting for setting in TINY if not (model and setting.startswith("model."))]
+    assert train("run", *overrides, *model, "export=true", "callbacks=[]").code == 0
+    outcome = program("sparseift.export", ["run", "--format", "transformers", "--out", "gpt"], tmp_path)
+    assert outcome.code == 0 and outcome.out.endswith(" of run/checkpoints/last.ckpt in gpt\n"), outcome
+
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "gpt").eval()
+    tokens = torch.randint(0, 257, (3, 16), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded(tokens).logits, run_through(tmp_path / "run", tokens))
+    for name, bits in saved_masks(tmp_path / "run").items():
+        weight = loaded.get_parameter(f"{name}.weight").detach().t()  # GPT-2 stores (in, out)
+        assert not weight[~unpacked(bits, tuple(weight.shape))].any() and weight.count_nonzero() > 0
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "gpt")
+    text = "Grüße\n\u4f60 \x00"
+    assert tokenizer(text)["input_ids"] == list(text.encode()) and tokenizer.decode(list(text.encode())) == text
+    assert tokenizer.eos_token_id == 256
+    again = program("sparseift.export", ["run", "--format", "transformers", "--out", "gpt"], tmp_path)
+    assert again.mistake() == "--out is 'gpt'; expected a new folder"
+
+
+def test_networks_that_transformers_cannot_describe(train, program, trained, tmp_path: Path) -> None:
+    assert train("run", *TINY, "member=sparse_parallel").code == 0
+    export = ["--format", "transformers", "--out", "gpt"]
+    told = program("sparseift.export", ["run", *export], tmp_path).mistake()
+    assert told.startswith("GPT-2 has no Parallel as transformer.h.0.attn.c_attn")
+    told = program(
+        "sparseift.export", [str(trained("recipe.epochs=1", "sparsifier=static")), *export], tmp_path
+    ).mistake()
+    assert told == "ResNet has no format of transformers; expected model=gpt or model=transformers"
+    assert not (tmp_path / "gpt").exists() and not (tmp_path / "gpt.partial").exists()

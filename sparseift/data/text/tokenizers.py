@@ -41,6 +41,14 @@ class Encoder(ABC):
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens. Bytes that are not UTF-8 are replaced by U+FFFD."""
 
+    @abstractmethod
+    def as_library(self) -> Any:
+        """Return the same tokens as a `tokenizers.Tokenizer`.
+
+        Raises:
+            UserError: The library is not installed.
+        """
+
 
 class Tokenizer(ABC):
     """A choice of tokens, which may have to be read or trained before use."""
@@ -77,6 +85,18 @@ class ByteEncoder(Encoder):
         for token in tokens:
             parts.append(bytes([token]) if token < BYTES else END_OF_TEXT.encode())
         return b"".join(parts).decode(errors="replace")
+
+    def as_library(self) -> Any:
+        """Return byte pair encoding without merges: every byte is a token, with the number of the byte."""
+        library = _library()
+        printable = [*range(33, 127), *range(161, 173), *range(174, 256)]  # GPT-2 shows the others by U+0100 and so on
+        others = [byte for byte in range(BYTES) if byte not in printable]
+        shown = {chr(byte): byte for byte in printable} | {chr(BYTES + i): byte for i, byte in enumerate(others)}
+        tokenizer = library.Tokenizer(library.models.BPE(vocab=shown, merges=[]))
+        tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.decoder = library.decoders.ByteLevel()
+        tokenizer.add_special_tokens([END_OF_TEXT])
+        return tokenizer
 
 
 class Bytes(Tokenizer):
@@ -118,6 +138,9 @@ class LibraryEncoder(Encoder):
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(list(tokens), skip_special_tokens=False)
+
+    def as_library(self) -> Any:
+        return self._tokenizer
 
 
 class BPE(Tokenizer):
