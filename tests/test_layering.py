@@ -41,7 +41,7 @@ LIGHTNING = {"pytorch_lightning", "torchmetrics", "numpy"}
 LIBRARIES = {  # what each package may import of others; those of METHOD and api only torch
     **{room: set() for room in ("__init__", "errors", "train", "profile", "compare", "export")},
     **{room: TORCH for room in (*METHOD.split(), "api", "tasks")},
-    "models": TORCH | {"torchvision", "timm"},
+    "models": TORCH | {"torchvision", "timm", "transformers"},
     "surgery": TORCH | {"transformers"},  # for networks of it, in pretrained.py
     "common": TORCH | {"rich", "filelock"},
     "runs": {"rich", "yaml"},

@@ -1,4 +1,4 @@
-"""The benchmark network: ResNet-18 for small images, by default transformed by Sparse Wide at 0.75."""
+"""The benchmark networks, by default transformed by Sparse Wide at 0.75: ResNet-18 for small images, and a GPT."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparseift import Masks, sparsify
-from sparseift.models import resnet18_cifar
+from sparseift.models import GPT, resnet18_cifar
 
 from .harness import Scale
 
 CLASSES = 100
+ADAMW = {"lr": 6e-4, "betas": (0.9, 0.95), "weight_decay": 0.1}
+"""Of GPT-3 Small (Brown et al. 2020, appendix B)."""
+
 SGD = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 
 
@@ -78,3 +81,27 @@ def training(
     masks.apply()
     optimizer = torch.optim.SGD(net.parameters(), **SGD, fused=True)
     return Training(net, masks, optimizer, images, torch.randint(CLASSES, (batch,)))
+
+
+@dataclass
+class LanguageTraining(Training):
+    """A language model. `images` are tokens, (N, T), and `labels` those that follow them."""
+
+    def backward(self) -> None:
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.net(self.images).flatten(0, 1), self.labels.flatten()).backward()
+
+
+def language_training(scale: Scale) -> LanguageTraining:
+    """Return a GPT of the proportions of GPT-3 Small at a third of its width, with 4 of its 12 layers and a quarter of
+    its context, transformed by Sparse Wide at 0.75, and AdamW.
+    """
+    width, layers, length, batch, vocabulary = scale(256, 32), scale(4, 1), scale(256, 16), 8, scale(4096, 64)
+    torch.manual_seed(0)
+    tokens = torch.randint(vocabulary, (batch, length + 1))
+    dense = GPT(vocabulary, length, layers, width, heads=width // scale(64, 16))
+    net, plan = sparsify(dense, "sparse_wide", 0.75, tokens[:, :-1])
+    masks = Masks.random(net, plan, seed=0)
+    masks.apply()
+    optimizer = torch.optim.AdamW(net.parameters(), **ADAMW, fused=True)
+    return LanguageTraining(net.train(), masks, optimizer, tokens[:, :-1], tokens[:, 1:])

@@ -8,7 +8,7 @@ from sparseift.masks.history import MaskHistory
 from sparseift.sparsifiers import SET, RigL, Update
 
 from .harness import Figure, Phase, Scale, row
-from .network import Training, training
+from .network import Training, language_training, training
 from .peers import rigl_torch
 
 INTERVAL = 100
@@ -47,6 +47,12 @@ def sizes(scale: Scale) -> Iterable[Figure]:
                 name and f"width {wide}, batch {batch}: {name}" for name in (figure.name, figure.base)
             )
             yield figure
+
+
+@row("the same as overhead, for a GPT under AdamW: 8 sequences of 256 tokens, 4 layers, of width 512 after Sparse Wide")
+def language(scale: Scale) -> Iterable[Figure]:
+    phases = phases_of(language_training(scale))
+    yield from judged(scale.timed(phases, rounds=scale(5, 2), warmup=1))
 
 
 class Mover:

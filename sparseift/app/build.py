@@ -34,6 +34,7 @@ from ..training.checkpoints.codec import mask_state, read_checkpoint
 from ..training.initial_weights import load_weights_
 from ..training.optimizers import with_fused_step
 from .devices import most_ranks
+from .limits import steps_of_recipe
 from .targets import check_targets
 
 if TYPE_CHECKING:
@@ -326,12 +327,13 @@ def _module(
     config: DictConfig, net: nn.Module, task: Task, data: pl.LightningDataModule, trainer: pl.Trainer
 ) -> pl.LightningModule:
     from ..data import DataModule
-    from ..training.callbacks import steps_of_fit
+    from ..training.callbacks import recipe_steps
     from ..training.module import TrainingModule
     from ..training.schedulers import with_length
 
     recipe = config.recipe
-    run_steps = steps_of_fit(trainer, data) if isinstance(data, DataModule) else None
+    length = recipe.epochs, steps_of_recipe(config)
+    run_steps = recipe_steps(trainer, data, *length) if isinstance(data, DataModule) else None
     module = TrainingModule(
         net,
         task,

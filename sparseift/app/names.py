@@ -21,7 +21,7 @@ NODES = {
 }
 """The node of the config that makes what a name in results.json stands for. Its first part is the group."""
 
-BY_NAME = ("sparseift.models.from_timm", "sparseift.models.from_torchvision")
+BY_NAME = tuple(f"sparseift.models.from_{library}" for library in ("timm", "torchvision", "transformers"))
 """Targets with an argument `name` that says which network they build."""
 
 PLAIN = {"pattern": "unstructured", "sparsifier": "none"}

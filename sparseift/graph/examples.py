@@ -45,12 +45,11 @@ def tensors_in(tree: Any) -> list[Tensor]:
 
 
 def results_in(output: Any) -> list[Tensor]:
-    """Return the tensors that a network returns; the logits of a model of transformers that returns other tensors, too.
+    """Return the tensors that a network returns: of the outputs of a model of transformers, those of the first.
 
-    Those others, such as the states of an encoder, are for calls that go on with the next token.
+    The others, such as the states of an encoder, are for calls that go on with the next token.
     """
-    logits = getattr(output, "logits", None) if hasattr(output, "to_tuple") else None
-    return tensors_in(output if logits is None else logits)
+    return tensors_in(output.to_tuple()[0] if hasattr(output, "to_tuple") else output)
 
 
 def on_meta(example: Any) -> Any:

@@ -71,7 +71,7 @@ def matched(
 
 def _gathered(group: Mapping[str, Any], state: Mapping[str, Any]) -> Tensor | float:
     """The fraction of constant squared gradients that their running mean has reached: 1 after many steps."""
-    betas, step = group.get("betas"), state.get("step")
+    betas, step = group.get("betas"), state.get("step", group.get("step"))
     return 1.0 if betas is None or step is None else 1 - betas[1] ** step
 
 

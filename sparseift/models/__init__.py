@@ -1,7 +1,8 @@
-"""Dense networks: for CIFAR, GPT, and of torchvision and timm by name. Imports torch, `graph` and `surgery`."""
+"""Dense networks: for CIFAR, GPT, and those of libraries by name. Imports torch, `graph` and `surgery`."""
 
 from .by_name import from_timm, from_torchvision
 from .gpt import GPT
+from .hugging_face import from_transformers
 from .mobilenet_v2_cifar import MobileNetV2Cifar
 from .resnet_cifar import ResNetCifar, resnet18_cifar, resnet34_cifar
 
@@ -11,6 +12,7 @@ __all__ = [
     "ResNetCifar",
     "from_timm",
     "from_torchvision",
+    "from_transformers",
     "resnet18_cifar",
     "resnet34_cifar",
 ]

@@ -8,7 +8,7 @@ OBSERVERS = ("histograms", "learning_rate", "mask_pictures", "spectral")
 """Callbacks that only observe, and remember nothing."""
 
 WITHOUT_EFFECT = (
-    *("checkpoint.every_n_steps", "dataset.num_workers", "dataset.root"),
+    *("checkpoint.every_n_steps", "dataset.num_workers", "dataset.root", "dataset.cache"),
     *("trainer.accelerator", "trainer.log_every_n_steps", "trainer.profiler", "trainer.detect_anomaly"),
     *(f"callbacks.{name}" for name in OBSERVERS),
 )

@@ -3,7 +3,7 @@
 A product of two activations, such as that of queries and keys, has batch dimensions: samples and heads. They are
 followed backward from the product to the reshape that splits a dimension into several. The other dimensions of the
 factors are followed as well, to find out which of the split is the width of a head. Calls that move dimensions, such as
-transpose and chunk, have an image of each dimension; other functions of one or more tensors keep their places.
+transpose and chunk, have an origin of each dimension; other functions of one or more tensors keep their places.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def _einsum_terms(equation: str, ranks: list[int]) -> tuple[list[tuple[int, Labe
 
 def _sources(step: Step, place: int, dim: int) -> Iterator[tuple[int, int]]:
     """The dimensions that dimension `dim` of a result of a call comes from, each with its tensor."""
-    if step.images is not None:
-        source = step.images[place][dim]
+    if step.origins is not None:
+        source = step.origins[place][dim]
         if source is not None:
             yield step.inputs[0], source
         return

@@ -32,7 +32,7 @@ class Step:
         arguments, results: The shapes of its tensor arguments and results.
         inputs, outputs: The numbers of these tensors.
         active: Which of the arguments are computed from the network's inputs.
-        images: For a view, the dimension of the first argument that each dimension of each result is, or None.
+        origins: For a view, the dimension of the first argument that each dimension of each result is, or None.
         equation: The equation of an einsum.
         heads: Dimensions of the result of a reshape whose sizes stay.
         head_widths: Dimensions of the result of a reshape that may change in place of `heads`.
@@ -44,7 +44,7 @@ class Step:
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     active: list[bool] = field(default_factory=list)
-    images: list[list[int | None]] | None = None
+    origins: list[list[int | None]] | None = None
     equation: str = ""
     heads: set[int] = field(default_factory=set)
     head_widths: set[int] = field(default_factory=set)
@@ -121,7 +121,7 @@ class Reference(Watching):
                 step = Step(func.__name__, before, shapes(results), list(map(self._number, read)))
                 step.active = [number in self._active for number in step.inputs]
                 step.outputs = [self._number(tensor, new=True) for tensor in results]
-                step.images = _images(func, args, kwargs) if func.__name__ in VIEWS else None
+                step.origins = _origins(func, args, kwargs) if func.__name__ in VIEWS else None
                 step.equation = args[0] if name_of(func) == "einsum" and isinstance(args[0], str) else ""
                 self._active.update(step.outputs if any(step.active) else ())
                 self._steps.append(step)
@@ -135,7 +135,7 @@ class Reference(Watching):
         return self._numbers[id(tensor)]
 
 
-def _images(func, args: tuple, kwargs: dict[str, Any]) -> list[list[int | None]] | None:
+def _origins(func, args: tuple, kwargs: dict[str, Any]) -> list[list[int | None]] | None:
     """The dimensions of the first argument that those of the results are, by their strides in a contiguous tensor."""
     if not isinstance(args[0], Tensor) or len(tensor_leaves((args, kwargs))) != 1:
         return None
@@ -146,10 +146,10 @@ def _images(func, args: tuple, kwargs: dict[str, Any]) -> list[list[int | None]]
         return None
     stride_of = {probe.stride(dim): dim for dim in range(probe.dim()) if probe.shape[dim] > 1}
 
-    def image(dim: int, result: Tensor) -> int | None:
+    def origin(dim: int, result: Tensor) -> int | None:
         return stride_of.get(result.stride(dim)) if result.shape[dim] > 1 else None
 
-    return [[image(dim, result) for dim in range(result.dim())] for result in results]
+    return [[origin(dim, result) for dim in range(result.dim())] for result in results]
 
 
 def attempt(func, args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Exception | None]:

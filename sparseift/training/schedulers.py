@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ..common import checks
 
 RUN_STEPS = "run_steps"
-"""Argument of a schedule that the program sets to the number of optimizer steps of the run."""
+"""Argument of a schedule that the program sets to the number of optimizer steps of the recipe."""
 
 
 class Scheduled(LambdaLR):
@@ -72,9 +72,10 @@ def cosine_by_steps(optimizer: Optimizer, run_steps: int, warmup: int, floor: fl
     """Return a schedule that decreases the learning rate along half a cosine, for `recipe.scheduler_interval=step`.
 
     Args:
-        run_steps: Optimizer steps of the run, including those of the warm-up. The program sets it.
+        run_steps: Optimizer steps of the whole recipe, including those of the warm-up. The program sets it, also for a
+            run that options of the Trainer end earlier.
         warmup: Optimizer steps of linear warm-up.
-        floor: Learning rate at the end of the run, as a fraction of the highest one.
+        floor: Learning rate at the end, as a fraction of the highest one.
     """
     checks.integer("recipe.scheduler.warmup", warmup, 0, run_steps - 1)
     checks.number("recipe.scheduler.floor", floor, 0, 1)
@@ -86,11 +87,11 @@ def cosine_by_steps(optimizer: Optimizer, run_steps: int, warmup: int, floor: fl
 
 
 def with_length(scheduler: Callable[..., Any], run_steps: int | None) -> Callable[..., Any]:
-    """Return the schedule with the length of the run, if it takes one.
+    """Return the schedule with the length of the recipe, if it takes one.
 
     Args:
         scheduler: Called with an optimizer.
-        run_steps: Optimizer steps of the run; None if they are not known before it starts.
+        run_steps: Optimizer steps of the whole recipe; None if they are not known before it starts.
 
     Raises:
         UserError: The schedule needs the length, which is not known.

@@ -34,7 +34,7 @@ def composed(*overrides: str) -> DictConfig:
 def test_every_choice_has_its_name(group: str) -> None:
     folder = "sparsity" if group == "distribution" else group
     choices = choices_of(config_folder() / folder)
-    for choice in choices if group != "model" else choices.keys() - {"timm", "torchvision", *BY_NAME}:
+    for choice in choices if group != "model" else choices.keys() - {"timm", "torchvision", "transformers", *BY_NAME}:
         assert names_of(composed(f"{folder}={choice}"))[group] == choice
 
 

@@ -13,7 +13,7 @@ from sparseift.app.overrides import choices_of, config_folder, plain_choice
 from sparseift.app.targets import check_target, check_targets
 from sparseift.errors import UserError
 
-OF_TEXT = ("gpt", "text", "language_modelling")
+OF_TEXT = ("gpt", "text", "language_modelling", "transformers")
 
 
 def composed(*overrides: str) -> DictConfig:

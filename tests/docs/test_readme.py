@@ -55,7 +55,7 @@ def shortened(arguments: list[str]) -> list[str]:
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_command(words, program, finished, tmp_path):
     match words:
-        case [("scripts/quickstart" | "scripts/test") as script]:
+        case [("scripts/quickstart" | "scripts/quickstart_text" | "scripts/test") as script]:
             assert os.access(ROOT / script, os.X_OK)
             subprocess.run(["bash", "-n", ROOT / script], check=True)
         case ["pip", "install", "."]:
@@ -79,6 +79,15 @@ def test_command(words, program, finished, tmp_path):
             assert len(jobs) > 1 and all((job / "results.json").exists() for job in jobs)
         case ["python", "-m", "sparseift.train", "--help"] | ["python", "-m", "sparseift.train", *_, "--cfg", "job"]:
             assert succeeded(program("sparseift.train", words[3:], tmp_path)).out
+        case ["python", "-m", "sparseift.train", *arguments] if any("text" in argument for argument in arguments):
+            (tmp_path / "docs").mkdir()
+            for path in (ROOT / "docs").glob("*.md"):
+                (tmp_path / "docs" / path.name).write_text(path.read_text())
+            updates = [] if "sparsifier=static" in arguments else ["sparsifier.update_interval=2"]
+            short = ["trainer=cpu", "dataset.context_length=16", "recipe.epochs=1", "+trainer.limit_train_batches=8"]
+            succeeded(program("sparseift.train", [*arguments, *short, *updates, *FEW_BATCHES[1:]], tmp_path))
+            (run,) = (tmp_path / "runs").iterdir()
+            assert results(run)["task"] == "language_modelling" and results(run)["flops"]["ratio"] > 0.99
         case ["python", "-m", "sparseift.train", *arguments]:
             succeeded(program("sparseift.train", [*arguments, "--cfg", "job"], tmp_path))
             given = "init.from=runs/dense" in arguments

@@ -20,7 +20,7 @@ def main() -> None:
     images = []
 
     def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
-        images.append(len(batch[0]))
+        images.append(module.task.samples(batch))
 
     def on_train_end(self, trainer, module) -> None:
         seen = {"masks": self.masks.sha256(), "images": images, "step": trainer.global_step}

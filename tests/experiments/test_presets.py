@@ -23,6 +23,8 @@ NAMES = sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in F
 CIFAR = ("uniform", "cifar100", "cifar")
 IMAGENET = ("uniform", "imagenet", "imagenet")
 RIGL = ("erk", "imagenet", "imagenet_rigl")
+WIKITEXT = ("uniform", "wikitext103", "gpt3_wikitext103")
+PILE = ("uniform", "pile", "gpt3_pile")
 CHOICES = {
     "cifar100/resnet18": ("resnet18_cifar", "sparse_wide", "rigl", *CIFAR),
     "cifar100/resnet18_dense": ("resnet18_cifar", "dense", "none", *CIFAR),
@@ -45,6 +47,12 @@ CHOICES = {
     "imagenet/resnet50_static": ("resnet50", "dense", "static", *RIGL),
     "imagenet/resnet50_set": ("resnet50", "dense", "set", *RIGL),
     "imagenet/resnet50_rigl": ("resnet50", "dense", "rigl", *RIGL),
+    "wikitext103/gpt3_small": ("gpt3_small", "sparse_wide", "static", *WIKITEXT),
+    "wikitext103/gpt3_small_dense": ("gpt3_small", "dense", "none", *WIKITEXT),
+    "wikitext103/gpt3_small_rigl": ("gpt3_small", "sparse_wide", "rigl", *WIKITEXT),
+    "pile/gpt3_small": ("gpt3_small", "sparse_wide", "rigl", *PILE),
+    "pile/gpt3_small_dense": ("gpt3_small", "dense", "none", *PILE),
+    "pile/gpt3_small_static": ("gpt3_small", "sparse_wide", "static", *PILE),
 }
 GROUPS = ("model", "member", "sparsifier", "sparsity", "dataset", "recipe")
 
@@ -79,7 +87,7 @@ def planned(name: str, level: float) -> Plan:
     config.sparsity.level = level
     masked = config.sparsifier._target_ is not None
     parts = [OmegaConf.to_container(config[key], resolve=True) for key in ("model", "member", "sparsity")]
-    key = json.dumps([*parts, config.dataset.image_size, masked])
+    key = json.dumps([*parts, OmegaConf.to_container(config.task, resolve=True), masked])
     if key not in PLANS:
         PLANS[key] = build_network(config, on_meta=True)[1]
     return PLANS[key]
@@ -168,8 +176,8 @@ def test_the_runs_that_the_papers_figures_stand_beside() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_its_parts_can_be_made(name: str) -> None:
     config = composed(name)
-    data = make(config.dataset)
-    assert data.num_classes == config.dataset.num_classes
+    data, size = make(config.dataset), "vocab_size" if "vocab_size" in config.dataset else "num_classes"
+    assert getattr(data, size) == config.dataset[size]
     for part in (config.recipe.optimizer, config.recipe.scheduler, config.sparsifier):
         assert part._target_ is None or callable(make(part)) or part is config.sparsifier
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bench"
-ROWS = ["overhead", "checkpoint", "jpegs", "optimizer", "plan", "precision", "small_images"]
+ROWS = ["overhead", "language", "checkpoint", "jpegs", "optimizer", "plan", "precision", "small_images"]
 
 
 def run(script: Path, *arguments: str | Path) -> subprocess.CompletedProcess:

@@ -15,7 +15,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("name", ["bench", "cluster_plan", "draw_family", "dropin_table"])
+@pytest.mark.parametrize("name", ["bench", "cluster_plan", "draw_family", "dropin_table", "growth_steps"])
 def test_without_the_package(name: str) -> None:
     done = run("-S", f"scripts/{name}")  # -S: without what is installed
     assert (done.returncode, done.stdout) == (1, "")

@@ -101,24 +101,26 @@ def read_tokens(folder: Path, settings: Mapping[str, Any]) -> dict[str, Tokens] 
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        saved = content["settings"]
+        _require_same(folder, content["settings"], json.loads(json.dumps(settings)))
         found = {
             split: Tokens(folder / f"{split}.bin", content["dtype"], **content["splits"][split]) for split in SPLITS
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise _damaged(path) from error
-    wanted = json.loads(json.dumps(settings))
-    for name in wanted.keys() | saved.keys():
+    for tokens in found.values():
+        if not tokens.path.is_file() or sha256_of(tokens.path) != tokens.sha256:
+            raise _damaged(tokens.path)
+    return found
+
+
+def _require_same(folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for name in [*wanted, *saved]:
         if wanted.get(name) != saved.get(name):
             now, then = (shown if len(shown := str(of.get(name))) < 80 else "other files" for of in (wanted, saved))
             raise UserError(
                 f"dataset.cache is {folder}, which was tokenised with {name}={then}, but this run has {now}; expected "
                 "another folder, or the same settings"
             )
-    for tokens in found.values():
-        if not tokens.path.is_file() or sha256_of(tokens.path) != tokens.sha256:
-            raise _damaged(tokens.path)
-    return found
 
 
 def sha256_of(path: Path) -> str:

@@ -14,13 +14,14 @@ class Text(TextData):
 
     Args:
         files: Names or globs of files.
-        separator: Text between two documents of a text file; null if each file is one document.
+        separator: Text between two documents of a text file, with \\n for a line break; null if each file is one
+            document.
         common: Arguments of `TextData`.
     """
 
     def __init__(self, *, files: str | Sequence[str] | None, separator: str | None, **common: Any) -> None:
         super().__init__(**common)
-        self.files, self.separator = files, separator
+        self.files, self.separator = files, separator and separator.replace("\\n", "\n")
 
     def source(self) -> Any:
         return {"files": described(files_of("dataset.files", self.files)), "separator": self.separator}

@@ -16,7 +16,7 @@ from .remask import Remask
 from .rng import RngState
 from .same_start import SameStart
 from .spectral import Spectral
-from .steps import check_length, planned_steps, steps_of_fit
+from .steps import check_length, planned_steps, recipe_steps
 from .topology import Topology
 from .train_metrics import TrainMetrics
 
@@ -42,5 +42,5 @@ __all__ = [
     "planned_steps",
     "progress",
     "quiet",
-    "steps_of_fit",
+    "recipe_steps",
 ]

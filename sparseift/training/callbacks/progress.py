@@ -53,7 +53,7 @@ class Bar(RichProgressBar):
         """The speed since the last call; none during validation, and right after it."""
         samples = self.accounting.spent["samples"]
         before, self._since = self._since, (now, samples) if trainer.training else None
-        if before is None or samples == before[1]:
+        if before is None or self._since is None or samples == before[1]:
             return {}
         return {f"{self.unit}/s": f"{(samples - before[1]) * self.per_sample / (now - before[0]):,.0f}"}
 

@@ -46,18 +46,25 @@ def check_length(trainer: pl.Trainer, data: pl.LightningDataModule) -> None:
     overfit: int | float = trainer.overfit_batches  # type: ignore[attr-defined]  # set by a function of Lightning
     require(not overfit, "trainer.overfit_batches", overfit, expected)
     _batches("trainer.limit_test_batches", trainer.limit_test_batches, data.test_size, trainer, data)
-    total = steps_of_fit(trainer, data)
+    total = _steps_of_fit(trainer, data)
     for callback in callbacks:
         if isinstance(callback, NeedsSteps) and _uses_all_batches(trainer):
             callback.check_steps(total)
 
 
-def steps_of_fit(trainer: pl.Trainer, data: DataModule) -> int:
-    """Return the number of optimizer steps of a fit, before it starts.
+def recipe_steps(trainer: pl.Trainer, data: DataModule, epochs: int, most: int | None) -> int:
+    """Return the number of optimizer steps of a recipe, whatever options of the Trainer shorten the run.
 
     Args:
         data: The data, after `setup("fit")`.
+        epochs: Epochs of the recipe.
+        most: Optimizer steps of the recipe, if it ends after them.
     """
+    steps = ceil(_batches("", 1.0, data.train_size, trainer, data) / trainer.accumulate_grad_batches) * epochs
+    return min(steps, most or steps)
+
+
+def _steps_of_fit(trainer: pl.Trainer, data: DataModule) -> int:
     used = _batches("trainer.limit_train_batches", trainer.limit_train_batches, data.train_size, trainer, data)
     steps = ceil(used / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
     return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)

@@ -110,6 +110,10 @@ def test_changed_files_are_tokenised_again(text_data: Make, lines: list[str], tm
     assert len(list((tmp_path / "tokens").iterdir())) == 2
 
 
+def test_a_line_break_can_be_typed(text_data: Make, lines: list[str]) -> None:
+    assert text_data(separator=r"\n").sha256 == text_data(separator="\n").sha256
+
+
 def test_a_killed_tokenisation_is_repeated(text_data: Make, lines: list[str], tmp_path: Path) -> None:
     whole = text_data(cache=str(tmp_path / "other")).sha256
     with (
