@@ -10,7 +10,7 @@ from sparseift.graph.recorder import trace
 from sparseift.sparsity import eligible_layers
 
 from ..nets import LOCAL, MEMBERS, Net
-from .language_nets import HEADS, IDS, SPELLINGS, TOKENS, VOCABULARY, WIDTH, Attention, GPT, Grouped, OwnNorm
+from .language_nets import GPT, HEADS, IDS, SPELLINGS, TOKENS, VOCABULARY, WIDTH, Attention, Grouped, OwnNorm
 
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.75])

@@ -35,8 +35,9 @@ MODELS: dict[str, dict[str, int]] = {
         "d_model": 48, "d_kv": 12, "d_ff": 96, "num_layers": 1, "num_heads": 4, "vocab_size": 50
     },
 }  # fmt: skip
-WIDTHS = {  # of the config, twice as large at a sparsity of 0.75
-    "hidden_size", "intermediate_size", "n_embd", "ffn_dim", "word_embed_proj_dim", "d_model", "d_kv", "d_ff", "head_dim"
+WIDTHS = {  # of configs; twice as large at a sparsity of 0.75
+    "hidden_size", "intermediate_size", "n_embd", "ffn_dim", "word_embed_proj_dim", "d_model", "d_kv", "d_ff",
+    "head_dim",
 }  # fmt: skip
 
 
