@@ -56,9 +56,10 @@ def follow_config(net: nn.Module, before: nn.Module, factor: Fraction) -> None:
         built = _built(type(net), other, "meta")
         if built is not None and _saved_shapes(built) == wanted:
             old = _built(type(net), copy.deepcopy(config), "meta")
-            new = _built(type(net), other, "cpu")
-            if old is not None and new is not None:
-                _adopt(net, old, new)
+            if _unsaved_buffers(built) and not any(parameter.is_meta for parameter in net.parameters()):
+                built = _built(type(net), copy.deepcopy(other), "cpu")  # with their values
+            if old is not None and built is not None:
+                _adopt(net, old, built)
             for key in chosen:
                 setattr(config, key, getattr(other, key))
             return
@@ -82,7 +83,7 @@ def keep_format(net: nn.Module, before: nn.Module) -> None:
         name
         for name, module in net.named_modules()
         if isinstance(module, nn.Linear) and name in old and not isinstance(old[name], nn.Linear)
-        if _is_transposed(old[name])
+        if _is_transposed(module.weight)
     ]
     if transposed:
         from transformers.core_model_loading import Transpose, WeightConverter
@@ -93,9 +94,9 @@ def keep_format(net: nn.Module, before: nn.Module) -> None:
         own._weight_conversions = [*(getattr(net, "_weight_conversions", None) or []), *converters]
 
 
-def _is_transposed(module: nn.Module) -> bool:
-    """Whether a module that a linear layer stands for has a weight of (in, out), as Conv1D has."""
-    return type(module).__name__ == "Conv1D"
+def _is_transposed(weight: Tensor) -> bool:
+    """Whether a matrix has the layout in memory of a weight of (in, out), as `linear_modules` keeps it."""
+    return weight.stride(0) < weight.stride(1)
 
 
 def _subsets(keys: list[str]) -> Iterator[tuple[str, ...]]:
@@ -120,12 +121,8 @@ def _built(kind: type[nn.Module], config: Any, device: str) -> nn.Module | None:
 
 def _saved_shapes(net: nn.Module) -> dict[str, tuple[int, ...]]:
     """The shapes of all that is saved; those of matrices in either order, as Conv1D transposes its weight."""
-    shapes = {}
-    for name, tensor in net.state_dict().items():
-        module = net.get_submodule(name.rpartition(".")[0])
-        either = name.endswith(".weight") and (isinstance(module, nn.Linear) or _is_transposed(module))
-        shapes[name] = tuple(sorted(tensor.shape)) if either else tuple(tensor.shape)
-    return shapes
+    shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    return {name: tuple(sorted(shape)) if len(shape) == 2 else shape for name, shape in shapes.items()}
 
 
 def _changed_sizes(net: nn.Module, before: nn.Module) -> set[int]:
@@ -140,22 +137,24 @@ def _changed_sizes(net: nn.Module, before: nn.Module) -> set[int]:
     return sizes
 
 
+def _unsaved_buffers(net: nn.Module) -> set[str]:
+    return {name for name, _ in net.named_buffers()} - net.state_dict().keys()
+
+
 def _adopt(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Take over what the config determines besides what is saved: numbers, and buffers that are not saved."""
-    saved = new.state_dict().keys()
-    modules = (dict(other.named_modules()) for other in (old, new))
-    before, after = modules
+    """Take over what the config determines besides what is saved: numbers, and buffers that are not saved.
+
+    Args:
+        old, new: Models that are built with the config of before and with the new one.
+    """
+    before, after = dict(old.named_modules()), dict(new.named_modules())
     for name, module in net.named_modules():
         if name not in after or type(after[name]) is not type(module):
             continue
         for key, value in vars(after[name]).items():
             if not isinstance(value, bool) and constant(value) and vars(before[name]).get(key) != value:
                 vars(module)[key] = value
-        for key, buffer in list(module.named_buffers(recurse=False)):
-            built = dict(after[name].named_buffers(recurse=False)).get(key)
-            if f"{name}.{key}" not in saved and built is not None:
-                setattr(module, key, _like(built, buffer))
-
-
-def _like(values: Tensor, other: Tensor) -> Tensor:
-    return values.to(other.device, other.dtype)
+    for name in _unsaved_buffers(new) & dict(net.named_buffers()).keys():
+        parent, _, key = name.rpartition(".")
+        own, values = net.get_buffer(name), new.get_buffer(name)
+        setattr(net.get_submodule(parent), key, values.to(own.device, own.dtype))
