@@ -146,10 +146,10 @@ def _origins(func, args: tuple, kwargs: dict[str, Any]) -> list[list[int | None]
         return None
     stride_of = {probe.stride(dim): dim for dim in range(probe.dim()) if probe.shape[dim] > 1}
 
-    def image(dim: int, result: Tensor) -> int | None:
+    def origin(dim: int, result: Tensor) -> int | None:
         return stride_of.get(result.stride(dim)) if result.shape[dim] > 1 else None
 
-    return [[image(dim, result) for dim in range(result.dim())] for result in results]
+    return [[origin(dim, result) for dim in range(result.dim())] for result in results]
 
 
 def attempt(func, args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Exception | None]:

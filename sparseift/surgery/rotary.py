@@ -35,14 +35,19 @@ def _exponentials(angles: Tensor) -> Tensor:
     return torch.polar(torch.ones_like(angles), angles)
 
 
-ROTARY = [
-    layout
-    for of, inverse in ((torch.cos, torch.arccos), (torch.sin, torch.arcsin), (_exponentials, torch.angle))
-    for layout in (
+def _layouts(of: Callable[[Tensor], Tensor], inverse: Callable[[Tensor], Tensor]) -> list[Layout]:
+    """A column per frequency, or two: the second half repeats the first, or every column is repeated."""
+    return [
         Layout(inverse, of, width=1),
-        Layout(lambda row, f=inverse: f(row[: len(row) // 2]), lambda a, f=of: f(torch.cat((a, a), -1))),
-        Layout(lambda row, f=inverse: f(row[::2]), lambda a, f=of: f(a.repeat_interleave(2, -1))),
-    )
+        Layout(lambda row: inverse(row[: len(row) // 2]), lambda a: of(torch.cat((a, a), -1))),
+        Layout(lambda row: inverse(row[::2]), lambda a: of(a.repeat_interleave(2, -1))),
+    ]
+
+
+ROTARY = [
+    *_layouts(torch.cos, torch.arccos),
+    *_layouts(torch.sin, torch.arcsin),
+    *_layouts(_exponentials, torch.angle),
 ]
 SINUSOIDAL = [
     Layout(lambda row: row[::2].arcsin(), lambda a: torch.stack((a.sin(), a.cos()), -1).flatten(-2)),
