@@ -166,7 +166,11 @@ def test_a_step_between_updates_never_waits_for_the_device(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[Bar.__module__], "SECONDS", 1000)  # between two looks at the metrics
-    bar = (Bar(SimpleNamespace(density=0.5)),) if "enable_progress_bar" in options else ()
+    bar = (
+        (Bar(SimpleNamespace(density=0.5), SimpleNamespace(spent={"samples": 0}), ("samples", 1)),)
+        if "enable_progress_bar" in options
+        else ()
+    )
     fit(tmp_path, NoWaiting(), NoCopyToHost(), extra=bar, **options)
 
 

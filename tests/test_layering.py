@@ -34,7 +34,7 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
     "train": "app",
     "profile": "app",
     "compare": "report",
-    "export": "training",
+    "export": "app training",
 }
 TORCH = {"torch"}
 LIGHTNING = {"pytorch_lightning", "torchmetrics", "numpy"}
@@ -48,7 +48,7 @@ LIBRARIES = {  # what each package may import of others; those of METHOD and api
     "report": {"rich", "matplotlib", "jinja2", "markupsafe", "scipy"},
     "data": TORCH | LIGHTNING | {"torchvision", "PIL", "sklearn", "tokenizers", "zstandard"},
     "training": TORCH | LIGHTNING | {"safetensors"},
-    "app": TORCH | LIGHTNING | {"hydra", "omegaconf", "joblib", "submitit", "rich"},
+    "app": TORCH | LIGHTNING | {"hydra", "omegaconf", "joblib", "submitit", "rich", "transformers"},
 }
 EXCEPTIONS: set[tuple[str, str]] = set()  # (file, import)
 

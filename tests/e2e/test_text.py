@@ -212,5 +212,5 @@ def test_networks_that_transformers_cannot_describe(train, program, trained, tmp
     told = program(
         "sparseift.export", [str(trained("recipe.epochs=1", "sparsifier=static")), *export], tmp_path
     ).mistake()
-    assert told == "ResNet has no format of transformers; expected model=gpt or model=transformers"
+    assert told == "ResNetCifar has no format of transformers; expected model=gpt or model=transformers"
     assert not (tmp_path / "gpt").exists() and not (tmp_path / "gpt.partial").exists()
