@@ -55,6 +55,7 @@ OPTIONAL: dict[str, Any] = {
     "planned_steps": INTEGER_OR_NULL,  # optimizer steps of all epochs; a run that stops early has fewer
     "mask_updates": INTEGER_OR_NULL,  # that have changed masks
     "partial": STRING_OR_NULL,  # why the run is not the whole training and test, such as trainer.limit_train_batches=2
+    "data_sha256": STRING_OR_NULL,  # of all tokens, or null for other data
     "layers": [{"name": STRING, "stored": POSITIVE, "active": NUMBER, "flops": NUMBER}],
 }
 """Entries that files of earlier versions lack."""
