@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
 import torch
@@ -15,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparseift import UserError, sparsify
 from sparseift.common.console import si
-from sparseift.common.files import replacing
 from sparseift.graph.copies import duplicate
 from sparseift.graph.examples import inputs_of as arguments_of
 from sparseift.graph.examples import tensor_leaves
@@ -122,13 +119,6 @@ def _check_saved(new: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Ten
         raise Failed("a network that is saved and loaded gives other outputs")
 
 
-def write(rows: list[Row], path: Path) -> None:
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-
-
 def markdown(rows: list[Row]) -> Iterator[str]:
     """Yield the lines of the page."""
     names, members = list(dict.fromkeys(row.network for row in rows)), list(dict.fromkeys(row.member for row in rows))
@@ -138,7 +128,8 @@ def markdown(rows: list[Row]) -> Iterator[str]:
         "`scripts/dropin_language` writes this page. The networks are small and have random weights. Each is called "
         "with `input_ids`, an integer tensor, or with images. Cells show the FLOPs of the transformed network relative "
         "to those of the dense one. torch's `FlopCounterMode` counts both, with attention under the MATH kernel; the "
-        "FLOPs of masked weights are subtracted. The member `dense` has the given sparsity; the others have its budget."
+        "FLOPs of masked weights are subtracted. The member `dense` has the given sparsity; the others have the FLOPs "
+        "of the dense network."
     )
     yield ""
     yield (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from sparseift.common.console import si
 from sparseift.common.files import replacing
@@ -73,9 +74,10 @@ def read(path: Path) -> dict[tuple[str, str, float], Row]:
     return {row.key: row for row in rows}
 
 
-def write(rows: Iterable[Row], path: Path) -> None:
+def write(rows: Sequence[Any], path: Path) -> None:
+    """Write at least one row of a table, all of one dataclass, as CSV."""
     with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer = csv.DictWriter(file, [field.name for field in fields(rows[0])], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
 
