@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .copies import without_cache
+from .copies import modes_kept, without_cache
 from .examples import results_in
 from .layers import AnyLayer, stored_weight
 from .pytree import tree_map_only
@@ -43,13 +43,10 @@ def trained_parameter(net: nn.Module) -> str | None:
 def _outputs(net: nn.Module, example: tuple[tuple, dict]) -> list[Tensor]:
     """The outputs of a network in double precision. Its training mode and the random state of torch stay unchanged."""
     first = next(net.parameters())
-    modes = {module: module.training for module in net.modules()}
-    with torch.random.fork_rng(), without_cache(net):
+    with torch.random.fork_rng(), without_cache(net), modes_kept(net):
         torch.manual_seed(0)
         args, kwargs = tree_map_only(Tensor, lambda like: _random(like, first), example)
         output: Any = net.eval()(*args, **kwargs)
-    for module, training in modes.items():
-        module.training = training
     return [tensor.double() for tensor in results_in(output)]
 
 

@@ -37,6 +37,17 @@ def meta_copy(net: nn.Module) -> nn.Module:
 
 
 @contextmanager
+def modes_kept(net: nn.Module) -> Iterator[None]:
+    """Context after which every module is in training or evaluation mode as before."""
+    modes = {module: module.training for module in net.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
 def without_cache(net: nn.Module) -> Iterator[None]:
     """Context in which a language model of Hugging Face does not return its keys and values, which are of no use but
     for generation, and no outputs that must keep their widths."""

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import UserError
+from ..graph.copies import modes_kept
 from ..graph.layers import NORMS
 
 Differentiate = Callable[[Tensor, list[Tensor]], Sequence[Tensor]]
@@ -121,16 +122,11 @@ class Probe:
 
     @contextmanager
     def _mode(self, training: bool) -> Iterator[None]:
-        modes = {module: module.training for module in self.net.modules()}
         devices = {parameter.device for parameter in self.net.parameters() if parameter.is_cuda}
         # Other implementations of attention cannot be differentiated twice.
-        with torch.random.fork_rng(devices=list(devices)), sdpa_kernel(SDPBackend.MATH):
+        with torch.random.fork_rng(devices=list(devices)), sdpa_kernel(SDPBackend.MATH), modes_kept(self.net):
             self.net.train(training)
-            try:
-                yield
-            finally:
-                for module, mode in modes.items():
-                    module.training = mode
+            yield
 
 
 def tensor_output(outputs: Any, method: str) -> Tensor:

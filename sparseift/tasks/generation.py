@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from ..graph.copies import modes_kept
 from .language_modelling import logits_of
 
 
@@ -31,10 +32,9 @@ def generate(
         generator: Source of random numbers, on the CPU.
     """
     device = next(net.parameters()).device
-    modes = {module: module.training for module in net.modules()}
     tokens = list(prompt)
-    net.eval()
-    try:
+    with modes_kept(net):
+        net.eval()
         for _ in range(count):
             read = torch.tensor([tokens[-context_length:]], device=device)
             logits = logits_of(net(read))[0, -1].float().cpu()
@@ -43,7 +43,4 @@ def generate(
             else:
                 chosen = logits.argmax()
             tokens.append(int(chosen))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return tokens[len(prompt) :]
