@@ -133,7 +133,7 @@ def _requeued() -> bool:
     """Return the job to the queue, and tell whether it starts again.
 
     SLURM also sends SIGTERM to the ranks that are left when one has ended. If that rank has failed with an error, it
-    would fail again. If it was killed, the job must not lose it again and again at the same place.
+    would fail again.
     """
     mark = _mark_of_failure()
     if not slurm.first_process():
@@ -144,7 +144,7 @@ def _requeued() -> bool:
     if HydraConfig.initialized():
         folder = Path(HydraConfig.get().runtime.output_dir)
         failed, saved = failed or _is_new(folder / ERROR), _is_new(folder / CHECKPOINTS[0])
-    return not failed and (saved or slurm.restarts() < slurm.MOST_RESTARTS) and slurm.requeue()
+    return not failed and slurm.requeue_after_loss(saved)
 
 
 def _mark_of_failure() -> Path | None:

@@ -50,6 +50,18 @@ def started(pattern: str) -> str:
     return f"job{job_id()}.{os.environ['SLURM_STEP_ID']}" if in_task() else datetime.now().strftime(pattern)
 
 
+def requeue_after_loss(saved: bool) -> bool:
+    """Requeue this job, which has lost a task, unless it would lose it again and again at the same place.
+
+    Args:
+        saved: Whether the job has saved a checkpoint since it has started.
+
+    Returns:
+        Whether the job will start again.
+    """
+    return (saved or restarts() < MOST_RESTARTS) and requeue()
+
+
 def requeue() -> bool:
     """Requeue this job, unless it has been cancelled.
 

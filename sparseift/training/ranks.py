@@ -109,9 +109,9 @@ class RankWatch:
         return reason and f"another rank has failed: {reason}"
 
     def _requeued(self, reason: str) -> bool:
-        """Return the job to the queue, unless it would lose a rank again and again at the same place."""
+        """Return the job to the queue, and say so. Return whether it starts again."""
         saved = self._saved() not in (None, self._saved_before)
-        if not (saved or slurm.restarts() < slurm.MOST_RESTARTS) or not slurm.requeue():
+        if not slurm.requeue_after_loss(saved):
             return False
         say(f"{reason}; the run resumes when its job starts again")
         return True
