@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..common.console import plain
-from ..runs.generated import GeneratedText
+from ..runs.generated import Continuation
 from ..runs.read import FINISHED, STATES, Run
 from . import escaping, tables
 from .figures import Drawn
@@ -63,7 +63,7 @@ def _commands(section: Section) -> Markup:
     return escaping.markdown_code("\n".join(run.command or f"{missing} {plain(str(run.folder))}" for run in runs))
 
 
-def _last_texts(section: Section) -> list[tuple[Run, GeneratedText]]:
+def _last_texts(section: Section) -> list[tuple[Run, Continuation]]:
     """The texts that each run of a section has generated last."""
     runs = [run for row in section.rows for run in row.runs]
     return [(run, text) for run in runs for text in run.texts if text["step"] == run.texts[-1]["step"]]

@@ -11,7 +11,7 @@ from .results import write_json
 GENERATED = "generated.json"
 
 
-class GeneratedText(TypedDict):
+class Continuation(TypedDict):
     """A text after a number of optimizer steps, and the prompt that it continues."""
 
     step: int
@@ -19,12 +19,12 @@ class GeneratedText(TypedDict):
     text: str
 
 
-def write_generated(folder: Path, texts: list[GeneratedText]) -> None:
+def write_generated(folder: Path, texts: list[Continuation]) -> None:
     """Write the texts atomically."""
     write_json(folder / GENERATED, texts)
 
 
-def read_generated(folder: Path) -> list[GeneratedText]:
+def read_generated(folder: Path) -> list[Continuation]:
     """Return the texts in a run folder, none without the file. Entries of another form are left out.
 
     Raises:

@@ -15,7 +15,7 @@ from ..common.console import one_by_one
 from ..errors import UserError
 from .command import config_folders, of_one_run, run_in
 from .files import present, read_end, read_table, read_yaml
-from .generated import GeneratedText, read_generated
+from .generated import Continuation, read_generated
 from .metric import Metric
 from .results import read_results
 from .schema import LARGEST
@@ -51,7 +51,7 @@ class Run:
     config: dict[str, Any] = field(default_factory=dict)
     arguments: tuple[str, ...] | None = None
     rows: list[dict[str, float]] = field(default_factory=list)
-    texts: list[GeneratedText] = field(default_factory=list)
+    texts: list[Continuation] = field(default_factory=list)
 
     @cached_property
     def metric(self) -> Metric:

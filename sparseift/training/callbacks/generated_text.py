@@ -11,8 +11,7 @@ import torch
 
 from ...common.checks import integer, number, require
 from ...common.seeds import generator_for
-from ...runs.generated import GeneratedText as Text
-from ...runs.generated import write_generated
+from ...runs.generated import Continuation, write_generated
 from ...tasks.generation import generate
 from ..loggers.tensorboard import TensorBoard
 from .monitor import warn_if_never
@@ -38,7 +37,7 @@ class GeneratedText(pl.Callback):
         self.tokens = integer("callbacks.generated_text.tokens", tokens, 1)
         self.temperature = number("callbacks.generated_text.temperature", temperature, 0)
         self.every_n_steps = integer("callbacks.generated_text.every_n_steps", every_n_steps, 1)
-        self.texts: list[Text] = []
+        self.texts: list[Continuation] = []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # its connector sets it
@@ -76,7 +75,7 @@ class GeneratedText(pl.Callback):
                 shown = f"    {text['prompt']}{text['text']}".replace("\n", "\n    ")  # a block of code in Markdown
                 board.add_text(f"generated/{index}", shown, max(0, step - 1))
 
-    def _continue(self, net: torch.nn.Module, index: int, prompt: str, step: int) -> Text:
+    def _continue(self, net: torch.nn.Module, index: int, prompt: str, step: int) -> Continuation:
         encoder, seed = self.data.encoder, self.data.seed
         (tokens,) = encoder.encode([prompt])
         generator = generator_for(torch.device("cpu"), seed, "generated", step, index)
