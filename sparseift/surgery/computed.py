@@ -20,17 +20,12 @@ from ..graph.watching import shapes
 from .heads import ATTENTION, MATRIX
 from .provenance import Marked, Origin
 from .reference_run import Step
+from .scales import LAWS as OF_SCALES
 
 PRODUCTS = {*MATRIX, ATTENTION, "einsum"}
 
-
-LAWS: tuple[Callable[[int], float], ...] = (
-    lambda width: width,
-    lambda width: 1 / width,
-    lambda width: sqrt(width),
-    lambda width: 1 / sqrt(width),
-    lambda width: width**-0.5,
-)
+LAWS: tuple[Callable[[int], float], ...] = (*OF_SCALES, lambda width: width, lambda width: 1 / width, sqrt)
+"""What code may compute of a width."""
 
 
 class Computed:

@@ -24,6 +24,7 @@ from ..errors import UserError
 from ..graph.copies import names_in
 from ..graph.examples import tensor_leaves
 from ..graph.pytree import tree_leaves
+from .heads import ATTENTION
 from .provenance import MarkedFloat, Origin
 from .reference_run import RESHAPES, Step
 
@@ -33,7 +34,6 @@ MOVES = RESHAPES | {
     "swapaxes", "tensor_split", "to", "transpose", "type_as", "unbind", "unsqueeze", "__get__",
 }  # fmt: skip
 """Functions that return the values of a tensor in another order, shape or type."""
-ATTENTION = "scaled_dot_product_attention"
 MATRIX = {"matmul", "__matmul__", "bmm", "baddbmm", ATTENTION}
 FIRST = {"baddbmm": 1}  # place of the first factor, if it is not the first tensor
 LAWS: tuple[Callable[[int], float], ...] = (lambda width: width**-0.5, lambda width: 1 / sqrt(width))
