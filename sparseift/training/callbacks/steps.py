@@ -45,7 +45,7 @@ def check_length(trainer: pl.Trainer, data: pl.LightningDataModule) -> None:
     expected = "0.0, since every epoch has other batches; for short epochs: trainer.limit_train_batches"
     overfit: int | float = trainer.overfit_batches  # type: ignore[attr-defined]  # set by a function of Lightning
     require(not overfit, "trainer.overfit_batches", overfit, expected)
-    _batches("trainer.limit_test_batches", trainer.limit_test_batches, data.test_size, trainer, data)
+    _used("trainer.limit_test_batches", trainer.limit_test_batches, _batches(data.test_size, trainer, data))
     total = _steps_of_fit(trainer, data)
     for callback in callbacks:
         if isinstance(callback, NeedsSteps) and _uses_all_batches(trainer):
@@ -60,19 +60,24 @@ def recipe_steps(trainer: pl.Trainer, data: DataModule, epochs: int, most: int |
         epochs: Epochs of the recipe.
         most: Optimizer steps of the recipe, if it ends after them.
     """
-    steps = ceil(_batches("", 1.0, data.train_size, trainer, data) / trainer.accumulate_grad_batches) * epochs
+    steps = ceil(_batches(data.train_size, trainer, data) / trainer.accumulate_grad_batches) * epochs
     return min(steps, most or steps)
 
 
 def _steps_of_fit(trainer: pl.Trainer, data: DataModule) -> int:
-    used = _batches("trainer.limit_train_batches", trainer.limit_train_batches, data.train_size, trainer, data)
+    batches = _batches(data.train_size, trainer, data)
+    used = _used("trainer.limit_train_batches", trainer.limit_train_batches, batches)
     steps = ceil(used / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
     return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 
 
-def _batches(name: str, limit: int | float | None, samples: int, trainer: pl.Trainer, data: DataModule) -> int:
-    """The number of batches of a device with an option of the Trainer, which must leave one."""
-    batches = ceil(samples / (data.batch_size * trainer.world_size))
+def _batches(samples: int, trainer: pl.Trainer, data: DataModule) -> int:
+    """The number of batches of a device."""
+    return ceil(samples / (data.batch_size * trainer.world_size))
+
+
+def _used(name: str, limit: int | float | None, batches: int) -> int:
+    """The number of batches that an option of the Trainer leaves, at least one."""
     limit = 1.0 if limit is None else limit
     used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     require(used > 0, name, limit, f"at least one batch of {batches}")
