@@ -12,6 +12,7 @@ from torch import nn
 
 from ..common.checks import require
 from ..common.console import waiting
+from ..data.text.base import TextData
 from ..errors import UserError
 from ..models.gpt import GPT
 from ..models.gpt2_format import MEMBERS, as_gpt2
@@ -43,6 +44,7 @@ def export_pretrained(run: Path, best: bool, out: Path | None) -> str:
     require(out.parent.is_dir(), "--out", str(out), "a folder in a folder that exists")
     with waiting(out.name):
         checkpoint, state = exported_state(run, best)
+        config.init = {"from": None, "keep_weights": False}  # the weights come from the checkpoint
         net, _ = build_network(config, on_meta=False)
         net.load_state_dict(state)
         model = _in_format(net)
@@ -77,13 +79,14 @@ def _in_format(net: nn.Module) -> Any:
 
 
 def _tokenizer(config: DictConfig) -> Any:
-    """The tokenizer of the run; None, with a warning, if it is missing by now."""
+    """The tokenizer of the run; None, with a warning, if it cannot be had."""
     from transformers import PreTrainedTokenizerFast
 
     try:
-        encoder = make(config.dataset).encoder
-        tokenizer, end = encoder.as_library(), encoder.end
-    except (UserError, AttributeError) as error:
+        data = make(config.dataset)
+        require(isinstance(data, TextData), "dataset._target_", config.dataset._target_, "a data set of text")
+        tokenizer, end = data.encoder.as_library(), data.encoder.end
+    except UserError as error:
         warnings.warn(f"the folder has no tokenizer: {error}", stacklevel=2)
         return None
     token = tokenizer.id_to_token(end)

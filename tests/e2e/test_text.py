@@ -204,6 +204,16 @@ def test_export_for_transformers(train, program, tmp_path: Path, model: tuple[st
     assert again.mistake() == "--out is 'gpt'; expected a new folder"
 
 
+def test_the_export_of_a_run_whose_first_weights_are_gone(train, program, tmp_path: Path) -> None:
+    settings = [setting for setting in TINY if not setting.startswith("sparsifier")]
+    assert train("dense", *settings, "member=dense", "sparsifier=none", "trainer.max_steps=2").code == 0
+    begun = ("init.from=dense", "init.keep_weights=true", "sparsifier=static", "trainer.max_steps=2")
+    assert train("run", *settings, *begun, "member=dense").code == 0
+    (tmp_path / "dense").rename(tmp_path / "gone")
+    outcome = program("sparseift.export", ["run", "--format", "transformers", "--out", "gpt"], tmp_path)
+    assert outcome.code == 0 and (tmp_path / "gpt/model.safetensors").exists(), outcome
+
+
 def test_networks_that_transformers_cannot_describe(train, program, trained, tmp_path: Path) -> None:
     assert train("run", *TINY, "member=sparse_parallel").code == 0
     export = ["--format", "transformers", "--out", "gpt"]
