@@ -84,7 +84,7 @@ def _tokenizer(config: DictConfig) -> Any:
 
     try:
         data = make(config.dataset)
-        require(isinstance(data, TextData), "dataset._target_", config.dataset._target_, "a data set of text")
+        require(isinstance(data, TextData), "dataset", type(data).__name__, "a data set of text")
         tokenizer, end = data.encoder.as_library(), data.encoder.end
     except UserError as error:
         warnings.warn(f"the folder has no tokenizer: {error}", stacklevel=2)
