@@ -1,7 +1,7 @@
 """CPU kernels that skip masked weights, in C++, with their operators for torch. Imports torch."""
 
-from .extension import available, load
+from .extension import load
 from .index import Geometry, Index
-from .operators import convolution
+from .operators import convolution, dense_weight_gradient
 
-__all__ = ["Geometry", "Index", "available", "convolution", "load"]
+__all__ = ["Geometry", "Index", "convolution", "dense_weight_gradient", "load"]

@@ -34,15 +34,6 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparseift"
 
 
-def available() -> str | None:
-    """Return why the kernels cannot be built or run, or None. Builds them on first use."""
-    try:
-        load()
-    except UserError as error:
-        return str(error)
-    return None
-
-
 @cache
 def load() -> str:
     """Load the extension, which is built on first use, and return the name of the instruction set in use.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,12 +35,22 @@ class Geometry:
         if isinstance(layer, nn.Linear):
             return cls((layer.out_features, 1, 1), (1, 1), (0, 0), (1, 1), 1)
         assert isinstance(layer, nn.Conv1d | nn.Conv2d)
+        valid = layer.padding == "valid"
         stride, padding, dilation = (
-            (fill,) * (2 - len(values)) + tuple(values)
-            for fill, values in ((1, layer.stride), (0, layer.padding), (1, layer.dilation))
+            (fill,) * (2 - len(values)) + (*values,)
+            for fill, values in ((1, layer.stride), (0, () if valid else layer.padding), (1, layer.dilation))
         )
         kernel = (layer.out_channels, *(1,) * (2 - len(layer.kernel_size)), *layer.kernel_size)
         return cls(kernel, stride, padding, dilation, layer.groups)  # type: ignore[arg-type]
+
+    def best_tiles(self, weight_size: torch.Size, input_size: torch.Size) -> tuple[int, ...]:
+        """Return the numbers of the tiles that compute output and input gradient fastest.
+
+        Args:
+            weight_size: Size of the weight (O, I, H, W).
+            input_size: Size of the input (N, C, H, W).
+        """
+        return tuple(torch.ops.sparseift.best_tiles(weight_size, input_size, self.numbers))
 
     @property
     def numbers(self) -> list[int]:
@@ -63,6 +74,6 @@ class Index(NamedTuple):
     order: Tensor
 
     @classmethod
-    def build(cls, mask: Tensor, geometry: Geometry, tiles: list[int]) -> Index:
+    def build(cls, mask: Tensor, geometry: Geometry, tiles: Sequence[int]) -> Index:
         """Return the index of a mask (O, I, H, W) whose strides are those of the weight."""
         return cls(*torch.ops.sparseift.index(mask, geometry.numbers, tiles))

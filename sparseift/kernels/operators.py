@@ -30,6 +30,29 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Index, ge
     return operators.convolution(x, values, bias, *order, list(geometry.kernel), geometry.numbers)
 
 
+def dense_weight_gradient(output: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Return the output of a convolution of `x`, such that its weight (O, I, H, W) gets the gradients of all elements.
+
+    Torch's dense kernels compute the gradient of the weight. The other gradients are those of `output`.
+    """
+    return _DenseWeightGradient.apply(output, x.detach(), weight, geometry)
+
+
+class _DenseWeightGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = geometry
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, None]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        g: Geometry = ctx.geometry
+        settings = None, g.stride, g.padding, g.dilation, False, (0, 0), g.groups, (False, True, False)
+        return gradient, None, torch.ops.aten.convolution_backward(gradient, x, weight, *settings)[1], None
+
+
 def batch_innermost(x: Tensor, size: Any = None, channels: int | None = None) -> Tensor:
     """Return an empty tensor (N, C, H, W) whose batch is innermost in memory."""
     n, c, h, w = size or x.shape

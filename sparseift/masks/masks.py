@@ -216,9 +216,10 @@ class Masks:
         self[name] = new
         self.moves[name] += not unchanged == count == self.active[name]
 
-    def mask_gradients(self) -> None:
-        """Set the gradients of the masked weights to zero."""
-        for name, weight in self.weights.items():
+    def mask_gradients(self, names: Iterable[str] | None = None) -> None:
+        """Set the gradients of the masked weights of these layers, by default all, to zero."""
+        for name in self if names is None else names:
+            weight = self._weight(name)
             if weight.grad is not None:
                 mask_in_place(weight.grad, self._masks[name])
 

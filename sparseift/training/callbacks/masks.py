@@ -50,6 +50,7 @@ class MaskCallback(NeedsSteps):
         seed: Seed of the sparsifier's random numbers.
 
     Attributes:
+        refused: Why the backend leaves a masked layer to dense kernels, by name of the layer.
         probed: Samples from which the initial masks were computed, on all ranks; one per forward and backward pass.
         update_due: Whether the current optimizer step updates the masks.
         updated_at: Optimizer step (1, 2, ...) of the last update in this process; 0 before the first update.
@@ -58,13 +59,16 @@ class MaskCallback(NeedsSteps):
         drop_fraction: Drop fraction of the last update.
 
     Raises:
-        UserError: The backend cannot compute a masked layer.
+        UserError: The backend can compute no masked layer.
     """
 
     def __init__(self, masks: Masks, plan: Plan, sparsifier: Sparsifier, backend: Backend, task: Objective, seed: int):
-        for name, layer in masks.layers.items():
-            if reason := backend.refusal(layer, masks.pattern):
-                raise UserError(f"backend {type(backend).__name__} cannot compute {name}: {reason}")
+        self.refused = {
+            name: reason for name, layer in masks.layers.items() if (reason := backend.refusal(layer, masks.pattern))
+        }
+        if len(self.refused) == len(masks):
+            name, reason = next(iter(self.refused.items()))
+            raise UserError(f"backend {type(backend).__name__} cannot compute {name}: {reason}")
         self.masks = masks
         self.plan = plan
         self.sparsifier = sparsifier
