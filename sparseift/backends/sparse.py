@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class Sparse:
     """Computes convolutions and linears from their active weights alone, in float32 on CPUs.
 
     Other masked layers are computed with torch's dense kernels, as by `Masked`. The parameters stay dense tensors with
-    zeros: each forward pass gathers the active weights, and each backward pass writes their gradients to a dense tensor.
+    zeros: a forward pass gathers the active weights, and a backward pass writes their gradients to a dense tensor.
 
     Raises:
         UserError: The kernels cannot be built, or the processor lacks their instructions.
@@ -27,7 +27,7 @@ class Sparse:
     def __init__(self) -> None:
         load()
         self._layers: dict[str, SparseLayer] = {}
-        self._dense_gradients = False
+        self._to_mask: set[str] = set()
 
     def refusal(self, layer: nn.Module, pattern: Pattern) -> str | None:
         return refusal(layer)
@@ -46,17 +46,18 @@ class Sparse:
     def moved(self, names: Iterable[str]) -> None:
         for name in self._layers.keys() & set(names):
             self._layers[name].follow(self._masks[name])
+            self._to_mask.add(name)
 
     def dense_gradients(self, wanted: bool) -> None:
-        self._dense_gradients |= wanted
-        for layer in self._layers.values():
+        for name, layer in self._layers.items():
             layer.dense_gradient = wanted
+            if wanted:
+                self._to_mask.add(name)
 
     def mask_gradients(self) -> None:
-        """Mask the gradients that dense kernels have computed. Those of the sparse kernels are zero where masked."""
-        dense = self._masks if self._dense_gradients else self._masks.layers.keys() - self._layers.keys()
-        self._masks.mask_gradients(dense)
-        self._dense_gradients = False
+        """Mask the gradients that dense kernels or earlier masks have left. Others are zero where masked."""
+        self._masks.mask_gradients(self._to_mask | (self._masks.layers.keys() - self._layers.keys()))
+        self._to_mask.clear()
 
     def detach(self, net: nn.Module) -> None:
         for layer in self._layers.values():
@@ -87,8 +88,8 @@ class SparseLayer(nn.Module):
     """
 
     dense_gradient: bool
-    weight: nn.Parameter
-    bias: nn.Parameter | None
+    weight: Any  # declared by the layers
+    bias: Any
 
     def follow(self, mask: Tensor) -> None:
         """Compute with this mask, whose strides are those of the weight, from now on."""

@@ -2,6 +2,6 @@
 
 from .extension import load
 from .index import Geometry, Index
-from .operators import convolution, dense_weight_gradient
+from .operators import batch_innermost, convolution, dense_weight_gradient
 
-__all__ = ["Geometry", "Index", "convolution", "dense_weight_gradient", "load"]
+__all__ = ["Geometry", "Index", "batch_innermost", "convolution", "dense_weight_gradient", "load"]

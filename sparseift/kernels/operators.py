@@ -46,17 +46,21 @@ class _DenseWeightGradient(torch.autograd.Function):
         return output.view_as(output)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, None]:
         x, weight = ctx.saved_tensors
         g: Geometry = ctx.geometry
         settings = None, g.stride, g.padding, g.dilation, False, (0, 0), g.groups, (False, True, False)
         return gradient, None, torch.ops.aten.convolution_backward(gradient, x, weight, *settings)[1], None
 
 
-def batch_innermost(x: Tensor, size: Any = None, channels: int | None = None) -> Tensor:
-    """Return an empty tensor (N, C, H, W) whose batch is innermost in memory."""
-    n, c, h, w = size or x.shape
-    return x.new_empty((channels or c, h, w, n)).permute(3, 0, 1, 2)
+def batch_innermost(x: Tensor) -> Tensor:
+    """Return a tensor (N, C, H, W) with the batch innermost in memory, a copy unless it is so already."""
+    return x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+
+
+def _empty(like: Tensor, size: Any) -> Tensor:
+    n, c, h, w = size
+    return like.new_empty((c, h, w, n)).permute(3, 0, 1, 2)
 
 
 @cache
@@ -83,13 +87,13 @@ def _fake_convolution(
         (size + 2 * pad - dilate * (k - 1) - 1) // step + 1
         for size, k, step, pad, dilate in zip(x.shape[2:], sizes, stride, padding, dilation, strict=True)
     )
-    return batch_innermost(x, (x.shape[0], channels, height, width))
+    return _empty(x, (x.shape[0], channels, height, width))
 
 
 def _fake_input_gradient(
     gradient: Tensor, values: Tensor, transposed: Tensor, order: Tensor, input_size: Any, kernel: Any, geometry: Any
 ) -> Tensor:
-    return batch_innermost(gradient, input_size)
+    return _empty(gradient, input_size)
 
 
 def _gather_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -102,7 +106,7 @@ def _gather_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
 
 
 def _convolution_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    x, values, bias, forward, transposed, order, kernel, geometry = inputs
+    x, values, _, forward, transposed, order, kernel, geometry = inputs
     ctx.save_for_backward(x, values, forward, transposed, order)
     ctx.settings = kernel, geometry
 
