@@ -1,4 +1,4 @@
-"""What a training step between updates must not do: wait for the device, or make what training without masks does not."""
+"""What a step between updates must not do: wait for the device, or make what training without masks does not."""
 
 import sys
 from functools import partial

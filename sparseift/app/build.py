@@ -277,7 +277,7 @@ def build_run(
     recorders = [progress(masks or plan, task, accounting), Hyperparameters(settings, metric)]
     callbacks = [
         *([mask_callback] if mask_callback else []),
-        *(Divergence(), accounting, RngState(), *recorders),
+        *(Divergence(), accounting, RngState(config.seed), *recorders),
         *([*chosen, Remask()] if mask_callback else chosen),
         *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]

@@ -29,13 +29,15 @@ def values_of(scalars: Iterable[Tensor]) -> list[Any]:
 @torch.no_grad()
 def mask_all_in_place(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
     """Apply `mask_in_place` to pairs of values and mask: one call of torch for all that are not on the CPU."""
-    numbers, bits = [], []
+    numbers: list[Tensor] = []
+    bits: list[Tensor] = []
     for values, mask in pairs:
         if values.is_cpu:
             mask_in_place(values, mask)
         else:
-            for found, integers in zip((numbers, bits), _as_integers(values, mask), strict=True):
-                found.append(integers)
+            factors = _as_integers(values, mask)
+            numbers.append(factors[0])
+            bits.append(factors[1])
     if numbers:
         torch._foreach_mul_(numbers, bits)
 

@@ -10,6 +10,8 @@ import json
 import os
 import signal
 
+import torch
+
 from sparseift import train
 from sparseift.training import heartbeat, ranks
 from sparseift.training.callbacks import RngState
@@ -24,6 +26,7 @@ def main() -> None:
 
     def on_train_end(self, trainer, module) -> None:
         seen = {"masks": self.masks.sha256(), "images": images, "step": trainer.global_step}
+        seen["random"] = torch.rand(3).tolist()
         seen["weights"] = [float(weight.detach().double().sum()) for weight in self.masks.weights.values()]
         with open(os.path.join(trainer.default_root_dir, f"rank_{trainer.global_rank}.json"), "w") as file:
             json.dump(seen, file)
