@@ -28,11 +28,13 @@ class Waits:
     Attributes:
         operations: Number of operations.
         waits: Names of those that the host waits for, one for each call.
+        exchanges: Names of those by which ranks exchange tensors.
     """
 
     def __init__(self) -> None:
         self.operations = 0
         self.waits: list[str] = []
+        self.exchanges: list[str] = []
         self._modes = [_Operations(self), _Functions(self)]
 
     def __enter__(self) -> Waits:
@@ -56,6 +58,8 @@ class _Operations(TorchDispatchMode):
         boolean = name.startswith("index") and any(
             isinstance(index, Tensor) and index.dtype == torch.bool for index in tree_leaves(args[1:])
         )
+        if function.namespace == "c10d":
+            self.counts.exchanges.append(name)
         if name in READS or boolean:
             self.counts.waits.append(name)
         return function(*args, **kwargs or {})

@@ -120,6 +120,17 @@ def test_a_mask_that_differs_between_ranks_ends_the_run(program, tmp_path) -> No
     assert not (tmp_path / "run/results.json").exists()
 
 
+def test_no_host_waits_for_a_device_in_a_step_between_updates(program, tmp_path) -> None:
+    """The ranks exchange gradients, in one piece for this network, and numbers of their hosts."""
+    arguments = quick(*NET, *DEVICES, "trainer.log_every_n_steps=1000", "hydra.run.dir=run")
+    outcome = program("ranks_run", arguments, tmp_path, ranks=2, WAITS="1")
+    assert outcome.code == 0, outcome
+    for rank in (0, 1):
+        watched = json.loads((tmp_path / f"run/rank_{rank}.json").read_text())["watched"]
+        assert len(watched) > 8
+        assert [step for step in watched if step["waits"] or len(step["exchanges"]) > 2] == []
+
+
 def test_each_rank_has_random_numbers_of_its_own_also_after_a_resume(program, tmp_path) -> None:
     """Of two epochs at once, and of one that is resumed: the same weights, and what each rank would draw next."""
     net = ("model._target_=tiny_nets.dropout", "sparsifier=static", *DEVICES)

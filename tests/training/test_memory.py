@@ -37,6 +37,8 @@ def test_one_line_with_advice() -> None:
     assert "batch_size" not in told and "precision" not in told
 
 
-@pytest.mark.parametrize(("size", "text"), [(5, "5 bytes"), (1234, "1.23 kB"), (56_789_012, "56.8 MB"), (80e9, "80 GB")])
+@pytest.mark.parametrize(
+    ("size", "text"), [(5, "5 bytes"), (1234, "1.23 kB"), (56_789_012, "56.8 MB"), (80e9, "80 GB")]
+)
 def test_sizes(size: int, text: str) -> None:
     assert readable(size) == text

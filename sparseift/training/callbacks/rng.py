@@ -1,5 +1,4 @@
-"""Random generators of each rank, in checkpoints, so that dropout and other random operations resume bit-identically.
-"""
+"""Random generators of each rank, in checkpoints, so that dropout and other random operations resume bit-identically."""
 
 from __future__ import annotations
 
