@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import distributed
@@ -19,8 +21,8 @@ class Agreement:
     """
 
     def __init__(self, ranks: int):
-        self._group = distributed.new_group(backend="gloo") if ranks > 1 else None
-        self._pending: tuple[np.ndarray, distributed.Work] | None = None
+        self._group: Any = distributed.new_group(backend="gloo") if ranks > 1 else None
+        self._pending: tuple[np.ndarray, distributed.Work | None] | None = None
 
     def now(self, number: int) -> int:
         """Return the largest number. Waits for all ranks."""
@@ -43,5 +45,6 @@ class Agreement:
         if pending is None:
             return 0
         numbers, work = pending
-        work.wait()
+        if work:
+            work.wait()
         return int(numbers[0])

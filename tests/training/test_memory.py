@@ -11,7 +11,7 @@ from sparseift.training.memory import out_of_memory, readable, stored
 
 
 def test_what_is_stored() -> None:
-    """100 x 50 weights and 100 biases of 4 bytes, gradients of all, one momentum of each, and a byte of mask a weight."""
+    """100 x 50 weights and 100 biases of 4 bytes, as many gradients and momenta, and a byte of mask a weight."""
     net = nn.Linear(50, 100)
     masks = Masks(nn.Sequential(net), {"0": torch.ones(100, 50)})
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)

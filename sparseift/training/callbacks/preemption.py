@@ -26,8 +26,8 @@ class Preemption(pl.Callback):
     """Saves a checkpoint and raises `Stopped` after Ctrl-C or a signal of `common.signals.LEAVE`.
 
     All ranks stop after the same optimizer step: with several ranks, the one after the step in which a rank has
-    received the signal, because the ranks agree while the next step runs. A second Ctrl-C stops at once. In a SLURM task, the job is requeued.
-    If submitit started the job, submitit requeues it, because it counts the time-outs.
+    received the signal, because the ranks agree while the next step runs. A second Ctrl-C stops at once. In a SLURM
+    task, the job is requeued. If submitit started the job, submitit requeues it, because it counts the time-outs.
 
     Args:
         checkpoint: Callback that saves last.ckpt.

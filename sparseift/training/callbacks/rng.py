@@ -1,4 +1,4 @@
-"""Random generators of each rank, in checkpoints, so that dropout and other random operations resume bit-identically."""
+"""Random generators of each rank, saved in checkpoints so that dropout and the like resume bit-identically."""
 
 from __future__ import annotations
 
