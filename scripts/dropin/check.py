@@ -12,6 +12,7 @@ from sparseift.graph.examples import tensor_leaves
 from sparseift.sparsifiers import RigL, Update
 from sparseift.sparsity import Plan
 
+from .counting import counted_ratio
 from .networks import Network
 from .rows import Row
 
@@ -20,7 +21,7 @@ def fill_in(row: Row, network: Network) -> None:
     """Set the plan of a row, or the reason why the network is rejected."""
     row.image, row.dense = network.image, sum(parameter.numel() for parameter in network.on_meta.parameters())
     try:
-        _, plan = sparsify(network.on_meta, row.member, row.sparsity, network.example)
+        net, plan = sparsify(network.on_meta, row.member, row.sparsity, network.example)
         layers = plan
         if plan.products:
             _, layers = sparsify(network.on_meta, row.member, row.sparsity, network.example, budget="layers")
@@ -29,6 +30,8 @@ def fill_in(row: Row, network: Network) -> None:
         return
     row.budget, row.ratio, row.layers_ratio = plan.budget, plan.ratio, layers.ratio
     row.stored, row.active = plan.params_stored, plan.params_active
+    row.torch_dense = network.counted
+    row.torch_ratio = counted_ratio(net, network.example, plan, network.counted)
 
 
 class Failed(Exception):

@@ -8,17 +8,15 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from sparseift import UserError, sparsify
 from sparseift.common.console import si
-from sparseift.graph.copies import duplicate
 from sparseift.graph.examples import inputs_of as arguments_of
 from sparseift.graph.examples import tensor_leaves
 from sparseift.sparsity import Plan
 
 from .check import Failed, check_step
+from .counting import counted, counted_ratio
 from .language import NETWORKS, example_of, takes_mask
 from .page import line, table
 
@@ -56,19 +54,6 @@ class Row:
         return self.refusal or f"{self.ratio:.4f} of {si(self.budget)}FLOPs, {self.counted:.4f} counted; {self.check}"
 
 
-def counted(net: nn.Module, example: dict | tuple) -> int:
-    """Return the FLOPs of one sample by torch's counter, with attention as plain products."""
-    args, kwargs = arguments_of(example)
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # a fused kernel, which the counter does not see
-    try:
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-            duplicate(net).eval()(*args, **kwargs)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-    return counter.get_total_flops() // len(tensor_leaves(example)[0])
-
-
 def result(name: str, member: str, sparsity: float) -> Row:
     """Return the row of a network and a member."""
     torch.manual_seed(0)
@@ -81,7 +66,7 @@ def result(name: str, member: str, sparsity: float) -> Row:
         return row
     dense = counted(net, example)
     row.budget, row.ratio, row.stored, row.active = plan.budget, plan.ratio, plan.params_stored, plan.params_active
-    row.counted = (counted(new, example) - (plan.forward_stored - plan.forward)) / dense
+    row.counted = counted_ratio(new, example, plan, dense)
     try:
         if plan.budget != dense:
             raise Failed(f"torch counts {dense} FLOPs of the dense network")

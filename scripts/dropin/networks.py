@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from sparseift.graph.copies import duplicate
 
+from .counting import counted
+
 SIDES = (64, 128)  # pixels; a check tries these image sizes before that of the plan
 TIMM = """
     resnet18 resnet50 resnet50d resnet26t resnet50_gn resnetv2_50 resnetv2_50x1_bit resnext50_32x4d seresnet50
@@ -75,6 +77,11 @@ class Network:
     def real(self) -> nn.Module:
         torch.manual_seed(0)
         return build(self.name)
+
+    @cached_property
+    def counted(self) -> int:
+        """FLOPs of one image by torch's counter."""
+        return counted(self.on_meta, self.example)
 
     @property
     def example(self) -> Tensor:

@@ -29,7 +29,9 @@ class Row:
         image: side of the images in pixels.
         budget: FLOPs per sample of the dense network.
         dense: parameters of the dense network.
+        torch_dense: the same by torch's FlopCounterMode.
         ratio: FLOPs of the transformed network divided by the budget.
+        torch_ratio: the same by torch's FlopCounterMode, less the FLOPs of masked weights.
         layers_ratio: the same for a plan that leaves the products outside of layers out (sparsity.budget=layers).
         stored: stored parameters of the transformed network.
         active: its parameters that are not masked.
@@ -43,7 +45,9 @@ class Row:
     image: int = 0
     budget: int = 0
     dense: int = 0
+    torch_dense: int = 0
     ratio: float = 0.0
+    torch_ratio: float = 0.0
     layers_ratio: float = 0.0
     stored: int = 0
     active: int = 0
@@ -53,6 +57,11 @@ class Row:
     @property
     def key(self) -> tuple[str, str, float]:
         return self.network, self.member, self.sparsity
+
+    @property
+    def agrees(self) -> bool:
+        """Whether torch counts the FLOPs that the plan has."""
+        return self.torch_dense == self.budget and abs(self.torch_ratio - self.ratio) < 1e-9
 
     @property
     def met(self) -> bool:

@@ -4,11 +4,13 @@ from .by_name import from_timm, from_torchvision
 from .gpt import GPT
 from .hugging_face import from_transformers
 from .mobilenet_v2_cifar import MobileNetV2Cifar
+from .resnet8 import ResNet8
 from .resnet_cifar import ResNetCifar, resnet18_cifar, resnet34_cifar
 
 __all__ = [
     "GPT",
     "MobileNetV2Cifar",
+    "ResNet8",
     "ResNetCifar",
     "from_timm",
     "from_torchvision",

@@ -13,7 +13,8 @@ from sparseift.data.text.base import TextData
 CONF = Path(__file__).parents[2] / "conf"
 NAMES = sorted(file.stem for file in (CONF / "dataset").glob("*.yaml"))
 RECIPES = {"cifar10": "cifar", "cifar100": "cifar", "imagenet": "imagenet"}
-RECIPES |= {"python_text": "short_text", "text": "short_text", "wikitext103": "gpt3_wikitext103", "pile": "gpt3_pile"}
+RECIPES |= dict.fromkeys(("debian_docs", "python_text", "text"), "short_text")
+RECIPES |= {"wikitext103": "gpt3_wikitext103", "pile": "gpt3_pile"}
 TEXT = sorted(name for name, recipe in RECIPES.items() if recipe not in ("cifar", "imagenet"))
 
 
@@ -25,7 +26,8 @@ def composed(*overrides: str) -> DictConfig:
 @pytest.mark.parametrize("name", NAMES)
 def test_builds_without_data(name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SPARSEIFT_DATA", str(tmp_path / "nowhere"))
-    own = {"python_text": "val_fraction=0.3", "text": "val_fraction=0.3", "wikitext103": "url=x", "pile": "url=x"}
+    own = dict.fromkeys(("debian_docs", "python_text", "text"), "val_fraction=0.3")
+    own |= {"wikitext103": "url=x", "pile": "url=x"}
     changes = ["batch_size=3", "num_workers=1", own.get(name, "val_size=7")]
     cfg = composed(f"dataset={name}", "seed=5", *(f"dataset.{change}" for change in changes))
     data = instantiate(cfg.dataset)

@@ -1,0 +1,1 @@
+"""The grid of scripts/evidence, its statistics and its figure."""

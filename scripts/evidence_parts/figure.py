@@ -1,0 +1,83 @@
+"""The figures of the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sparseift.report.style import COLOURS, INK, MARKERS, RC
+
+from .outcomes import Outcomes, gain
+
+STRIP = (0.35, 0.85)
+"""Where the rows that cost what the dense network costs are drawn on the logarithmic axis of FLOPs."""
+
+WIDTH, HEIGHT = 9.0, 3.9  # inches
+
+
+def gains(parts: Sequence[Outcomes], labels: dict[str, str]) -> Figure:
+    """Draw the gains over the dense network, one panel for each part.
+
+    Args:
+        labels: The rows to draw, by name, with their labels.
+    """
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(WIDTH, HEIGHT))
+        for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
+            _draw(axes, part, {row: label for row, label in labels.items() if row in part.runs})
+    return figure
+
+
+def _draw(axes: Axes, part: Outcomes, labels: dict[str, str]) -> None:
+    dense = [larger for larger, _ in part.part.yardsticks]
+    found = [gain(part, row, "dense") for row in dense]
+    flops = [part.cost(row, "train_total") for row in dense]
+    axes.plot([1, *flops], [0, *(one.mean for one in found)], color=INK, lw=1, zorder=1)
+    _points(axes, flops, found, color=INK, marker="o", label="dense networks")
+    axes.plot(1, 0, color=INK, marker="o", ls="")
+    low, high = STRIP
+    for index, (row, label) in enumerate(labels.items()):
+        place = low * (high / low) ** (index / max(1, len(labels) - 1))
+        member = next(run for run in part.runs[row].values()).results["member"]
+        _points(axes, [place], [gain(part, row, "dense")], color=COLOURS[member], marker=MARKERS[index], label=label)
+    axes.axhline(0, color=INK, lw=0.8, ls=":")
+    axes.axvspan(low * 0.9, 1.0, color=INK, alpha=0.05, lw=0)
+    axes.set_xscale("log")
+    ticks = [1, 2, 4]
+    axes.set_xticks(ticks, [f"{tick}x" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(low * 0.9, 4.6)
+    axes.set_title(part.part.title)
+    axes.set_xlabel("training FLOPs, relative to the dense network (grey: about 1x)")
+    axes.set_ylabel(f"gain in {part.score.label.removesuffix(' in %')} [{part.score.unit}]")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+
+
+def _points(axes: Axes, places: Sequence[float], found: Sequence, **look: object) -> None:
+    means = [one.mean for one in found]
+    errors = [[one.mean - one.low for one in found], [one.high - one.mean for one in found]]
+    axes.errorbar(places, means, yerr=errors, ls="", elinewidth=1, **look)
+
+
+def spectral(part: Outcomes, column: str, label: str) -> tuple[Figure, list[tuple[float, float]]]:
+    """Draw the score of each run over a spectral gap of its last masks. Returns the figure and the points."""
+    points = []
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(WIDTH / 2 + 1, HEIGHT - 0.7))
+        axes = figure.subplots()
+        for index, row in enumerate(part.part.rows):
+            scores = part.scores(row)
+            gaps = {seed: list(run.series(column).values()) for seed, run in part.runs[row].items()}
+            own = [(gaps[seed][-1], scores[seed]) for seed in scores if gaps[seed]]
+            if own:
+                member = next(iter(part.runs[row].values())).results["member"]
+                x, y = zip(*own, strict=True)
+                axes.plot(x, y, color=COLOURS[member], marker=MARKERS[index % len(MARKERS)], ls="", label=row)
+                points += own
+        axes.set_xlabel(f"{label} of the last masks, mean over layers")
+        axes.set_ylabel(part.score.label)
+        figure.legend(loc="outside right upper", fontsize=7)
+    return figure, points

@@ -1,0 +1,120 @@
+"""Writes the tables and figures of the evidence: docs/evidence/tables.md and docs/evidence/*.svg."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from scipy.stats import spearmanr
+
+from sparseift.report.style import save
+
+from . import figure
+from .grid import RUNS, parts
+from .outcomes import Gain, Outcomes, adjusted, gain, spread, worth
+
+DRAWN = {
+    "wide_0.5_rigl": "Sparse Wide 0.5, RigL",
+    "wide_0.75_rigl": "Sparse Wide 0.75, RigL",
+    "wide_0.9_rigl": "Sparse Wide 0.9, RigL",
+    "wide_0.5_static": "Sparse Wide 0.5, static",
+    "wide_0.75_static": "Sparse Wide 0.75, static",
+    "wide_0.75_set": "Sparse Wide 0.75, SET",
+    "factorized_0.75": "Sparse Factorized 0.75",
+    "doped_0.75": "Sparse Doped 0.75",
+    "parallel_0.75": "Sparse Parallel 0.75",
+    "factorized_0.5": "Sparse Factorized 0.5",
+    "doped_0.5": "Sparse Doped 0.5",
+    "parallel_0.5": "Sparse Parallel 0.5",
+}
+"""The rows of the figure of gains."""
+
+GAP = "masks/ramanujan_gap_iterative", "iterative Ramanujan gap"
+
+
+def write(folder: Path = RUNS) -> None:
+    """Write the page and the figures from the runs in a folder."""
+    found = [Outcomes.read(part, folder / part.name) for part in parts().values()]
+    save(figure.gains(found[:2], DRAWN), folder / "gains")
+    drawn, points = figure.spectral(found[0], *GAP)
+    save(drawn, folder / "spectral")
+    (folder / "tables.md").write_text("\n".join(_page(found, points)) + "\n")
+
+
+def _page(found: Sequence[Outcomes], points: Sequence[tuple[float, float]]) -> Iterator[str]:
+    yield "# Evidence: tables"
+    yield ""
+    yield (
+        "`scripts/evidence` writes this page from the results in this folder. Every run has one of "
+        f"{len(found[0].part.seeds)} seeds. Differences are paired by seed, with 95 % intervals of the t distribution; "
+        "positive is better. Costs are relative to the dense network that was trained as long: FLOPs of a forward "
+        "pass, and of the whole training with the dense gradients that RigL reads. *Worth* is the forward cost of a "
+        "dense network with the same score, interpolated between the dense networks of the grid."
+    )
+    for one in found:
+        yield from _rows(one)
+    for family in ("primary", "secondary"):
+        yield from _differences(found, family)
+    yield from ("", "## Spectral gaps", "")
+    rank = spearmanr(*zip(*points, strict=True))
+    yield (
+        f"{len(points)} runs on Fashion-MNIST with masks: Spearman's rank correlation of the {GAP[1]} of the last "
+        f"masks with test accuracy is {rank.statistic:+.2f} (p = {_p(rank.pvalue)}). Runs are of different members, "
+        "sparsities and sparsifiers. Inside each row:"
+    )
+    yield from ("", "| row | correlation | p |", "| --- | ---: | ---: |")
+    for row in found[0].part.rows:
+        scores, runs = found[0].scores(row), found[0].runs[row]
+        pairs = [(list(gaps.values())[-1], scores[seed]) for seed in scores if (gaps := runs[seed].series(GAP[0]))]
+        if len({gap for gap, _ in pairs}) > 2:
+            inside = spearmanr(*zip(*pairs, strict=True))
+            yield f"| {row} | {inside.statistic:+.2f} | {_p(inside.pvalue)} |"
+    minutes = sum(one.seconds() for one in found) / 60
+    yield from ("", f"All runs together took {minutes:.0f} minutes of training, with one thread each.")
+
+
+def _rows(one: Outcomes) -> Iterator[str]:
+    yield from ("", f"## {one.part.title}", "")
+    unit, digits = one.score.unit, one.score.decimals
+    yield f"| row | seeds | {one.score.label} | gain over dense [{unit}] | FLOPs | training FLOPs | worth |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for row in one.part.rows:
+        middle, deviation = spread(abs(value) for value in one.scores(row).values())
+        dense = one.baseline(row)
+        over = _gain(gain(one, row, dense), digits) if row != dense else ""
+        equal = worth(one, row) if one.part.yardsticks and over else None
+        cells = (
+            row,
+            len(one.runs[row]),
+            f"{middle:.{digits}f} ± {deviation:.{digits}f}",
+            over,
+            f"{one.cost(row):.4f}",
+            f"{one.cost(row, 'train_total'):.4f}",
+            f"{equal:.2f}x" if equal else "",
+        )
+        yield f"| {' | '.join(map(str, cells))} |"
+
+
+def _differences(found: Sequence[Outcomes], family: str) -> Iterator[str]:
+    gains = adjusted(found, family)
+    yield from ("", f"## {family.capitalize()} differences", "")
+    yield f"Holm's method corrects the p-values of these {len(gains)} differences."
+    yield from ("", "| data | difference | mean [95 % interval] | p | Holm's p |", "| --- | --- | ---: | ---: | ---: |")
+    by_name = {one.part.name: one for one in found}
+    for (name, ours, theirs), (one, corrected) in gains.items():
+        score = by_name[name].score
+        text = _gain(one, score.decimals)
+        strong = f"**{text}**" if corrected < 0.05 else text
+        yield f"| {name} | {ours} - {theirs} | {strong} {score.unit} | {_p(one.p)} | {_p(corrected)} |"
+
+
+def _gain(one: Gain, digits: int) -> str:
+    return f"{one.mean:+.{digits}f} [{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
+
+
+if __name__ == "__main__":
+    write()
