@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..kernels import Geometry, Index, convolution, dense_weight_gradient, load
+from ..kernels import Geometry, Index, convolution, dense_weight_gradient, from_batch_innermost, load
 from ..masks import Masks
 from ..masks.patterns import Pattern
 
@@ -108,8 +108,7 @@ class SparseLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             raise UserError("backend sparse computes in float32; expected trainer.precision=32-true")
-        output = self._output(self._as_image(x))
-        return self._from_image(output, x).contiguous()
+        return self._from_image(from_batch_innermost(self._output(self._as_image(x))), x)
 
     def _output(self, x: Tensor) -> Tensor:
         """The output (N, O, H', W') of an input (N, C, H, W)."""

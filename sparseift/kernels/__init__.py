@@ -2,6 +2,14 @@
 
 from .extension import load
 from .index import Geometry, Index
-from .operators import batch_innermost, convolution, dense_weight_gradient
+from .operators import batch_innermost, convolution, dense_weight_gradient, from_batch_innermost
 
-__all__ = ["Geometry", "Index", "batch_innermost", "convolution", "dense_weight_gradient", "load"]
+__all__ = [
+    "Geometry",
+    "Index",
+    "batch_innermost",
+    "convolution",
+    "dense_weight_gradient",
+    "from_batch_innermost",
+    "load",
+]

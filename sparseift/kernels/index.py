@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .extension import load
+
 Pair = tuple[int, int]
 
 
@@ -50,6 +52,7 @@ class Geometry:
             weight_size: Size of the weight (O, I, H, W).
             input_size: Size of the input (N, C, H, W).
         """
+        load()
         return tuple(torch.ops.sparseift.best_tiles(weight_size, input_size, self.numbers))
 
     @property
@@ -76,4 +79,5 @@ class Index(NamedTuple):
     @classmethod
     def build(cls, mask: Tensor, geometry: Geometry, tiles: Sequence[int]) -> Index:
         """Return the index of a mask (O, I, H, W) whose strides are those of the weight."""
+        load()
         return cls(*torch.ops.sparseift.index(mask, geometry.numbers, tiles))

@@ -54,8 +54,17 @@ class _DenseWeightGradient(torch.autograd.Function):
 
 
 def batch_innermost(x: Tensor) -> Tensor:
-    """Return a tensor (N, C, H, W) with the batch innermost in memory, a copy unless it is so already."""
-    return x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+    """Return a tensor (N, C, H, W) of float32 with the batch innermost in memory, a copy unless it is so already."""
+    if x.permute(1, 2, 3, 0).is_contiguous():
+        return x
+    register()
+    return torch.ops.sparseift.to_batch_innermost(x)
+
+
+def from_batch_innermost(x: Tensor) -> Tensor:
+    """Return a contiguous copy of the result of `batch_innermost`. Its gradient gets the layout of `x`."""
+    register()
+    return torch.ops.sparseift.from_batch_innermost(x)
 
 
 def _empty(like: Tensor, size: Any) -> Tensor:
@@ -68,11 +77,15 @@ def register() -> None:
     """Register shapes and gradients with torch. Loads the extension."""
     load()
     fake, autograd = torch.library.register_fake, torch.library.register_autograd
+    fake("sparseift::to_batch_innermost", lambda x: _empty(x, x.shape))
+    fake("sparseift::from_batch_innermost", lambda x: x.new_empty(x.shape))
     fake("sparseift::gather", lambda weight, positions: weight.new_empty(positions.shape))
     fake("sparseift::scatter", lambda values, positions, weight: torch.empty_like(weight))
     fake("sparseift::convolution", _fake_convolution)
     fake("sparseift::input_gradient", _fake_input_gradient)
     fake("sparseift::weight_gradient", lambda gradient, x, forward, active, kernel, geometry: x.new_empty(active))
+    autograd("sparseift::to_batch_innermost", lambda ctx, gradient: gradient)
+    autograd("sparseift::from_batch_innermost", lambda ctx, gradient: batch_innermost(gradient))
     autograd("sparseift::gather", _gather_backward, setup_context=_gather_context)
     autograd("sparseift::convolution", _convolution_backward, setup_context=_convolution_context)
 

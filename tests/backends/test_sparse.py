@@ -126,6 +126,21 @@ def test_refusals(layer: nn.Module, reason: str) -> None:
     assert Sparse().refusal(layer, Unstructured()) == reason
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_outputs_may_be_changed_in_place(batch: int) -> None:
+    """As by nn.ReLU(inplace=True), also where both layouts are the same."""
+    layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, 2), nn.ReLU(inplace=True)
+    )
+    masks = Masks(layers, {name: torch.rand_like(layers[int(name)].weight) < 0.5 for name in ("0", "3")})
+    masks.apply()
+    dense, x = copy.deepcopy(layers), torch.randn(batch, 3, 4, 4)
+    Sparse().attach(layers, masks)
+    assert torch.allclose(layers(x), dense(x), atol=1e-5)
+    ours, theirs = gradients(layers, x), gradients(dense, x)
+    assert all(torch.allclose(ours[name], theirs[name] * (ours[name] != 0), atol=1e-4) for name in theirs)
+
+
 def test_other_precisions_are_refused() -> None:
     sparse, _, masks, _ = networks()
     Sparse().attach(sparse, masks)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sparseift.kernels import Geometry, Index, convolution
+from sparseift.kernels.operators import register
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +15,7 @@ def example() -> dict:
     weight = (torch.randn(mask.shape) * mask).requires_grad_()
     x = torch.randn(5, 8, 7, 6, requires_grad=True)
     bias = torch.randn(6, requires_grad=True)
-    convolution(x, weight, bias, Index.build(mask, geometry, (0, 0)), geometry)  # registers all operators
+    register()
     index = Index.build(mask, geometry, geometry.best_tiles(mask.shape, x.shape))
     return {"geometry": geometry, "weight": weight, "x": x, "bias": bias, "index": index}
 
@@ -25,6 +26,17 @@ def test_gather_and_scatter(example: dict) -> None:
     torch.library.opcheck(operators.gather.default, (weight, index.positions))
     torch.library.opcheck(operators.scatter.default, (values, index.positions, weight.detach()))
     assert torch.equal(operators.scatter(values, index.positions, weight), weight)
+
+
+@pytest.mark.parametrize("size", [(5, 8, 7, 6), (40, 3, 1, 1), (1, 20, 1, 3), (33, 17, 3, 2)])
+def test_layouts(example: dict, size: tuple[int, ...]) -> None:
+    operators, x = torch.ops.sparseift, torch.randn(size, requires_grad=True)
+    torch.library.opcheck(operators.to_batch_innermost.default, (x,))
+    inside = operators.to_batch_innermost(x)
+    assert torch.equal(inside, x) and inside.permute(1, 2, 3, 0).is_contiguous()
+    torch.library.opcheck(operators.from_batch_innermost.default, (inside.detach().requires_grad_(),))
+    outside = operators.from_batch_innermost(inside)
+    assert torch.equal(outside, x) and outside.is_contiguous()
 
 
 def test_convolution(example: dict) -> None:

@@ -1,9 +1,9 @@
 // The index of a sparse convolution, and the geometry of its tiles.
 //
-// A forward pass and an input gradient are the same computation: each output channel sums active weights times windows
-// of a source. In the forward pass the source is the input; a stride splits it into phases, one plane of the packed tile
-// each. In the input gradient the source is the output gradient, and a stride splits the result into phases, one row of
-// the index each. Linears are convolutions of one pixel.
+// A forward pass and an input gradient are the same computation: each channel of the result sums active weights times
+// windows of a source. In the forward pass the source is the input; a stride splits it into phases, one plane of the
+// packed tile each. In the input gradient the source is the output gradient, and a stride splits the result into
+// phases, one row of the index each. Linears are convolutions of one pixel.
 #pragma once
 
 #include <cstdint>
@@ -31,17 +31,17 @@ struct Plane {
   int32_t base;  // first pixel in the packed tile of a channel
 };
 
-// A row is an output channel, or one phase of it (row = channel * phases + phase). A column is a source channel. Rows and
-// columns are cut into blocks; a segment holds the active weights of a row block and a column block, and its visits are
-// the rows that it adds to, by increasing number of weights. The first and last segment of a row block visit all rows:
-// there the sums begin and end.
+// A row is a channel of the result, or one phase of it (row = channel * phases + phase). A column is a channel of the
+// source. Rows and columns are cut into blocks. A segment holds the active weights of a row block and a column block;
+// its visits are the rows that it adds to, by increasing number of weights. The first and the last segment of a row
+// block visit all rows: there the sums begin and end.
 struct Header {
   int32_t lanes;
   Tile tile;
   int32_t columns, rows, column_block, row_block;
   Pair source_stride, phases;
   int32_t planes, pitch, pixels;  // of the packed tile of a channel: planes, pixels between its rows, pixels
-  int32_t visits, active, most;   // most: the largest number of weights of a segment's visit
+  int32_t visits, active;         // of all segments
 };
 
 // The parts of an index, which lie behind each other in one tensor of int32.

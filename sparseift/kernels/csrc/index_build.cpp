@@ -6,13 +6,14 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 namespace sparseift {
 namespace {
 
 int32_t up(int32_t a, int32_t b) { return (a + b - 1) / b; }
 
-// The largest number of equal blocks' size that holds at most `most` each.
+// The size of blocks of about equal size, of at most `most` each.
 int32_t even(int32_t count, int32_t most) { return up(count, up(count, std::max(1, most))); }
 
 int64_t cache_size(int name, int64_t otherwise) {
@@ -85,7 +86,7 @@ Layout::Layout(const Kernels& kernels, Tile tile, const WeightShape& weight, con
   const int32_t column_block = even(columns, int32_t(cache_size(_SC_LEVEL1_DCACHE_SIZE, 1 << 15) * 3 / 4 / of_column));
   const int32_t row_block = even(rows, int32_t(cache_size(_SC_LEVEL2_CACHE_SIZE, 1 << 19) / 2 / of_row));
   header = {kernels.lanes, tile, columns, rows, column_block, row_block, {h.source_stride, w.source_stride},
-            {h.phases, w.phases}, int32_t(planes.size()), w.widest, pixels, 0, 0, 0};
+            {h.phases, w.phases}, int32_t(planes.size()), w.widest, pixels, 0, 0};
 }
 
 int32_t best_tile(const Kernels& kernels, const WeightShape& weight, const Geometry& geometry, bool transposed,
@@ -165,25 +166,25 @@ std::vector<int32_t> build_index(const Layout& layout, const ActiveWeights& acti
   std::vector<int32_t> cells(int64_t(segments) * row_block);
   for_each_active([&](int64_t, int64_t cell, int32_t) { ++cells[cell]; });
 
-  auto rows_of = [&](int32_t segment) { return std::min(row_block, header.rows - segment / column_blocks * row_block); };
+  auto rows_of = [&](int32_t segment) {
+    return std::min(row_block, header.rows - segment / column_blocks * row_block);
+  };
   auto visits_all = [&](int32_t segment) {
     return segment % column_blocks == 0 || segment % column_blocks == column_blocks - 1;
   };
-  std::vector<int32_t> first_visit(segments + 1), first_weight(segments + 1), most(segments);
+  std::vector<int32_t> first_visit(segments + 1), first_weight(segments + 1);
   at::parallel_for(0, segments, 1, [&](int64_t begin, int64_t end) {
     for (int32_t segment = begin; segment < end; ++segment) {
       const int32_t* counts = &cells[int64_t(segment) * row_block];
       const int32_t rows = rows_of(segment);
       first_visit[segment + 1] = visits_all(segment) ? rows : rows - int32_t(std::count(counts, counts + rows, 0));
       first_weight[segment + 1] = std::accumulate(counts, counts + rows, 0);
-      most[segment] = *std::max_element(counts, counts + rows);
     }
   });
   std::partial_sum(first_visit.begin(), first_visit.end(), first_visit.begin());
   std::partial_sum(first_weight.begin(), first_weight.end(), first_weight.begin());
   header.visits = first_visit.back();
   header.active = first_weight.back();
-  header.most = *std::max_element(most.begin(), most.end());
 
   std::vector<int32_t> data(Index::size(header));
   std::memcpy(data.data(), &header, sizeof(Header));

@@ -6,6 +6,7 @@
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -20,7 +21,7 @@ using Ints = at::IntArrayRef;
 
 const Kernels* chosen = nullptr;
 
-// Choose the kernels: "avx2", "avx512", or "" for the widest ones. Return their name, or "" if the processor lacks them.
+// Choose the kernels: "avx2", "avx512", or "" for the widest. Return their name, or "" if the processor lacks them.
 std::string choose_instruction_set(const std::string& name) {
   const Kernels* found = nullptr;
   for (const Kernels* kernels : {avx2(), avx512()})
@@ -81,7 +82,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> index(const Tensor& mask, Ints geomet
   TORCH_CHECK(mask.scalar_type() == at::kBool, "expected a mask of bool");
   const WeightShape weight = weight_shape(mask.sizes());
   const Geometry g = geometry_of(weight.kernel, geometry);
-  const ActiveWeights active(reinterpret_cast<const uint8_t*>(mask.const_data_ptr<bool>()), mask.strides().data(), weight);
+  const uint8_t* bytes = reinterpret_cast<const uint8_t*>(mask.const_data_ptr<bool>());
+  const ActiveWeights active(bytes, mask.strides().data(), weight);
   std::vector<int32_t> forward_entries, transposed_entries;
   auto build = [&](bool transposed, std::vector<int32_t>& entries) {
     const Layout layout(kernels(), kernels().tiles[tiles[transposed]], weight, g, transposed);
@@ -126,9 +128,38 @@ Tensor scatter(const Tensor& values, const Tensor& positions, const Tensor& weig
   return dense;
 }
 
-Tensor batch_innermost(const Tensor& x) {
+// to[c][r] = from[r][c], by squares whose lines stay in the L1 cache.
+void transpose(const float* from, int64_t rows, int64_t columns, float* to) {
+  constexpr int64_t side = 16;
+  at::parallel_for(0, (columns + side - 1) / side, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t left = begin * side; left < std::min(end * side, columns); left += side)
+      for (int64_t top = 0; top < rows; top += side)
+        for (int64_t c = left; c < std::min(left + side, columns); ++c)
+          for (int64_t r = top; r < std::min(top + side, rows); ++r) to[c * rows + r] = from[r * columns + c];
+  });
+}
+
+// A copy of a tensor (N, C, H, W) with the batch innermost in memory.
+Tensor to_batch_innermost(const Tensor& x) {
   TORCH_CHECK(x.dim() == 4 && x.scalar_type() == at::kFloat, "expected a float tensor (N, C, H, W)");
-  return x.permute({1, 2, 3, 0}).contiguous();
+  const Tensor from = x.contiguous();
+  Tensor to = at::empty({x.size(1), x.size(2), x.size(3), x.size(0)}, x.options());
+  transpose(from.const_data_ptr<float>(), x.size(0), x.numel() / std::max<int64_t>(1, x.size(0)), to.data_ptr<float>());
+  return to.permute({3, 0, 1, 2});
+}
+
+// The tensor (C, H, W, N), contiguous.
+Tensor batch_innermost(const Tensor& x) {
+  const Tensor permuted = x.permute({1, 2, 3, 0});
+  return permuted.is_contiguous() ? permuted : to_batch_innermost(x).permute({1, 2, 3, 0});
+}
+
+// A contiguous copy of a tensor (N, C, H, W) with the batch innermost in memory.
+Tensor from_batch_innermost(const Tensor& x) {
+  const Tensor from = batch_innermost(x);
+  Tensor to = at::empty(x.sizes(), x.options());
+  transpose(from.const_data_ptr<float>(), x.numel() / std::max<int64_t>(1, x.size(0)), x.size(0), to.data_ptr<float>());
+  return to;
 }
 
 template <class Float>
@@ -156,8 +187,8 @@ Tensor run(const Tensor& source, const Tensor& values, const Tensor* bias, const
                          bias ? bias->const_data_ptr<float>() : nullptr, volume<const float>(from, flat),
                          volume<float>(result, flat)};
   const Header& header = *call.index.header;
-  TORCH_CHECK(header.columns == call.source.channels && header.rows == call.result.channels * header.phases.h * header.phases.w,
-              "the index has other channels than the tensors");
+  const int64_t rows = call.result.channels * header.phases.h * header.phases.w;
+  TORCH_CHECK(header.columns == call.source.channels && header.rows == rows, "the index is one of other channels");
   at::parallel_for(0, Grid(header, call.result).size(), 1,
                    [&](int64_t begin, int64_t end) { kernels().convolve(call, begin, end); });
   return result.permute({3, 0, 1, 2});
@@ -169,6 +200,7 @@ Tensor convolution(const Tensor& input, const Tensor& values, const std::optiona
   const Geometry g = geometry_of(pair(kernel.slice(1, 2)), geometry);
   const int64_t height = extent(input.size(2), g.kernel.h, g.stride.h, g.padding.h, g.dilation.h);
   const int64_t width = extent(input.size(3), g.kernel.w, g.stride.w, g.padding.w, g.dilation.w);
+  TORCH_CHECK(height > 0 && width > 0, "the input is smaller than the kernel");
   return run(input, values, bias ? &*bias : nullptr, forward, {input.size(0), kernel[0], height, width}, pointwise(g));
 }
 
@@ -183,8 +215,8 @@ Tensor weight_gradient(const Tensor& gradient, const Tensor& input, const Tensor
   const bool flat = pointwise(geometry_of(pair(kernel.slice(1, 2)), geometry));
   const Tensor source = batch_innermost(input), from = batch_innermost(gradient);
   Tensor values = at::zeros({active}, input.options()), total = at::zeros({active}, input.options());
-  const WeightGradient call{checked(forward, values), volume<const float>(source, flat), volume<const float>(from, flat),
-                            values.data_ptr<float>(), total.data_ptr<float>()};
+  const WeightGradient call{checked(forward, values), volume<const float>(source, flat),
+                            volume<const float>(from, flat), values.data_ptr<float>(), total.data_ptr<float>()};
   const int64_t parts = at::get_num_threads();
   at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t part = begin; part < end; ++part) kernels().weight_gradient(call, part, parts);
@@ -198,6 +230,8 @@ TORCH_LIBRARY(sparseift, m) {
   m.def("choose_instruction_set(str name) -> str", choose_instruction_set);
   m.def("best_tiles(int[] weight_size, int[] input_size, int[] geometry) -> int[]", best_tiles);
   m.def("index(Tensor mask, int[] geometry, int[] tiles) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def("to_batch_innermost(Tensor x) -> Tensor");
+  m.def("from_batch_innermost(Tensor x) -> Tensor");
   m.def("gather(Tensor weight, Tensor positions) -> Tensor");
   m.def("scatter(Tensor values, Tensor positions, Tensor weight) -> Tensor");
   m.def(
@@ -213,6 +247,8 @@ TORCH_LIBRARY(sparseift, m) {
 
 TORCH_LIBRARY_IMPL(sparseift, CPU, m) {
   m.impl("index", index);
+  m.impl("to_batch_innermost", to_batch_innermost);
+  m.impl("from_batch_innermost", from_batch_innermost);
   m.impl("gather", gather);
   m.impl("scatter", scatter);
   m.impl("convolution", convolution);
