@@ -10,7 +10,7 @@ from .report.differences import compare
 
 def main() -> None:
     parser = Arguments(
-        prog="python -m sparseift.compare", description="Show how two runs differ: settings, layers, results"
+        prog="sparseift compare", description="Show how two runs differ: settings, layers, results"
     )
     for name in "AB":
         parser.add_argument(name, type=Path, help="run folder")

@@ -9,7 +9,7 @@ from .app.profile import profile
 from .app.program import run
 
 DESCRIPTION = (
-    "python -m sparseift.profile [OVERRIDES]: print FLOPs and parameters of a run by layer (format=table|json)"
+    "sparseift profile [OVERRIDES]: print FLOPs and parameters of a run by layer (format=table|json)"
 )
 
 

@@ -31,6 +31,7 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
     "api": "graph surgery members sparsity",
     "report": "runs",
     "app": f"{METHOD} data tasks training runs api",
+    "__main__": "",
     "train": "app",
     "profile": "app",
     "compare": "report",
@@ -39,7 +40,7 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
 TORCH = {"torch"}
 LIGHTNING = {"pytorch_lightning", "torchmetrics", "numpy"}
 LIBRARIES = {  # what each package may import of others; those of METHOD and api only torch
-    **{room: set() for room in ("__init__", "errors", "train", "profile", "compare", "export")},
+    **{room: set() for room in ("__init__", "__main__", "errors", "train", "profile", "compare", "export")},
     **{room: TORCH for room in (*METHOD.split(), "api", "tasks")},
     "models": TORCH | {"torchvision", "timm", "transformers"},
     "surgery": TORCH | {"transformers"},  # for networks of it, in pretrained.py

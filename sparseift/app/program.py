@@ -18,6 +18,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+import sparseift
+
 from ..common import slurm
 from ..common.messages import refuse, say
 from ..common.signals import LEAVE, handle, ignore, name_of
@@ -50,6 +52,9 @@ def run(program: Program, config_name: str, description: str) -> None:
     with one_line_errors():
         if {"-h", "--help"} & set(arguments):
             print(help_page(description))
+            return
+        if "--version" in arguments:
+            print(f"sparseift {sparseift.__version__}")
             return
         if sweep and {"-c", "--cfg"} & set(arguments):
             raise UserError("--cfg prints the config of a single run; leave out -m")
