@@ -60,7 +60,7 @@ class LoadedRun:
 def load(run: str | Path, weights: str | None = None) -> LoadedRun:
     """Return the network of a run with its masks, plan and preprocessing.
 
-    The config of the run is code: this calls the classes and functions that it names.
+    The config of the run is code: this calls what its `_target_` name.
 
     Args:
         run: The run folder.

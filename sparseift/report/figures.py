@@ -35,19 +35,14 @@ LONGEST_STEM = 120
 """The largest number of bytes that the name of a file has for the names of a section."""
 
 
-class NoData(ValueError):
-    """A figure has no data."""
-
-
 @dataclass(frozen=True)
 class Drawn:
-    """A figure, or the reason why it is omitted. `name` is the stem of its files."""
+    """A figure. `name` is the stem of its files."""
 
     name: str
     title: str
     caption: str
-    figure: Figure | None
-    reason: str = ""
+    figure: Figure
 
 
 def draw_all(sections: Iterable[Section]) -> list[tuple[Section, list[Drawn]]]:
@@ -68,17 +63,19 @@ def _stem(section: Section) -> str:
 
 
 def draw(section: Section, stem: str = "") -> list[Drawn]:
-    """Draw all figures of a section. stem: how the names of their files begin, made from the section by default."""
+    """Draw the figures of a section for which there is data.
+
+    Args:
+        stem: How the names of their files begin, made from the section by default.
+    """
     drawn = []
     for kind in FIGURES:
-        figure, reason = None, ""
-        try:
-            with matplotlib.rc_context(RC):
-                figure = kind.function(section)
-        except NoData as error:
-            reason = str(error)
+        with matplotlib.rc_context(RC):
+            figure = kind.function(section)
+        if figure is None:
+            continue
         title, caption = (_capital(text.format(metric=section.metric.label)) for text in (kind.title, kind.caption))
-        drawn.append(Drawn(f"{stem or _stem(section)}_{kind.name}", title, caption, figure, reason))
+        drawn.append(Drawn(f"{stem or _stem(section)}_{kind.name}", title, caption, figure))
     return drawn
 
 
@@ -105,13 +102,13 @@ def score_by_flops(section: Section) -> Figure:
     return figure
 
 
-def score_by_sparsity(section: Section) -> Figure:
+def score_by_sparsity(section: Section) -> Figure | None:
     series: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in section.rows:
         if row.sparsity:
             series[(*row.method, row.variant)].append(row)
     if not series:
-        raise NoData("no sparse run is finished")
+        return None
     figure, (axes,) = new_figure()
     style = looks(section.rows)
     dense = [row for row in section.rows if row.is_dense]
@@ -127,11 +124,11 @@ def score_by_sparsity(section: Section) -> Figure:
     return figure
 
 
-def density_by_depth(section: Section) -> Figure:
+def density_by_depth(section: Section) -> Figure | None:
     layers = {row: row.runs[0].results.get("layers") or [] for row in section.rows}
     shown = [row for row in section.rows if any(layer["active"] < layer["stored"] for layer in layers[row])]
     if not shown:
-        raise NoData("no finished run has masked layers in the entry `layers` of its results.json")
+        return None
     figure, (axes,) = new_figure()
     style = looks(section.rows)
     for row in shown:
@@ -146,10 +143,10 @@ def density_by_depth(section: Section) -> Figure:
     return figure
 
 
-def exploration(section: Section) -> Figure:
+def exploration(section: Section) -> Figure | None:
     shown = [row for row in section.rows if any(run.series("masks/replaced") for run in row.runs)]
     if not shown:
-        raise NoData("no finished run logged an update of its masks in metrics.csv")
+        return None
     columns = exploration_columns(shown)[:MOST_PANELS]
     figure, panels = new_figure(len(columns))
     style = looks(section.rows)
@@ -165,10 +162,10 @@ def exploration(section: Section) -> Figure:
     return figure
 
 
-def score_by_spectral_gap(section: Section) -> Figure:
+def score_by_spectral_gap(section: Section) -> Figure | None:
     columns = gap_columns(section.rows)[:MOST_PANELS]
     if not columns:
-        raise NoData("no finished run logged a spectral gap (columns masks/*gap*) in metrics.csv")
+        return None
     figure, panels = new_figure(len(columns))
     style = looks(section.rows)
     shown = [row for row in section.rows if any(run.series(column) for run in row.runs for column in columns)]
@@ -183,12 +180,15 @@ def score_by_spectral_gap(section: Section) -> Figure:
 
 
 class Kind(NamedTuple):
-    """A kind of figure. Its texts contain "{metric}" for the label of the primary metric."""
+    """A kind of figure. Its texts contain "{metric}" for the label of the primary metric.
+
+    `function` returns None if the runs of a section have no data for it.
+    """
 
     name: str
     title: str
     caption: str
-    function: Callable[[Section], Figure]
+    function: Callable[[Section], Figure | None]
 
 
 FIGURES = (

@@ -57,14 +57,11 @@ def report(paths: list[Path], out: Path) -> None:
 
 def _print(runs: list[Run], found: page.Sections) -> None:
     console = Console(width=None if sys.stdout.isatty() else 10_000)  # files show all columns
-    for section, figures in found:
+    for section, _ in found:
         table = tables.terminal(section, console)
         console.print(table)
         if hidden := tables.left_out(section, table):
             print(plain(f"columns that do not fit the terminal: {', '.join(hidden)}; see table.csv"))
-        for one in figures:
-            if not one.figure:
-                print(plain(f"figure omitted: {one.title} ({one.reason})"))
     print(f"{len(runs)} run folders: {page.tally(runs)}")
     for run in runs:
         if run.state != FINISHED or run.detail:
@@ -74,7 +71,7 @@ def _print(runs: list[Run], found: page.Sections) -> None:
 def _write(runs: list[Run], found: page.Sections, making: Path, out: Path) -> None:
     """Write all files into `making`, with links relative to `out`."""
     (making / "figures").mkdir()
-    drawn = [(one.figure, one.name) for _, figures in found for one in figures if one.figure]
+    drawn = [(one.figure, one.name) for _, figures in found for one in figures]
     for figure, name in one_by_one(drawn, "figures"):
         save(figure, making / "figures" / name)
     texts = {

@@ -28,6 +28,9 @@ IRRELEVANT = (*WITHOUT_EFFECT, "callbacks.topology")
 SHOWN_ELSEWHERE = ("sparsity.level", "partial")
 """Settings of a row that have a column of their own."""
 
+STATED = ("recipe.epochs", "recipe.steps", "dataset.batch_size", "trainer.precision", "model.pretrained", "init.from")
+"""Settings that a section states once if all of its rows share them."""
+
 USUAL = {"distribution": "uniform", "sparsifier": "none", "pattern": "unstructured", "backend": "masked"}
 """Choices that labels omit."""
 
@@ -126,6 +129,14 @@ class Section:
     @property
     def metric(self) -> Metric:
         return self.rows[0].metric
+
+    @property
+    def shared(self) -> str:
+        """The settings of `STATED` that all rows share, as overrides."""
+        configs = [row.runs[0].config for row in self.rows]
+        found = {key: {_frozen(config.get(key)) for config in configs} for key in STATED}
+        texts = [f"{key}={configs[0][key]}" for key, values in found.items() if len(values) == 1 and key in configs[0]]
+        return " ".join(text for text in texts if not text.endswith(("=None", "=-1")))
 
     @property
     def decimals(self) -> int:

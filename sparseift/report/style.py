@@ -79,13 +79,13 @@ class Look:
 
     @property
     def points(self) -> dict[str, Any]:
-        """Arguments of plot for points without a line."""
-        return {"color": self.colour, "marker": self.marker, "ls": ""}
+        """Arguments of plot for points without a line. Those at the limit of an axis are drawn whole."""
+        return {"color": self.colour, "marker": self.marker, "ls": "", "clip_on": False}
 
     @property
     def line_of_points(self) -> dict[str, Any]:
         """Arguments of plot for points on a line."""
-        return {"color": self.colour, "marker": self.marker, "ls": self.line, "ms": 3.5}
+        return {"color": self.colour, "marker": self.marker, "ls": self.line, "ms": 3.5, "clip_on": False}
 
     def tag(self, *artists: Artist, kind: str = "row") -> None:
         """Mark artists as part of this row. kind: "row", or "key" in the legend."""

@@ -21,6 +21,9 @@ from . import escaping
 from .rows import USUAL, Row, Section
 from .statistics import CONFIDENCE, Difference
 
+TOLERANCE = 0.001
+"""The largest excess over the budget, as a fraction, that is not marked."""
+
 TO_DENSE = (
     "Difference to the dense network in the unit of the metric (percentage points for percentages), with its "
     f"{CONFIDENCE:.0%} confidence interval over seeds: of pairs of runs of the same seed where there are at least "
@@ -83,7 +86,10 @@ def _all_columns(section: Section) -> Iterable[Column]:
     yield _compared("vs. dense", lambda row: row.to_dense, section.decimals, TO_DENSE)
     yield _compared("vs. static", lambda row: row.to_static, section.decimals, TO_STATIC)
     yield Column("paper", _paper, note=PAPER)
-    note = "FLOPs per sample at the end of training, divided by those of the dense network with the same settings."
+    note = (
+        "FLOPs per sample at the end of training, divided by those of the dense network with the same settings. "
+        f"More than {1 + TOLERANCE:g} is marked: such a row has an advantage."
+    )
     yield Column("relative to budget", _ratio, note=note)
     if len({updates for row in section.rows for updates in _distinct(row, "mask_updates")}) > 1:
         note = "Number of times that the masks changed during training."
@@ -109,7 +115,9 @@ def _range(values: Sequence[Any], text: Callable[[Any], str]) -> str:
 
 def _ratio(row: Row) -> str:
     """The cost relative to the budget. It differs between runs if some of them stopped before the end of pruning."""
-    return _range(sorted(run.results["flops"]["ratio"] for run in row.runs), lambda ratio: f"{ratio:.4f}")
+    ratios = sorted(run.results["flops"]["ratio"] for run in row.runs)
+    over = " (over budget)" if ratios[-1] > 1 + TOLERANCE else ""
+    return _range(ratios, lambda ratio: f"{ratio:.4f}") + over
 
 
 def _cost(name: str) -> Callable[[Row], str]:

@@ -56,6 +56,22 @@ class Plan:
     by_flops: bool = True
     kept: Mapping[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """The totals, and a line for each layer: shape, active weights, their share, and FLOPs for one sample."""
+        table = [("layer", "shape", "active", "density", "FLOPs")]
+        for layer in self.layers:
+            shape = "x".join(map(str, layer.shape))
+            table.append((layer.name, shape, f"{layer.active:,}", f"{layer.density:.4f}", f"{layer.flops:,}"))
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        form = "  ".join(f"{{:{side}{width}}}" for side, width in zip("<<>>>", widths, strict=True))
+        return "\n".join(
+            [
+                f"{self.forward:,} FLOPs for one sample, {self.ratio:.4f} of the budget of {self.budget:,}",
+                f"{self.params_active:,} of {self.params_stored:,} parameters active, {self.density:.4f} where masked",
+                *(form.format(*row) for row in table),
+            ]
+        )
+
     @cached_property
     def masked(self) -> Mapping[str, LayerPlan]:
         """The masked layers by name."""

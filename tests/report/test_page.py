@@ -162,8 +162,10 @@ def test_names_from_outside_are_text(page, folder) -> None:
     assert any("ValueError: a < b & c" in text for text in page.text("td"))
 
 
-def test_figures_left_out_are_told_of(page) -> None:
-    assert any("Figure omitted: Spectral gap and top-1" in text for text in page.text("p"))
+def test_settings_that_all_rows_share_are_stated_once(page, folder) -> None:
+    """Above the table; a note on a figure that nobody asked for is not on the page."""
+    assert any(text.startswith("All rows: recipe.epochs=") for text in page.text("p"))
+    assert "Figure omitted" not in (folder / "report.html").read_text()
 
 
 def test_markdown(folder) -> None:

@@ -162,4 +162,4 @@ def test_the_budget_is_missed_by_runs_that_stopped_before_the_end_of_pruning(tmp
     for seed, ratio in enumerate((1.0, 1.25)):
         change = {"flops": {**results_of("sparse_wide", 0.9, seed, 0.75, "gmp")["flops"], "ratio": ratio}}
         write_run(tmp_path / f"{seed}", "sparse_wide", 0.9, seed, sparsity=0.75, sparsifier="gmp", change=change)
-    assert [row["relative to budget"] for row in markdown_rows(tmp_path)] == ["1.0000 to 1.2500"]
+    assert [row["relative to budget"] for row in markdown_rows(tmp_path)] == ["1.0000 to 1.2500 (over budget)"]

@@ -194,3 +194,16 @@ def test_summary() -> None:
         "params": {"stored": 8 + 32 + 24 + 15, "active": 8 + 16 + 24 + 15},
     }
     assert plan.layers_summary()[1] == {"name": "1", "stored": 32, "active": 16, "flops": 32}
+
+
+def test_a_printed_plan_has_totals_and_layers() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(8, 10))
+    _, plan = sparsify(net, "dense", 0.75, torch.zeros(1, 1, 5, 5))
+    assert str(plan).splitlines() == [
+        "952 FLOPs for one sample, 0.6879 of the budget of 1,384",
+        "210 of 426 parameters active, 0.2500 where masked",
+        "layer  shape    active  density  FLOPs",
+        "0      4x1x3x3      36   1.0000    648",
+        "1      8x4x3x3      72   0.2500    144",
+        "3      10x8         80   1.0000    160",
+    ]
