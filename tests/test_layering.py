@@ -31,7 +31,7 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
     "api": "graph surgery members sparsity",
     "loading": "api masks sparsity tasks training runs",
     "report": "runs",
-    "app": f"{METHOD} data tasks training runs api",
+    "app": f"{METHOD} data tasks training runs api loading",
     "__main__": "",
     "train": "app",
     "profile": "app",

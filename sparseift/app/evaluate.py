@@ -165,7 +165,7 @@ def _tested(config: DictConfig, data: pl.LightningDataModule, loaded: LoadedRun)
     from .run import by_name
 
     module = TrainingModule(loaded.network, Checked(loaded.task), torch.optim.SGD, None, "epoch", True)
-    with with_reason(None):
+    with with_reason(None, lambda: "choose a smaller dataset.batch_size"):
         trainer = make_trainer(config, Path(os.devnull), [], [])
         return by_name(trainer.test(module, data, verbose=False))
 
