@@ -29,6 +29,7 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # parts of README.md are included, whose headings begin at any level
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"sparseift {version}"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
@@ -59,7 +60,8 @@ def adapted(text: str, folder: Path) -> str:
             return found[0]
         if target.is_relative_to(DOCS) and target.is_file() and not excluded(target.relative_to(DOCS).as_posix()):
             path = os.path.relpath(target, DOCS if folder == ROOT else folder)  # docs/*.md include README.md
-            return f"[{found['label']}]({path}{found['anchor'] or ''})"
+            label = "" if found["label"].endswith(".md") else found["label"]  # the title of the page
+            return f"[{label}]({path}{found['anchor'] or ''})"
         if "GITHUB_SHA" not in os.environ:
             return found["label"]
         return f"[{found['label']}]({SOURCE.format_map(os.environ)}/{target.relative_to(ROOT).as_posix()})"

@@ -21,6 +21,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("graph/pytree.py", "_pytree"): "nested containers: not every version has a public module with these functions",
     ("graph/watching.py", "_C"): "torch functions inside a mode that must not see them: modes have no public switch",
     ("surgery/pretrained.py", "_weight_conversions"): "where transformers keeps how a model is saved in its format",
+    ("masks/inplace.py", "_foreach_mul_"): "one call for all layers; torch's optimizers use it, too",
     ("sparsifiers/probe.py", "_foreach_add_"): "one kernel for all weights; torch's optimizers use it, too",
     ("training/ranks.py", "_exit"): "os._exit is documented; it ends a rank that waits for a lost one",
     ("training/loggers/tensorboard.py", "_get_file_writer"): "SummaryWriter has no public way to make its event file",

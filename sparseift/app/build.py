@@ -32,6 +32,7 @@ from ..tasks import Task
 from ..tasks.checked import Checked
 from ..training.checkpoints.codec import mask_state, read_checkpoint
 from ..training.initial_weights import load_weights_
+from ..training.memory import out_of_memory
 from ..training.optimizers import with_fused_step
 from .devices import most_ranks
 from .limits import steps_of_recipe
@@ -102,6 +103,10 @@ class TrainingParts:
         if wrong := self.masks.nonzero_outside():
             changed = "a callback or the backend has changed them"
             raise UserError(f"masked weights of {', '.join(wrong)} are not zero after training: {changed}")
+
+    def out_of_memory(self) -> str:
+        """What to say if a device has no memory left."""
+        return out_of_memory(self.trainer, self.net, self.masks, getattr(self.data, "batch_size", None))
 
     @property
     def plan(self) -> Plan:
@@ -251,7 +256,6 @@ def build_run(
     )
     from ..training.loggers import MetricsCsv
     from ..training.ranks import RankWatch
-    from ..training.strategies import check_strategy
 
     quiet()
     check_targets(config, logger=("folder",))
@@ -277,14 +281,12 @@ def build_run(
     recorders = [progress(masks or plan, task, accounting), Hyperparameters(settings, metric)]
     callbacks = [
         *([mask_callback] if mask_callback else []),
-        *(Divergence(), accounting, RngState(), *recorders),
+        *(Divergence(), accounting, RngState(config.seed), *recorders),
         *([*chosen, Remask()] if mask_callback else chosen),
         *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
     trainer = _trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)])
     module = _module(config, net, task, data, trainer)
-    if masks:
-        check_strategy(trainer.strategy)
     init = {
         "from": config.init["from"],
         "weights": "kept" if kept else "new",
@@ -296,10 +298,14 @@ def build_run(
 
 def _devices(config: DictConfig, folder: Path) -> int:
     """Return the number of devices of all nodes, after a check of the options of the Trainer."""
+    from ..training.strategies import check_strategy
+
     strategy = str(config.trainer.get("strategy"))
     fits = not any(way in strategy for way in ("spawn", "fork", "notebook"))
     require(fits, "trainer.strategy", strategy, "a strategy that starts programs, such as ddp, not functions")
     trainer = _trainer(config, folder, callbacks=[], loggers=[])
+    if config.sparsifier._target_ is not None:
+        check_strategy(trainer.strategy)
     if trainer.strategy.root_device.type == "cpu":
         integer("trainer.devices", trainer.num_devices, 1, most_ranks())
         synchronized = config.trainer.get("sync_batchnorm") and trainer.world_size > 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from ..common.messages import one_line
 from ..errors import UserError
+from ..training.memory import is_out_of_memory
 from .messages import EXPECTED
 
 RESTORING = ("_restore_modules_and_callbacks", "restore_training_state")
@@ -45,25 +46,28 @@ REASONS = {
 
 
 @contextmanager
-def with_reason(checkpoint: Path | None) -> Iterator[None]:
+def with_reason(checkpoint: Path | None, out_of_memory: Callable[[], str]) -> Iterator[None]:
     """Replace errors whose reason is known by a `UserError` of one line.
 
     Args:
         checkpoint: The checkpoint that is restored in the context, if any.
+        out_of_memory: Returns what to say if a device has no memory left.
     """
     try:
         yield
     except Exception as error:
         told = isinstance(error, UserError) and IN_WORKER not in str(error)
-        reason = None if told else _reason(error, checkpoint)
+        reason = None if told else _reason(error, checkpoint, out_of_memory)
         if reason is None:
             raise
         raise UserError(reason) from error
 
 
-def _reason(error: Exception, checkpoint: Path | None) -> str | None:
+def _reason(error: Exception, checkpoint: Path | None, out_of_memory: Callable[[], str]) -> str | None:
     for hidden in _chain(error):
         text = str(hidden)
+        if is_out_of_memory(hidden):
+            return out_of_memory()
         if isinstance(hidden, OSError) and hidden.errno in USED_UP:
             return f"{one_line(hidden)}: {USED_UP[hidden.errno]}"
         if text.startswith(LOST_WORKER):

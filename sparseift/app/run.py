@@ -50,7 +50,7 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
         print(f"starts from the weights of {parts.init['from'] or 'the model'}: the same function before it is masked")
     if checkpoint and parts.trainer.is_global_zero:
         _copy_checkpoints(checkpoint, folder.path / "checkpoints")
-    with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer), with_reason(checkpoint):
+    with _stopped_by_signals(parts), parts.ranks.watching(parts.trainer), with_reason(checkpoint, parts.out_of_memory):
         _fit(parts, checkpoint)
         validation, test = _evaluate(parts, settings.test_with, folder.path)
     parts.check_masks()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
-from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +17,8 @@ from ..common.checks import require
 from ..common.seeds import generator_for
 from ..errors import UserError
 from ..sparsity import Plan
-from .bits import pack, unpack
-from .inplace import laid_out_as, mask_in_place
+from .bits import checksum, pack, unpack
+from .inplace import laid_out_as, mask_all_in_place, mask_in_place, values_of
 from .optimizers import parameters_of, restart
 from .patterns import Pattern, Unstructured
 from .second_moments import matched
@@ -31,8 +30,8 @@ OF_ONE_NETWORK = (
 
 def random_scores(weight: Tensor, seed: int, name: str) -> Tensor:
     """Return uniform random scores of the weight's shape, which depend on (seed, layer name) alone."""
-    generator = generator_for(weight.device, seed, "mask", name)
-    return torch.rand(weight.shape, generator=generator, device=weight.device, dtype=torch.float32)
+    generator = generator_for(seed, "mask", name)  # of the CPU, so that they are the same on every device
+    return torch.rand(weight.shape, generator=generator, device="cpu", dtype=torch.float32).to(weight.device)
 
 
 def _copies(weights: Mapping[str, Tensor]) -> set[str]:
@@ -159,9 +158,8 @@ class Masks:
             UserError: It has another shape than the weight.
         """
         self._check_shape(name, mask)
-        own = laid_out_as(self._weight(name), mask.bool())
-        self._masks[name] = own
-        self.active[name] = int(own.count_nonzero())
+        self._masks[name] = laid_out_as(self._weight(name), mask.bool())
+        self.active[name] = int(self._masks[name].count_nonzero())
 
     def to_weights(self) -> None:
         """Move every mask to the device and the memory layout of its weight."""
@@ -172,8 +170,7 @@ class Masks:
 
     def apply(self) -> None:
         """Set the masked weights to zero."""
-        for name, weight in self.weights.items():
-            mask_in_place(weight, self._masks[name])
+        mask_all_in_place((weight, self._masks[name]) for name, weight in self.weights.items())
 
     @torch.no_grad()
     def move(
@@ -203,8 +200,9 @@ class Masks:
         """
         self._check_shape(name, new)
         weight, count = self._weight(name), self.active[name]
+        new = laid_out_as(weight, new.bool())
         stay = self._masks[name] & new
-        unchanged = int(stay.count_nonzero())
+        unchanged, self.active[name] = values_of(mask.count_nonzero() for mask in (stay, new))
         optimizers = list(optimizers)
         starts = list(matched(optimizers, weight, count, weight.grad if dense_gradient else None)) if match else []
         mask_in_place(weight, stay)
@@ -213,14 +211,14 @@ class Masks:
             start.set(new & ~stay)
         if weight.grad is not None:
             mask_in_place(weight.grad, stay.logical_or_(~new))
-        self[name] = new
+        self._masks[name] = new
         self.moves[name] += not unchanged == count == self.active[name]
 
     def mask_gradients(self) -> None:
         """Set the gradients of the masked weights to zero."""
-        for name, weight in self.weights.items():
-            if weight.grad is not None:
-                mask_in_place(weight.grad, self._masks[name])
+        mask_all_in_place(
+            (weight.grad, self._masks[name]) for name, weight in self.weights.items() if weight.grad is not None
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the masks as packed bits, by layer name."""
@@ -257,8 +255,8 @@ class Masks:
     @torch.no_grad()
     def nonzero_outside(self) -> list[str]:
         """Return the layers with masked weights that are not zero."""
-        outside = {name: (weight != 0).logical_and_(~self._masks[name]).any() for name, weight in self.weights.items()}
-        return [name for name, wrong in outside.items() if wrong]
+        outside = ((weight != 0).logical_and_(~self._masks[name]).any() for name, weight in self.weights.items())
+        return [name for name, wrong in zip(self, values_of(outside), strict=True) if wrong]
 
     def check(self, optimizers: Iterable[torch.optim.Optimizer], net: nn.Module | None = None) -> None:
         """Raise an error unless the masked weights are those that train, and zero. Synchronizes with the device.
@@ -305,9 +303,10 @@ class Masks:
         """Fraction of active weights in the masked layers."""
         return sum(self.active.values()) / sum(weight.numel() for weight in self.weights.values())
 
-    def checksums(self) -> dict[str, int]:
-        """Return a 32-bit checksum of each mask, by layer name."""
-        return {name: crc32(packed.cpu().numpy().tobytes()) for name, packed in self.state_dict().items()}
+    def checksums(self) -> Tensor:
+        """Return a checksum of each mask, (len(self),) int64, on the device of the first, without a wait for it."""
+        first = next(iter(self._masks.values()))
+        return torch.stack([checksum(mask).to(first.device) for mask in self._masks.values()])
 
     def sha256(self) -> str:
         """Return the SHA-256 hash of all masks, in the order of the layers."""

@@ -56,8 +56,8 @@ def restart(optimizers: Iterable[Optimizer], weight: nn.Parameter, stay: Tensor)
                 kind = f"what {type(optimizer).__name__} keeps for every weight as {key}"
                 raise UserError(f"{kind} is of type {values.dtype}; expected floating point, which can be set to zero")
             mask_in_place(values, stay)
-            if new.get(key):
-                values.masked_fill_(~stay, new[key].reshape(()))
+            if first := new.get(key):
+                values.masked_fill_(~stay, first)
 
 
 def with_inner(optimizers: Iterable[Optimizer]) -> Iterator[Optimizer]:
@@ -87,18 +87,19 @@ class _Beginning(dict[str, Any]):
         super().__setitem__(key, value)
 
 
-def _new_state(optimizer: Optimizer, weight: nn.Parameter) -> dict[str, Tensor]:
-    """What the optimizer keeps for a new parameter of the group of `weight`, by key: tensors of one element.
+def _new_state(optimizer: Optimizer, weight: nn.Parameter) -> dict[str, float | complex]:
+    """What the optimizer keeps for a new weight of the group of `weight`, by key.
 
-    Optimizers make their state in the first step, so another one of the same class steps with a gradient of zero.
+    Optimizers make their state in the first step, so another one of the same class steps with a gradient of zero. It
+    steps on the CPU, whatever the device of the weight, so that nothing is read from there.
     """
-    group = group_of(optimizer, weight)
-    parameter = nn.Parameter(torch.zeros((1,) * weight.dim(), dtype=weight.dtype, device=weight.device))
+    group = {key: _on_cpu(key, value) for key, value in group_of(optimizer, weight).items()}
+    parameter = nn.Parameter(torch.zeros((1,) * weight.dim(), dtype=weight.dtype, device="cpu"))
     parameter.grad = torch.zeros_like(parameter)
     accepted = signature(type(optimizer)).parameters
-    options = {key: value for key, value in optimizer.defaults.items() if key in accepted}
+    options = {key: _on_cpu(key, value) for key, value in optimizer.defaults.items() if key in accepted}
     try:
-        with torch.random.fork_rng(devices=[weight.device] if weight.is_cuda else []):
+        with torch.random.fork_rng(devices=[]):
             new = type(optimizer)([{**group, "params": [parameter]}], **options)
             new.state[parameter] = beginning = _Beginning(new.state[parameter])
             new.step()
@@ -106,4 +107,14 @@ def _new_state(optimizer: Optimizer, weight: nn.Parameter) -> dict[str, Tensor]:
         kind, reason = type(optimizer).__name__, one_line(error, whole=False)
         warnings.warn(f"the state of {kind} starts at zero where weights grow: {reason}", stacklevel=2)
         return {}
-    return beginning.first
+    return {key: _number(value) for key, value in beginning.first.items() if value.numel() == 1}
+
+
+def _on_cpu(key: str, value: Any) -> Any:
+    """An option of an optimizer, for parameters on the CPU."""
+    return False if key == "capturable" else value.cpu() if isinstance(value, Tensor) else value
+
+
+def _number(value: Tensor) -> float | complex:
+    """The only element of a tensor on the CPU."""
+    return value.to(torch.complex128 if value.is_complex() else torch.float64).numpy().item()

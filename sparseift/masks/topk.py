@@ -14,8 +14,7 @@ SAMPLE = 2**14
 def largest(values: Tensor, count: int, among: Tensor | None = None) -> Tensor:
     """Return a mask of exactly the `count` largest values; of equal values the first. NaN counts as the smallest.
 
-    A sample gives bounds of the threshold. Only the values between the bounds are ranked (after Floyd & Rivest,
-    "Expected time bounds for selection", 1975).
+    All ways to find them give the same mask. Those of accelerators do not wait for the device, and are deterministic.
 
     Args:
         values: Numbers, of any shape.
@@ -27,9 +26,36 @@ def largest(values: Tensor, count: int, among: Tensor | None = None) -> Tensor:
     """
     flat = values.flatten()
     part = torch.ones_like(flat, dtype=torch.bool) if among is None else among.flatten()
+    select = by_sample if values.is_cpu else by_threshold
+    return select(flat, count, part).view(values.shape)
+
+
+def by_threshold(flat: Tensor, count: int, part: Tensor) -> Tensor:
+    """Implement `largest` with one top-k, without a wait of the host.
+
+    Args:
+        flat: Numbers, (N,).
+        count: See `largest`.
+        part: Mask of the values to choose from, (N,).
+    """
+    if count <= 0:
+        return torch.zeros_like(part)
+    ranked = _ordered(flat).masked_fill_(~part, -torch.inf)
+    threshold = ranked.topk(min(count, flat.numel()), sorted=False).values.min()
+    chosen = ranked > threshold
+    ties = (ranked == threshold).logical_and_(part)
+    return chosen.logical_or_(ties.logical_and_(ties.cumsum(0) <= count - chosen.count_nonzero()))
+
+
+def by_sample(flat: Tensor, count: int, part: Tensor) -> Tensor:
+    """Implement `largest` on a CPU, with the arguments of `by_threshold`.
+
+    A sample gives bounds of the threshold. Only the values between the bounds are ranked (after Floyd & Rivest,
+    "Expected time bounds for selection", 1975).
+    """
     total = int(part.count_nonzero())
     if count <= 0 or count >= total:
-        return (part & (count > 0)).view(values.shape)
+        return part & (count > 0)
     lower, upper = _bracket(flat, part, count / total)
     chosen = (flat > upper).logical_and_(part)
     near = (flat >= lower).logical_and_(part).logical_xor_(chosen)
@@ -39,7 +65,7 @@ def largest(values: Tensor, count: int, among: Tensor | None = None) -> Tensor:
         chosen.zero_()
         places, missing = part.nonzero().squeeze(1), count
     chosen[places[_first_largest(flat.take(places), missing)]] = True
-    return chosen.view(values.shape)
+    return chosen
 
 
 def _bracket(flat: Tensor, part: Tensor, share: float) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Sparsifiers, which change masks during training, one per file. Imports torch, `masks`, `sparsity` and `graph`."""
 
+from ..common.seeds import uniform_like
 from .at_init import FORCE, SNIP, GraSP, SynFlow
 from .base import Sparsifier, Update
 from .dense_warmup import DenseWarmup
@@ -28,4 +29,5 @@ __all__ = [
     "Static",
     "SynFlow",
     "Update",
+    "uniform_like",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..common.checks import one_of, require
-from ..common.seeds import generator_for
+from ..common.seeds import stable_seed
 from ..masks import Masks
 from ..masks.optimizers import parameters_of
 from ..masks.topk import largest
@@ -55,12 +55,13 @@ class DropGrow(Sparsifier):
     def fraction(self, step: int, total: int) -> float:
         return self.schedule.fraction(step, total)
 
-    def grow_score(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+    def grow_score(self, weight: Tensor, seed: int) -> Tensor:
         """Return the scores of growth of a layer. The dropped and masked weights with the largest scores grow.
 
         Args:
             weight: Weight of the layer. If `dense_gradient` is true, `weight.grad` holds all gradients.
-            generator: Generator with a seed of its own for each (seed, step, layer), on the device of the weight.
+            seed: Seed of random numbers, another one for each (seed, step, layer). With `uniform_like`, they are the
+                same on every device.
 
         Returns:
             Scores, of the shape of the weight.
@@ -76,20 +77,20 @@ class DropGrow(Sparsifier):
         fraction = self.fraction(at.step, at.total)
         for name, weight in masks.weights.items():
             if weight.grad is not None:
-                generator = generator_for(weight.device, at.seed, at.step, name)
                 before = masks.active[name]
-                new = self._updated(masks, name, fraction, generator)
+                new = self._updated(masks, name, fraction, stable_seed(at.seed, at.step, name))
                 masks.move(name, new, optimizers, self.grown_state == "matched", self.dense_gradient)
                 found, expected = masks.active[name], f"{before}, as before the update"
                 require(found == before, f"the number of active weights of {name}", found, expected)
 
-    def _updated(self, masks: Masks, name: str, fraction: float, generator: torch.Generator) -> Tensor:
+    def _updated(self, masks: Masks, name: str, fraction: float, seed: int) -> Tensor:
         """The new mask of a layer. As a separate function, it frees its tensors before the next layer."""
         weight, pattern = masks.weights[name], masks.pattern
         old, shape = pattern.unit_mask(masks[name]), tuple(weight.shape)
-        count = int(old.count_nonzero())
-        kept = largest(pattern.pool(weight.abs()), count - int(fraction * count), among=old)
-        units = pattern.refill(pattern.pool(self.grow_score(weight, generator)), kept, old, shape)
+        count = masks.active[name] if old is masks[name] else int(old.count_nonzero())  # units may be weights
+        dropped = int(fraction * count)
+        kept = largest(pattern.pool(weight.abs()), count - dropped, among=old)
+        units = pattern.refill(pattern.pool(self.grow_score(weight, seed)), kept, old, dropped, shape)
         return pattern.weight_mask(units, shape)
 
 
@@ -99,7 +100,7 @@ def _finite(optimizers: Iterable[torch.optim.Optimizer]) -> bool:
     ends = [
         torch.stack(torch.aminmax(gradient)) for gradient in gradients if gradient.numel()
     ]  # NaN propagates; isfinite would need a copy
-    return all(bool(end.isfinite().all()) for end in ends)
+    return not ends or bool(torch.cat([end.to(ends[0].device) for end in ends]).isfinite().all())
 
 
 def _numbers(gradient: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .dynamic import DropGrow
@@ -13,6 +12,6 @@ class RigL(DropGrow):
 
     dense_gradient = True
 
-    def grow_score(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+    def grow_score(self, weight: Tensor, seed: int) -> Tensor:
         assert weight.grad is not None
         return weight.grad.abs()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from ..common.seeds import uniform_like
 from .dynamic import DropGrow
 
 
 class SET(DropGrow):
     """Grows random weights. See `DropGrow` for the arguments."""
 
-    def grow_score(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.rand(weight.shape, generator=generator, device=weight.device, dtype=torch.float32)
+    def grow_score(self, weight: Tensor, seed: int) -> Tensor:
+        return uniform_like(weight, seed)

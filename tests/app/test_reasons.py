@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
+import torch
 
 from sparseift.app.reasons import with_reason
 from sparseift.errors import UserError
@@ -13,6 +14,10 @@ CHECKPOINT = Path("run/checkpoints/last.ckpt")
 IN_WORKER = UserError(
     "Caught UserError in DataLoader worker process 0.\nOriginal Traceback\nsparseift.errors.UserError: x.jpg is damaged"
 )
+
+
+def told_of_memory() -> str:
+    return "too large"
 
 
 def hiding(error: Exception) -> None:
@@ -34,6 +39,10 @@ def restore_training_state() -> None:
         (OSError(errno.EMFILE, "Too many open files"), r"Too many open files: raise the limit of open files"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), r"killed by signal.*num_workers"),
         (ValueError("Expected more than 1 value per channel when training"), "batch norm needs more than one sample"),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nstack"), "^too large$"),
+        (RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried"), "^too large$"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "^too large$"),
+        (MemoryError(), "^too large$"),
         (
             UserError(
                 "Caught UserError in DataLoader worker process 0.\nTraceback\nsparseift.errors.UserError: bad.jpg"
@@ -43,23 +52,23 @@ def restore_training_state() -> None:
     ],
 )
 def test_hidden_by_another_error(error: Exception, told: str) -> None:
-    with pytest.raises(UserError, match=told) as raised, with_reason(None):
+    with pytest.raises(UserError, match=told) as raised, with_reason(None, told_of_memory):
         hiding(error)
     assert "\n" not in str(raised.value)
 
 
 def test_of_a_worker() -> None:
-    with pytest.raises(UserError, match=r"^x\.jpg is damaged$"), with_reason(None):
+    with pytest.raises(UserError, match=r"^x\.jpg is damaged$"), with_reason(None, told_of_memory):
         raise IN_WORKER
 
 
 def test_a_checkpoint_that_lacks_parts() -> None:
     with (
         pytest.raises(UserError, match=r"last.ckpt cannot be resumed from: KeyError: 'fit_loop'"),
-        with_reason(CHECKPOINT),
+        with_reason(CHECKPOINT, told_of_memory),
     ):
         restore_training_state()
-    with pytest.raises(KeyError), with_reason(None):
+    with pytest.raises(KeyError), with_reason(None, told_of_memory):
         restore_training_state()
 
 
@@ -67,7 +76,7 @@ def test_a_checkpoint_that_lacks_parts() -> None:
     "error", [KeyError("a mistake in the code"), FileNotFoundError("x.png"), UserError("as it is")]
 )
 def test_other_errors_stay(error: Exception) -> None:
-    with pytest.raises(type(error)) as raised, with_reason(CHECKPOINT):
+    with pytest.raises(type(error)) as raised, with_reason(CHECKPOINT, told_of_memory):
         raise error
     assert raised.value is error
 

@@ -57,7 +57,7 @@ def environment(**changes: str) -> dict[str, str]:
     nowhere = "http://127.0.0.1:9"
     return {
         **{name: value for name, value in os.environ.items() if name not in ("SPARSEIFT_DATA", "PYTEST_CURRENT_TEST")},
-        "PYTHONPATH": os.pathsep.join([SOURCE, str(HERE)]),
+        "PYTHONPATH": os.pathsep.join([SOURCE, str(HERE), str(HERE.parent)]),
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "http_proxy": nowhere,

@@ -3,27 +3,33 @@ rank_N.json.
 
 With CORRUPT=LAYER in the environment, the mask of that layer is another one on rank 1 from the third step on. With
 SIGNAL="RANK NUMBER" that rank gets the signal of that number at the beginning of step 13. With EARLY="kill" or "raise"
-rank 1 ends so before the ranks meet. SILENCE, GRACE and POLL are the seconds of these names.
+rank 1 ends so before the ranks meet. With WAITS in the environment, rank_N.json also has what each step between updates
+makes its host wait for, and what the ranks exchange. SILENCE, GRACE and POLL are the seconds of these names.
 """
 
 import json
 import os
 import signal
 
+import torch
+from waits import Waits
+
 from sparseift import train
 from sparseift.training import heartbeat, ranks
-from sparseift.training.callbacks import RngState
+from sparseift.training.callbacks import Preemption, RngState
 from sparseift.training.callbacks.masks import MaskCallback
 
 
 def main() -> None:
-    images = []
+    images, watched = [], []
 
     def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
         images.append(module.task.samples(batch))
 
     def on_train_end(self, trainer, module) -> None:
         seen = {"masks": self.masks.sha256(), "images": images, "step": trainer.global_step}
+        seen["watched"] = watched
+        seen["random"] = torch.rand(3).tolist()
         seen["weights"] = [float(weight.detach().double().sum()) for weight in self.masks.weights.values()]
         with open(os.path.join(trainer.default_root_dir, f"rank_{trainer.global_rank}.json"), "w") as file:
             json.dump(seen, file)
@@ -41,11 +47,27 @@ def main() -> None:
         if trainer.global_rank == rank and trainer.global_step == 12:
             os.kill(os.getpid(), number)
 
-    def early(self) -> None:
+    def early(self, seed: int) -> None:
         if os.environ["EARLY"] == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         raise RuntimeError("rank 1 fails early")
 
+    def begin(self, trainer, *rest) -> None:
+        start_batch(self, trainer, *rest)
+        self.watch = None if self.update_due or not trainer.global_step else Waits()
+        if self.watch:
+            self.watch.__enter__()
+
+    def end(self, trainer, *rest) -> None:
+        end_batch(self, trainer, *rest)
+        masked = next(callback for callback in trainer.callbacks if isinstance(callback, MaskCallback))
+        if masked.watch:
+            masked.watch.__exit__()
+            watched.append({"waits": masked.watch.waits, "exchanges": masked.watch.exchanges})
+
+    start_batch, end_batch = MaskCallback.on_train_batch_start, Preemption.on_train_batch_end
+    if "WAITS" in os.environ:
+        MaskCallback.on_train_batch_start, Preemption.on_train_batch_end = begin, end
     heartbeat.SILENCE = float(os.environ.get("SILENCE", heartbeat.SILENCE))
     heartbeat.POLL = ranks.POLL = float(os.environ.get("POLL", heartbeat.POLL))
     ranks.GRACE = float(os.environ.get("GRACE", ranks.GRACE))

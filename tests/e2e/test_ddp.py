@@ -120,6 +120,32 @@ def test_a_mask_that_differs_between_ranks_ends_the_run(program, tmp_path) -> No
     assert not (tmp_path / "run/results.json").exists()
 
 
+def test_no_host_waits_for_a_device_in_a_step_between_updates(program, tmp_path) -> None:
+    """The ranks exchange gradients, in one piece for this network, and numbers of their hosts."""
+    arguments = quick(*NET, *DEVICES, "trainer.log_every_n_steps=1000", "hydra.run.dir=run")
+    outcome = program("ranks_run", arguments, tmp_path, ranks=2, WAITS="1")
+    assert outcome.code == 0, outcome
+    for rank in (0, 1):
+        watched = json.loads((tmp_path / f"run/rank_{rank}.json").read_text())["watched"]
+        assert len(watched) > 8
+        assert [step for step in watched if step["waits"] or len(step["exchanges"]) > 2] == []
+
+
+def test_each_rank_has_random_numbers_of_its_own_also_after_a_resume(program, tmp_path) -> None:
+    """Of two epochs at once, and of one that is resumed: the same weights, and what each rank would draw next."""
+    net = ("model._target_=tiny_nets.dropout", "sparsifier=static", *DEVICES)
+    found = []
+    for name, parts in (("whole", ["recipe.epochs=2"]), ("parted", ["recipe.epochs=1", "recipe.epochs=2"])):
+        for epochs in parts:
+            overrides = quick(*net, epochs, "recipe.scheduler=null", "resume=auto", f"hydra.run.dir={name}")
+            outcome = program("ranks_run", overrides, tmp_path, ranks=2)
+            assert outcome.code == 0, outcome
+        ranks = [json.loads((tmp_path / f"{name}/rank_{rank}.json").read_text()) for rank in (0, 1)]
+        assert ranks[0]["random"] != ranks[1]["random"] and ranks[0]["weights"] == ranks[1]["weights"]
+        found.append((results(tmp_path / name)["weights_sha256"], [rank["random"] for rank in ranks]))
+    assert found[0] == found[1]
+
+
 def sweep_on_two_ranks(*overrides: str) -> list[str]:
     return [sys.executable, "-m", "sparseift.train", "-m", *quick(*NET, *DEVICES, *overrides), "hydra.sweep.dir=sweep"]
 

@@ -69,3 +69,12 @@ def test_the_number_of_mask_updates(trained, train) -> None:
     assert results(trained(TINY, "member=dense"))["mask_updates"] is None
     outcome = train(TINY, UPDATES)
     assert outcome.out.splitlines()[0] == "masks move 3 times: every 2 steps until step 6 of 10"
+
+
+def test_out_of_memory_is_one_line(train, tmp_path) -> None:
+    outcome = train("model._target_=tiny_nets.too_large", "hydra.run.dir=run")
+    assert outcome.code == 2 and "Traceback" not in outcome.err, outcome
+    told = outcome.err.splitlines()[-1]
+    assert told.startswith("sparseift: out of memory on cpu: weights ") and "masks " in told
+    assert "try dataset.batch_size=64 trainer.accumulate_grad_batches=2, or trainer.precision=bf16-mixed" in told
+    assert (tmp_path / "run/error.txt").read_text().count("out of memory") == 1

@@ -64,10 +64,11 @@ def test_a_rank_that_is_killed(tmp_path, trained, train, rank, code, reason) -> 
 
 
 def test_ranks_leave_after_the_same_step(tmp_path, program, two_ranks, train) -> None:  # noqa: F811
+    """A signal in step 13 of one rank: both have taken step 14 by the time that they have agreed."""
     outcome = on_two_ranks(tmp_path, 1, signal.SIGTERM)
     assert outcome.code == 143, outcome
-    assert outcome.err.count("stopped by SIGTERM after step 13 and saved") == 1
-    assert checkpoint(tmp_path / "run")["global_step"] == 13
+    assert outcome.err.count("stopped by SIGTERM after step 14 and saved") == 1
+    assert checkpoint(tmp_path / "run")["global_step"] == 14
     ended(tmp_path, within=10)
     assert not {"run/error.txt", "run/results.json"} & files(tmp_path)
 

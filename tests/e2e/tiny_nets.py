@@ -95,6 +95,16 @@ class NanWhenEvaluated(nn.Module):
         return x if self.training else x * torch.nan
 
 
+def too_large(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
+    """`normless` that needs 2^60 bytes when it trains."""
+    return nn.Sequential(*normless(num_classes, in_channels, base_width, zero_init_residual), TooLarge())
+
+
+class TooLarge(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x.new_empty(2**58)[0] if x.requires_grad and not x.is_meta else x
+
+
 def layerdrop(num_classes: int, in_channels: int, base_width: int, zero_init_residual: bool) -> nn.Module:
     """Skips each of two layers in half of the steps."""
     return nn.Sequential(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sparseift import Masks, Plan, UserError
 from sparseift.masks.bits import pack, unpack
+from sparseift.masks.masks import random_scores
 from sparseift.masks.patterns import Unstructured
 from sparseift.masks.topk import largest
 from sparseift.sparsity import LayerPlan
@@ -336,3 +337,23 @@ def test_layers_with_equal_weights_get_different_masks_of_large_weights() -> Non
     assert kept == pytest.approx(magnitudes[drawn].mean(), rel=0.03)
     assert kept > 1.2 * magnitudes.mean()
     assert torch.equal(Masks.largest(net, plan, seed=0)["1"], other)
+
+
+def test_checksums_tell_masks_apart() -> None:
+    """Of one weight that moved, and of the same words in another order; and they are the same in any memory layout."""
+    net = nn.Sequential(nn.Linear(16, 16), nn.Conv2d(8, 8, 3))
+    first = {"0": torch.arange(256).view(16, 16) % 3 == 0, "1": torch.rand(8, 8, 3, 3) < 0.5}
+    sums = Masks(net, first).checksums().tolist()
+    assert len(set(sums)) == 2
+    moved = first["0"].clone()
+    moved[0, :2] = moved[0, :2].flip(0)
+    for other in (moved, first["0"].roll(4, 0), ~first["0"]):
+        assert Masks(net, {**first, "0": other}).checksums().tolist()[0] != sums[0]
+    net.to(memory_format=torch.channels_last)
+    assert Masks(net, first).checksums().tolist() == sums
+
+
+def test_random_masks_do_not_depend_on_the_device() -> None:
+    """Scores are drawn on the CPU, and then go to the device of the weight."""
+    on_meta = random_scores(torch.empty(5, 7, device="meta"), 0, "layer")
+    assert on_meta.is_meta and on_meta.shape == (5, 7)

@@ -1,4 +1,4 @@
-"""The largest of many, against a stable sort, where the sample decides and where it misleads."""
+"""The largest of many, against a stable sort, on CPUs and on accelerators: where the sample decides and misleads."""
 
 from math import inf, nan
 
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sparseift.masks import topk
 from sparseift.masks.topk import largest
+
+from ..waits import Waits
 
 SIZE = 5000
 
@@ -52,6 +54,7 @@ def test_largest_of_many(kind: str, count: int, density: float, seed: int) -> No
         marked = largest(values, count, among)
         assert torch.equal(marked, expected(values, count, among))
         assert torch.equal(largest(values, count), expected(values, count, torch.ones_like(among)))
+        assert torch.equal(topk.by_threshold(values, count, among), marked), "as on an accelerator"
     finally:
         topk.SAMPLE = before
 
@@ -65,3 +68,11 @@ def test_few_values_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
     for share in (0.001, 0.075, 0.3, 0.7):
         largest(values, int(share * len(values)), torch.arange(len(values)) % 4 > 0)
     assert len(ranked) == 4 and max(ranked) < 0.06 * len(values)
+
+
+def test_one_top_k_needs_no_wait() -> None:
+    values, among = torch.randn(SIZE), torch.rand(SIZE) < 0.5
+    for count in (0, 1, SIZE // 3, SIZE):
+        with Waits() as waits:
+            topk.by_threshold(values, count, among)
+        assert not waits.waits

@@ -26,8 +26,8 @@ class RecordingSET(SET):
         super().__init__(**options)
         self.drawn: dict[Tensor, Tensor] = {}
 
-    def grow_score(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        self.drawn[weight] = super().grow_score(weight, generator)
+    def grow_score(self, weight: Tensor, seed: int) -> Tensor:
+        self.drawn[weight] = super().grow_score(weight, seed)
         return self.drawn[weight]
 
 
@@ -184,7 +184,7 @@ def test_a_trial_run_of_one_step_can_update(loop, active) -> None:
 
 
 class Shrinking(Unstructured):
-    def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def refill(self, score: Tensor, kept: Tensor, old: Tensor, dropped: int, shape: tuple[int, ...]) -> Tensor:
         return kept
 
 

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...common.seeds import stable_seed
+from ...common.seeds import GAMMA, hashed_, stable_seed
 
-GAMMA = 0x9E3779B97F4A7C15 - 2**64  # torch's integers are signed
 DRAWS = 8  # maximum number of random numbers per image
 
 
@@ -20,20 +19,9 @@ def keys_of(indices: Tensor, seed: int, epoch: int) -> Tensor:
 
 
 def draw(keys: Tensor, *sizes: int) -> list[Tensor]:
-    """Return uniform random integers in [0, size), (N,) int64, for each size, by splitmix64.
-
-    Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-    """
+    """Return uniform random integers in [0, size), (N,) int64, for each size, by splitmix64 (see `seeds.hashed_`)."""
     state = keys + torch.arange(1, len(sizes) + 1, device=keys.device)[:, None] * GAMMA
-    state = (state ^ _shift(state, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
-    state = (state ^ _shift(state, 27)) * (0x94D049BB133111EB - 2**64)
-    state = state ^ _shift(state, 31)
-    return [bits % size for bits, size in zip(state, sizes, strict=True)]
-
-
-def _shift(state: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right."""
-    return (state >> bits) & ((1 << (64 - bits)) - 1)
+    return [bits % size for bits, size in zip(hashed_(state), sizes, strict=True)]
 
 
 class Normalize:

@@ -59,13 +59,14 @@ class Pattern(ABC):
         """
 
     @abstractmethod
-    def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: Shape) -> Tensor:
+    def refill(self, score: Tensor, kept: Tensor, old: Tensor, dropped: int, shape: Shape) -> Tensor:
         """Return the mask of units after growth: `kept`, and as many grown units as were dropped from `old`.
 
         Args:
             score: One score per unit. Units with the largest scores grow.
             kept: Mask of the units that stay active, a subset of `old`.
             old: Mask of the units before the update.
+            dropped: Number of units of `old` that are not in `kept`, so that it need not be read from the device.
             shape: Shape of the weight.
         """
 

@@ -70,10 +70,12 @@ class Block(Structured):
         wide = units.repeat_interleave(self.size, 0)[: shape[0]].repeat_interleave(self.size, 1)[:, : shape[1]]
         return wide.view(*wide.shape, *(1 for _ in shape[2:])).expand(shape)
 
-    def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: Shape) -> Tensor:
-        new = kept.clone()
-        for region, _, _ in self._regions(shape, 0):
-            new[region] = grow(score[region], kept[region], int(old[region].sum()) - int(kept[region].sum()))
+    def refill(self, score: Tensor, kept: Tensor, old: Tensor, dropped: int, shape: Shape) -> Tensor:
+        new, lost = kept.clone(), old & ~kept
+        regions = [region for region, _, _ in self._regions(shape, 0)]
+        counts = torch.stack([lost[region].count_nonzero() for region in regions]).tolist()
+        for region, count in zip(regions, counts, strict=True):
+            new[region] = grow(score[region], kept[region], count)
         return new
 
     def _block_sums(self, values: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class NofM(Structured):
             scores = scores.masked_fill(~among, -torch.inf)
         return self._largest_of_each(scores, self.level(tuple(scores.shape), count))
 
-    def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: Shape) -> Tensor:
+    def refill(self, score: Tensor, kept: Tensor, old: Tensor, dropped: int, shape: Shape) -> Tensor:
         n = int(self._groups(old.float(), 0).sum(-1).max())
         return self._largest_of_each(score.masked_fill(kept, torch.inf), n)
 

@@ -27,5 +27,5 @@ class Unstructured(Pattern):
     def largest(self, scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
         return largest(scores, count, among)
 
-    def refill(self, score: Tensor, kept: Tensor, old: Tensor, shape: Shape) -> Tensor:
-        return grow(score, kept, int(old.count_nonzero()) - int(kept.count_nonzero()))
+    def refill(self, score: Tensor, kept: Tensor, old: Tensor, dropped: int, shape: Shape) -> Tensor:
+        return grow(score, kept, dropped)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
 from ...common.checks import number, require
-from ...masks.inplace import mask_in_place
+from ...masks.inplace import mask_all_in_place
 from .masks import ObservesMasks
 from .steps import NeedsSteps
 
@@ -63,8 +63,8 @@ class EMA(ObservesMasks, NeedsSteps):
         self._averaged.update_parameters(pl_module)
         if self.mask_callback:
             masks = self.mask_callback.masks
-            for name in masks:
-                mask_in_place(self._averaged.module.get_parameter(f"net.{name}.weight"), masks[name])
+            averages = {name: self._averaged.module.get_parameter(f"net.{name}.weight") for name in masks}
+            mask_all_in_place((averages[name], masks[name]) for name in masks)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._swap(pl_module)

@@ -78,7 +78,7 @@ class GeneratedText(pl.Callback):
     def _continue(self, net: torch.nn.Module, index: int, prompt: str, step: int) -> Continuation:
         encoder, seed = self.data.encoder, self.data.seed
         (tokens,) = encoder.encode([prompt])
-        generator = generator_for(torch.device("cpu"), seed, "generated", step, index)
+        generator = generator_for(seed, "generated", step, index)
         length = self.data.context_length
         new = generate(net, tokens or [encoder.end], self.tokens, length, self.temperature, generator)
         return {"step": step, "prompt": prompt, "text": encoder.decode(new)}

@@ -197,10 +197,9 @@ class MaskCallback(NeedsSteps):
         """Raise an error if the masks of the ranks differ."""
         if trainer.world_size == 1:
             return
-        own = self.masks.checksums()
-        of_all = trainer.strategy.all_gather(torch.tensor(list(own.values()), device=trainer.strategy.root_device))
-        different = [name for name, sums in zip(own, of_all.T, strict=True) if sums.unique().numel() > 1]
-        if different:
+        of_all = trainer.strategy.all_gather(self.masks.checksums())
+        differs = (of_all != of_all[0]).any(0).tolist()
+        if different := [name for name, wrong in zip(self.masks, differs, strict=True) if wrong]:
             raise RuntimeError(
                 f"ranks have different masks of {', '.join(different)} in step {trainer.global_step + 1}"
             )

@@ -10,12 +10,12 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
 from ...common import slurm
 from ...common.messages import one_line, say
 from ...common.signals import handle, name_of, restore
 from ...errors import Stopped, UserError
+from ..agreement import Agreement
 from .checkpoint import Checkpoint
 
 SAME_SIGNAL = 1.0
@@ -25,8 +25,9 @@ SAME_SIGNAL = 1.0
 class Preemption(pl.Callback):
     """Saves a checkpoint and raises `Stopped` after Ctrl-C or a signal of `common.signals.LEAVE`.
 
-    All ranks stop after the same optimizer step. A second Ctrl-C stops at once. In a SLURM task, the job is requeued.
-    If submitit started the job, submitit requeues it, because it counts the time-outs.
+    All ranks stop after the same optimizer step: with several ranks, the one after the step in which a rank has
+    received the signal, because the ranks agree while the next step runs. A second Ctrl-C stops at once. In a SLURM
+    task, the job is requeued. If submitit started the job, submitit requeues it, because it counts the time-outs.
 
     Args:
         checkpoint: Callback that saves last.ckpt.
@@ -39,26 +40,28 @@ class Preemption(pl.Callback):
         self.received = 0
         self._since = 0.0
         self._step = 0
+        self._agreement = Agreement(ranks=1)
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers, which end the run without a checkpoint."""
         self._step = trainer.global_step
+        self._agreement = Agreement(trainer.world_size)
         self._previous = handle(self._note)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
-        if stepped and not trainer.is_last_batch and (number := self._signal(trainer)):
+        if stepped and not trainer.is_last_batch and (number := self._agreement.of_last_call(self.received)):
             self.checkpoint.save_last(trainer)
             self._leave(trainer, number)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop after the previous epoch, which has been saved and logged by now."""
-        if number := self._signal(trainer):
+        if number := self._agreement.now(self.received):
             self._leave(trainer, number)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if number := self._signal(trainer):
+        if number := self._agreement.now(self.received):
             self._leave(trainer, number)
         self._restore()
 
@@ -81,13 +84,6 @@ class Preemption(pl.Callback):
             say(f"stopped by {name_of(number)} {when}; {how}")
         # Lightning kills rank 0 if a rank that it started ends with an error.
         raise Stopped(0 if trainer.local_rank else 128 + number)
-
-    def _signal(self, trainer: pl.Trainer) -> int:
-        """The signal that any rank has received, or 0. The result is the same on all ranks."""
-        if trainer.world_size == 1:
-            return self.received
-        received = torch.tensor(self.received, device=trainer.strategy.root_device)
-        return int(trainer.strategy.reduce(received, reduce_op="max"))
 
     def _requeue(self, number: int, first: bool) -> None:
         if "submitit" in sys.modules and name_of(number) == "SIGUSR2":

@@ -91,7 +91,7 @@ def test_groups_grow_what_they_lost(shape: Place, m: int, data: st.DataObject) -
         rest = [place for place in group if not kept[place]]
         for place in sorted(rest, key=lambda place: -score[place].item())[:lost]:
             expected[place] = True
-    assert torch.equal(pattern.refill(score, kept, old, shape), expected)
+    assert torch.equal(pattern.refill(score, kept, old, int((old & ~kept).sum()), shape), expected)
 
 
 # Blocks
@@ -143,7 +143,8 @@ def test_blocks_give_way_to_blocks_of_their_size(shape: Place, size: int, data: 
             for place in block:
                 expected[place] = True
     pool = pattern.pool
-    units = pattern.refill(pool(score), pool(kept.float()).bool(), pool(old.float()).bool(), shape)
+    stay, before = pool(kept.float()).bool(), pool(old.float()).bool()
+    units = pattern.refill(pool(score), stay, before, int((before & ~stay).sum()), shape)
     assert torch.equal(pattern.weight_mask(units, shape), expected)
 
 

@@ -2,8 +2,10 @@
 
 import io
 import random
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from sparseift.training.callbacks import RngState
@@ -56,4 +58,28 @@ def test_a_run_that_is_not_resumed_is_left_alone() -> None:
     expected = torch.rand(3)
     torch.manual_seed(0)
     RngState().on_train_batch_start(None, None, None, 0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("known", [0, 2])
+def test_ranks_that_a_checkpoint_does_not_know_get_new_numbers(known: int) -> None:
+    """Of rank 2 of 3: a checkpoint of one process, or of three."""
+    state = RngState().state_dict()
+    own = through_a_file({**state, "torch": torch.Generator().manual_seed(5).get_state()})
+    resumed = RngState(seed=3)
+    resumed.load_state_dict({**state, "others": [state, own][:known]})
+    before = torch.get_rng_state()
+    resumed.on_train_start(SimpleNamespace(global_rank=2, global_step=7), None)
+    resumed.on_train_batch_start(None, None, None, 0)
+    drawn = torch.rand(4)
+    assert torch.equal(drawn, torch.rand(4, generator=torch.Generator().manual_seed(5))) == bool(known)
+    torch.set_rng_state(before)
+    assert not torch.equal(drawn, torch.rand(4))
+
+
+def test_rank_0_goes_on_as_before() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    RngState(seed=3).on_train_start(SimpleNamespace(global_rank=0, global_step=0), None)
     assert torch.equal(torch.rand(3), expected)
