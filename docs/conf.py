@@ -63,7 +63,7 @@ def adapted(text: str, folder: Path) -> str:
             label = "" if found["label"].endswith(".md") else found["label"]  # the title of the page
             return f"[{label}]({path}{found['anchor'] or ''})"
         if "GITHUB_SHA" not in os.environ:
-            return found["label"]
+            return f"`{found['path']}`" if found["label"] == found["path"] else found["label"]
         return f"[{found['label']}]({SOURCE.format_map(os.environ)}/{target.relative_to(ROOT).as_posix()})"
 
     def picture(found: re.Match) -> str:
