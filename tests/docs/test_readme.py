@@ -19,7 +19,7 @@ from ..e2e.programs import QUICK, Outcome, Zygote, environment, files, metrics, 
 from .pages import BLOCKS, COMMANDS, FENCE, PAGES, ROOT, inline_code, table, write_files
 
 FEW_BATCHES = ("+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1", "+trainer.limit_test_batches=1")
-OF_OWN_TASK = ("trainer=cpu", "recipe.epochs=2", "export=false")
+OF_OWN_NETWORK = ("trainer=cpu", "recipe.epochs=2", "export=false")
 ALONE = ("profile", "report", "compare", "export")
 """Programs that are fast enough to run unchanged."""
 
@@ -89,8 +89,8 @@ def test_command(words, program, finished, tmp_path):
             assert rows and all(re.search(rf"^  {row} ", listed, re.MULTILINE) for row in rows)
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
-            own_task = "dataset=diabetes" in arguments
-            overrides = [*(OF_OWN_TASK if own_task else QUICK), *arguments, "sparsifier.update_interval=5"]
+            own_network = {"dataset=diabetes", "model=small_cnn"} & set(arguments)  # without a base width
+            overrides = [*(OF_OWN_NETWORK if own_network else QUICK), *arguments, "sparsifier.update_interval=5"]
             succeeded(program("sparseift.train", ["--config-dir", "my_conf", *overrides], tmp_path))
             (run,) = (tmp_path / "runs").iterdir()
             rounded = 0.05 if "pattern=rows" in arguments else 1e-3  # the tolerance in its config
