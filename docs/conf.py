@@ -12,7 +12,7 @@ import sparseift
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 SOURCE = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/blob/{GITHUB_SHA}"  # of links to files outside of docs/
-LINK = re.compile(r"\[(?P<label>[^\]]*)\]\((?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
+LINK = re.compile(r"(?<!!)\[(?P<label>[^\]]*)\]\((?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
 PICTURE = re.compile(
     r'<picture>\s*<source [^>]*dark[^>]*srcset="(?P<dark>[^"]+)">\s*'
     r'<img src="(?P<light>[^"]+)" alt="(?P<alt>[^"]*)">\s*</picture>'
@@ -24,7 +24,7 @@ author = "The sparseift developers"
 version = release = sparseift.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["_build", "evidence/**/report", "evidence/**/runs"]
+exclude_patterns = ["_build", "evidence/**report/**", "evidence/**runs/**"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # parts of README.md are included, whose headings begin at any level
 

@@ -90,7 +90,7 @@ def test_command(words, program, finished, tmp_path):
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
             own_network = {"dataset=diabetes", "model=small_cnn"} & set(arguments)  # without a base width
-            overrides = [*(OF_OWN_NETWORK if own_network else QUICK), *arguments, "sparsifier.update_interval=5"]
+            overrides = [*(OF_OWN_NETWORK if own_network else QUICK), *arguments, "sparsifier.update_interval=2"]
             succeeded(program("sparseift.train", ["--config-dir", "my_conf", *overrides], tmp_path))
             (run,) = (tmp_path / "runs").iterdir()
             rounded = 0.05 if "pattern=rows" in arguments else 1e-3  # the tolerance in its config
