@@ -5,7 +5,7 @@ import re
 
 import yaml
 
-from .pages import ROOT
+from .readme import ROOT
 
 EVIDENCE = ROOT / "docs" / "evidence" / "resnet18"
 TEXT = (EVIDENCE / "README.md").read_text()

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ..e2e.programs import environment
-from .pages import ROOT
+from .readme import ROOT
 
 pytest.importorskip("matplotlib")
 

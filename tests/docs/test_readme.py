@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from sparseift.common.console import si
 
 from ..e2e.programs import QUICK, Outcome, Zygote, environment, files, metrics, quick, results
-from .pages import BLOCKS, COMMANDS, FENCE, PAGES, ROOT, inline_code, table, write_files
+from .readme import BLOCKS, COMMANDS, FENCE, PAGES, ROOT, inline_code, table, write_files
 
 FEW_BATCHES = ("+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1", "+trainer.limit_test_batches=1")
 OF_OWN_NETWORK = ("trainer=cpu", "recipe.epochs=2", "export=false")

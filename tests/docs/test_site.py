@@ -16,7 +16,7 @@ import sparseift
 from sparseift.app.overrides import config_folder
 
 from ..e2e.programs import environment
-from .pages import BLOCKS, DOCS, PAGES, ROOT, table
+from .readme import BLOCKS, DOCS, PAGES, ROOT, table
 
 API = {path: path.read_text() for path in sorted((DOCS / "api").glob("*.md"))}
 WITH_PYTHON = sorted({block.page for block in BLOCKS if block.language == "pycon"})

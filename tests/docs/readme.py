@@ -1,4 +1,4 @@
-"""Parses README.md and the pages of the documentation: code blocks with their file names, tables and inline code.
+"""Parses README.md and the pages of docs/: code blocks with their file names, tables and inline code.
 
 Pages with tests of their own, and those that scripts write, are left out.
 """
