@@ -43,7 +43,18 @@ TEXT = "\n".join(page.read_text() for page in PAGES)
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 PROSE = FENCE.sub("", TEXT)
 LINES = [line for block in BLOCKS if block.language == "bash" for line in block.code.splitlines()]
-COMMANDS = [list(words) for words in dict.fromkeys(tuple(shlex.split(line, comments=True)) for line in LINES) if words]
+
+
+def as_module(words: list[str]) -> list[str]:
+    """`sparseift train ...` as `python -m sparseift.train ...`."""
+    verb = words[0] == "sparseift" and not words[1].startswith("-")
+    return ["python", "-m", f"sparseift.{words[1]}", *words[2:]] if verb else words
+
+
+COMMANDS = list(
+    {tuple(command): command for line in LINES if (words := shlex.split(line, comments=True))
+     for command in [as_module(words)]}.values()
+)  # fmt: skip
 
 
 def write_files(folder: Path) -> None:
