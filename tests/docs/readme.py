@@ -51,10 +51,8 @@ def as_module(words: list[str]) -> list[str]:
     return ["python", "-m", f"sparseift.{words[1]}", *words[2:]] if verb else words
 
 
-COMMANDS = list(
-    {tuple(command): command for line in LINES if (words := shlex.split(line, comments=True))
-     for command in [as_module(words)]}.values()
-)  # fmt: skip
+SPLIT = [words for line in LINES if (words := shlex.split(line, comments=True))]
+COMMANDS = [list(words) for words in dict.fromkeys(tuple(as_module(words)) for words in SPLIT)]
 
 
 def write_files(folder: Path) -> None:
