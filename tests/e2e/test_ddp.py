@@ -125,11 +125,11 @@ def test_gradients_of_active_weights_are_enough(program, tmp_path, trained, how:
     """The same bits, and less to send: all gradients in the 7 steps of 20 in which RigL reads them, or in none."""
     options, sent = (*NET, how, "member=dense", "sparsity=0.9"), {}
     for send in ("false", "true"):
-        overrides = quick(*options, *DEVICES, f"trainer.send_active_gradients={send}", f"hydra.run.dir={send}")
+        overrides = quick(*options, *DEVICES, f"trainer.send_active_gradients={send}", f"hydra.run.dir=send_{send}")
         outcome = program("ranks_run", overrides, tmp_path, ranks=2)
         assert outcome.code == 0, outcome
-        sent[send] = json.loads((tmp_path / f"{send}/rank_1.json").read_text())["sent"]
-    before, after = (results(tmp_path / send) for send in ("false", "true"))
+        sent[send] = json.loads((tmp_path / f"send_{send}/rank_1.json").read_text())["sent"]
+    before, after = (results(tmp_path / f"send_{send}") for send in ("false", "true"))
     assert before["weights_sha256"] == after["weights_sha256"] and before["masks_sha256"] == after["masks_sha256"]
     stored, masked = after["params"]["stored"], sum(layer["numel"] for layer in after["layers"] if layer["masked"])
     active = stored - masked + sum(layer["active"] for layer in after["layers"] if layer["masked"])
