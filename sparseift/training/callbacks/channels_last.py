@@ -8,8 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from ...graph.examples import Example, inputs_of
-from ...graph.pytree import tree_leaves
+from ...graph.examples import Example, tensor_leaves
 from ...masks.inplace import laid_out_as
 
 VECTOR = 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
@@ -18,9 +17,10 @@ VECTOR = 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
 
 def suits_channels_last(trainer: pl.Trainer, example: Example) -> bool:
     """Return whether channels_last is faster: on a GPU with tensor cores, in mixed precision, for (N, C, H, W)."""
-    tensors = [leaf for leaf in tree_leaves(inputs_of(example)) if isinstance(leaf, torch.Tensor)]
     on_gpu, mixed = trainer.strategy.root_device.type == "cuda", trainer.precision != "32-true"
-    return on_gpu and mixed and any(tensor.dim() == 4 and tensor.is_floating_point() for tensor in tensors)
+    return (
+        on_gpu and mixed and any(tensor.dim() == 4 and tensor.is_floating_point() for tensor in tensor_leaves(example))
+    )
 
 
 class ChannelsLast(pl.Callback):
