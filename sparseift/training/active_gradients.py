@@ -38,13 +38,13 @@ class ActiveGradients(ObservesMasks):
             return
         self._masks = {id(weight): name for name, weight in self.mask_callback.masks.weights.items()}
         try:
-            model.register_comm_hook(None, self._reduce)
+            model.register_comm_hook(None, lambda _, bucket: self._reduce(bucket))  # torch refuses annotations in text
         except RuntimeError as error:
             raise UserError(
                 "trainer.send_active_gradients is True; expected false with another communication hook"
             ) from error
 
-    def _reduce(self, state: object, bucket: GradBucket) -> Future[Tensor]:
+    def _reduce(self, bucket: GradBucket) -> Future[Tensor]:
         """Average a bucket of gradients over the ranks."""
         buffer = bucket.buffer().div_(distributed.get_world_size())
         places = self._active_places(bucket)
