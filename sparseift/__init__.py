@@ -15,17 +15,30 @@ if TYPE_CHECKING:
     from .api import sparsify, transform
     from .errors import UserError
     from .graph.flops import forward_flops
+    from .loading import LoadedRun, load
     from .masks import Masks
     from .sparsity import Plan, training_flops
 
 __version__ = "0.1.0"
-__all__ = ["Masks", "Plan", "UserError", "forward_flops", "sparsify", "training_flops", "transform"]
+__all__ = [
+    "LoadedRun",
+    "Masks",
+    "Plan",
+    "UserError",
+    "forward_flops",
+    "load",
+    "sparsify",
+    "training_flops",
+    "transform",
+]
 
 HOMES = {
+    "LoadedRun": "loading",
     "Masks": "masks",
     "Plan": "sparsity",
     "UserError": "errors",
     "forward_flops": "graph.flops",
+    "load": "loading",
     "sparsify": "api",
     "training_flops": "sparsity",
     "transform": "api",

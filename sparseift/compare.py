@@ -9,9 +9,7 @@ from .report.differences import compare
 
 
 def main() -> None:
-    parser = Arguments(
-        prog="python -m sparseift.compare", description="Show how two runs differ: settings, layers, results"
-    )
+    parser = Arguments(prog="sparseift compare", description="Show how two runs differ: settings, layers, results")
     for name in "AB":
         parser.add_argument(name, type=Path, help="run folder")
     with one_line_errors():

@@ -15,7 +15,7 @@ FORMATS = {
 
 
 def main() -> None:
-    parser = Arguments(prog="python -m sparseift.export", description=DESCRIPTION)
+    parser = Arguments(prog="sparseift export", description=DESCRIPTION)
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder or checkpoint")
     parser.add_argument("--best", action="store_true", help="read best.ckpt instead of last.ckpt")
     described = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())

@@ -8,9 +8,7 @@ from tempfile import TemporaryDirectory
 from .app.profile import profile
 from .app.program import run
 
-DESCRIPTION = (
-    "python -m sparseift.profile [OVERRIDES]: print FLOPs and parameters of a run by layer (format=table|json)"
-)
+DESCRIPTION = "sparseift profile [OVERRIDES]: print FLOPs and parameters of a run by layer (format=table|json)"
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .app.program import run
 from .app.train import train
 
-DESCRIPTION = "python -m sparseift.train [OVERRIDES]: train a sparse network that costs the FLOPs of a dense one"
+DESCRIPTION = "sparseift train [OVERRIDES]: train a sparse network that costs the FLOPs of a dense one"
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ MAX_LINES = 400
 
 METHOD = "graph surgery members models sparsity masks backends sparsifiers"
 ROOMS = {  # what each package may import of this one, besides itself, errors and common
-    "__init__": f"api {METHOD}",
+    "__init__": f"api loading {METHOD}",
     "errors": "",
     "common": "",
     "graph": "",
@@ -29,18 +29,25 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
     "tasks": "graph runs",
     "training": f"{METHOD} data tasks runs",
     "api": "graph surgery members sparsity",
+    "loading": "api masks sparsity tasks training runs",
     "report": "runs",
-    "app": f"{METHOD} data tasks training runs api",
+    "app": f"{METHOD} data tasks training runs api loading",
+    "__main__": "",
     "train": "app",
     "profile": "app",
+    "evaluate": "app runs",
+    "predict": "app runs",
     "compare": "report",
     "export": "app training",
 }
 TORCH = {"torch"}
 LIGHTNING = {"pytorch_lightning", "torchmetrics", "numpy"}
 LIBRARIES = {  # what each package may import of others; those of METHOD and api only torch
-    **{room: set() for room in ("__init__", "errors", "train", "profile", "compare", "export")},
-    **{room: TORCH for room in (*METHOD.split(), "api", "tasks")},
+    **{
+        room: set()
+        for room in ("__init__", "__main__", "errors", "train", "evaluate", "predict", "profile", "compare", "export")
+    },
+    **{room: TORCH for room in (*METHOD.split(), "api", "loading", "tasks")},
     "models": TORCH | {"torchvision", "timm", "transformers"},
     "surgery": TORCH | {"transformers"},  # for networks of it, in pretrained.py
     "common": TORCH | {"rich", "filelock"},
@@ -103,6 +110,7 @@ def test_no_file_is_long(file: str) -> None:
     ("statement", "unwanted"),
     [
         ("from sparseift import *", "pytorch_lightning lightning hydra omegaconf torchvision sklearn matplotlib"),
+        ("from sparseift import load; load", "pytorch_lightning lightning hydra omegaconf sklearn matplotlib"),
         ("import sparseift.report.__main__", "pytorch_lightning lightning torch torchvision sklearn"),
         ("import sparseift.train, sparseift.profile", "pytorch_lightning lightning torch torchvision matplotlib"),
         ("import sparseift.compare", "pytorch_lightning lightning torch torchvision sklearn matplotlib"),

@@ -248,7 +248,7 @@ def build_run(
         *([*chosen, Remask()] if mask_callback else chosen),
         *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
-    trainer = _trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)], devices)
+    trainer = make_trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)], devices)
     module = _module(config, net, task, data, trainer)
     init = {
         "from": config.init["from"],
@@ -266,7 +266,7 @@ def _checked_trainer(config: DictConfig, folder: Path) -> pl.Trainer:
     strategy = str(config.trainer.get("strategy"))
     fits = not any(way in strategy for way in ("spawn", "fork", "notebook"))
     require(fits, "trainer.strategy", strategy, "a strategy that starts programs, such as ddp, not functions")
-    trainer = _trainer(config, folder, callbacks=[], loggers=[], devices=1)
+    trainer = make_trainer(config, folder, callbacks=[], loggers=[])
     if config.sparsifier._target_ is not None:
         check_strategy(trainer.strategy)
     if trainer.strategy.root_device.type == "cpu":
@@ -276,15 +276,21 @@ def _checked_trainer(config: DictConfig, folder: Path) -> pl.Trainer:
     return trainer
 
 
-def _data(config: DictConfig, devices: int) -> pl.LightningDataModule:
-    """Return the data module, after a check of its data."""
+def make_data(config: DictConfig) -> pl.LightningDataModule:
+    """Make the data module."""
     import pytorch_lightning as pl
-
-    from ..data import DataModule
 
     data = make_choice(config, "dataset", pl.LightningDataModule)
     missing = [name for name in LOADERS if getattr(type(data), name) is getattr(pl.LightningDataModule, name)]
     require(not missing, "dataset._target_", config.dataset._target_, f"a data module with {', '.join(missing)}")
+    return data
+
+
+def _data(config: DictConfig, devices: int) -> pl.LightningDataModule:
+    """Return the data module, after a check of its data."""
+    from ..data import DataModule
+
+    data = make_data(config)
     data.prepare_data()
     if isinstance(data, DataModule):
         data.setup("fit")
@@ -321,13 +327,18 @@ def _module(
     return module
 
 
-def _trainer(
-    config: DictConfig, folder: Path, callbacks: list[pl.Callback], loggers: list[Logger], devices: int
+def make_trainer(
+    config: DictConfig, folder: Path, callbacks: list[pl.Callback], loggers: list[Logger], devices: int = 1
 ) -> pl.Trainer:
+    """Make the Trainer of a run that writes into `folder`.
+
+    Args:
+        devices: Number of devices of all nodes, if it is known.
+    """
     import pytorch_lightning as pl
     from pytorch_lightning.plugins.environments import SLURMEnvironment
 
-    from ..training.checkpoints import AtomicCheckpointIO
+    from ..training.checkpoints.io import AtomicCheckpointIO
     from ..training.strategies import with_views
 
     torch.set_float32_matmul_precision(config.trainer.get("matmul_precision", "highest"))

@@ -32,7 +32,7 @@ CHECKPOINTS = ("checkpoints/last.ckpt", "checkpoints/previous.ckpt")
 
 OF_TRAINING = (
     *OF_THE_END,
-    *("metrics.csv", "generated.json"),
+    *("metrics.csv", "generated.json", "tokenizer.json", "evaluation_*.json"),
     *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
     *(*CHECKPOINTS, "checkpoints/best.ckpt"),
     *(
@@ -40,6 +40,7 @@ OF_TRAINING = (
         "model.partial",
         "metrics.partial",
         "generated.partial",
+        "tokenizer.partial",
         "checkpoints/last.partial",
         "checkpoints/best.partial",
     ),

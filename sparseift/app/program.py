@@ -16,23 +16,20 @@ import hydra
 from hydra._internal.utils import get_args_parser  # Hydra has no public parser of its options
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+
+import sparseift
 
 from ..common import slurm
 from ..common.messages import refuse, say
 from ..common.signals import LEAVE, handle, ignore, name_of
 from ..errors import Stopped, UserError
-from . import launchers
+from . import launchers, resolvers  # noqa: F401  # configs call the resolvers
 from .contents import CHECKPOINTS, ERROR, STARTED
 from .help import help_page
 from .messages import EXPECTED, described, one_line_errors
-from .names import run_name
 from .overrides import check_folders, check_sweeps, config_folder, is_override, plain_choice
 from .sweep import resumed
-
-OmegaConf.register_new_resolver("started", slurm.started, use_cache=True, replace=True)
-OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
-OmegaConf.register_new_resolver("fraction", lambda share, total: round(share * total), replace=True)
 
 Program = Callable[[DictConfig], None]
 
@@ -50,6 +47,9 @@ def run(program: Program, config_name: str, description: str) -> None:
     with one_line_errors():
         if {"-h", "--help"} & set(arguments):
             print(help_page(description))
+            return
+        if "--version" in arguments:
+            print(f"sparseift {sparseift.__version__}")
             return
         if sweep and {"-c", "--cfg"} & set(arguments):
             raise UserError("--cfg prints the config of a single run; leave out -m")

@@ -15,6 +15,7 @@ from ..errors import Damaged, UserError
 from ..runs.files import present
 from ..runs.read import read_config
 from ..runs.results import read_results
+from . import resolvers  # noqa: F401  # recorded configs call them
 from .contents import has_checkpoint
 from .lasting import EPOCHS, lasting_of, require_same
 from .settings import Settings

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from ..common.files import replacing
 from ..common.messages import one_line
 from ..common.signals import STOP, ignore
+from ..data import DataModule
 from ..errors import Stopped, UserError
 from ..runs.command import run_in
 from ..runs.results import versions, write_results
@@ -107,10 +108,10 @@ def _evaluate(parts: TrainingParts, test_with: str, folder: Path) -> tuple[Value
         warnings.warn(f"there is no {best}; the last weights are tested", stacklevel=2)
     validation = parts.trainer.validate(parts.module, parts.data, verbose=False)
     test = parts.trainer.test(parts.module, parts.data, verbose=False)
-    return _by_name(validation), _by_name(test)
+    return by_name(validation), by_name(test)
 
 
-def _by_name(metrics: Sequence[Mapping[str, float]]) -> Values:
+def by_name(metrics: Sequence[Mapping[str, float]]) -> Values:
     """The metrics by name. JSON has no NaN and no infinity: None."""
     values = metrics[0] if metrics else {}
     return {name.split("/")[1]: value if isfinite(value) else None for name, value in values.items()}
@@ -139,6 +140,7 @@ def _write_results(settings: Settings, parts: TrainingParts, folder: Path, valid
         "masks_sha256": parts.masks.sha256() if parts.masks else None,
         "weights_sha256": weights_sha256(parts.net),
         "data_sha256": getattr(parts.data, "sha256", None),
+        "preprocessing": parts.data.preprocessing(folder) if isinstance(parts.data, DataModule) else None,
         "versions": versions(),
         "layers": parts.plan.layers_summary(),
     }

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -88,6 +89,15 @@ class DataModule(pl.LightningDataModule, ABC):
 
     collate: Callable[[Any], Any] = staticmethod(default_collate)
     """Collates the samples of a view into a batch."""
+
+    def preprocessing(self, folder: Path) -> dict[str, Any] | None:
+        """Return what turns other data into inputs of the network, for results.json: plain data, with `_target_` for a
+        class whose `restored(folder, **description)` returns it. None, the default, if there is no such class.
+
+        Args:
+            folder: The run folder, for files that the class reads.
+        """
+        return None
 
     def setup(self, stage: str) -> None:
         """Load and check the data of a stage: "fit" also those of the test, which would fail after training."""

@@ -1,4 +1,4 @@
-"""A ResNet of eight layers for small images, which trains in half a minute on a CPU and is limited by its capacity."""
+"""A ResNet of eight layers for small inputs, which trains in half a minute on a CPU and is limited by its capacity."""
 
 from torch import Tensor, nn
 

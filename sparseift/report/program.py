@@ -23,7 +23,7 @@ DESCRIPTION = "Summarize runs in tables, figures and a page; unfinished and fail
 
 
 def main() -> None:
-    parser = Arguments(prog="python -m sparseift.report", description=DESCRIPTION)
+    parser = Arguments(prog="sparseift report", description=DESCRIPTION)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or folder of runs at any depth")
     parser.add_argument(
         "--out", type=Path, default=Path("report"), metavar="DIR", help="output folder (default: report)"

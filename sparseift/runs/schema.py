@@ -36,6 +36,7 @@ BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
 NUMBER = Kind("a finite number", _is_number)
 POSITIVE = Kind("a number > 0", lambda value: _is_number(value) and value > 0)
 INTEGER = Kind("an integer", lambda value: _is_number(value) and isinstance(value, int))
+OBJECT_OR_NULL = Kind("an object or null", lambda value: value is None or isinstance(value, dict))
 INTEGER_OR_NULL = Kind("an integer or null", lambda value: value is None or INTEGER.fits(value))
 
 SHAPE: dict[str, Any] = {
@@ -56,6 +57,7 @@ OPTIONAL: dict[str, Any] = {
     "mask_updates": INTEGER_OR_NULL,  # that have changed masks
     "partial": STRING_OR_NULL,  # why the run is not the whole training and test, such as trainer.limit_train_batches=2
     "data_sha256": STRING_OR_NULL,  # of all tokens, or null for other data
+    "preprocessing": OBJECT_OR_NULL,  # what turns other data into inputs of the network
     "layers": [{"name": STRING, "stored": POSITIVE, "active": NUMBER, "flops": NUMBER}],
 }
 """Entries that files of earlier versions lack."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..errors import UserError
 from ..graph.examples import Example
 from ..runs.metric import Metric
 
@@ -51,3 +52,18 @@ class Task(Protocol):
     @abstractmethod
     def samples(self, batch: Any) -> int:
         """Return the number of samples in a batch, for the count of FLOPs."""
+
+    def predict(self, net: nn.Module, preprocessing: Any, item: str) -> list[dict[str, Any]]:
+        """Return what the network predicts for an input from the command line, as rows of a table.
+
+        A task may take options of `sparseift.predict` as further arguments. Called without gradients.
+
+        Args:
+            net: The network in evaluation mode.
+            preprocessing: What the data module has described (see `DataModule.preprocessing`).
+            item: The input, such as the path of a file.
+
+        Raises:
+            UserError: By default, because the task has no such input.
+        """
+        raise UserError(f"predict is not possible with the task {type(self).__name__}, which does not define it")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..common import checks
 from ..runs.metric import PERCENT, Metric
@@ -56,3 +57,17 @@ class Classification(Task):
 
     def samples(self, batch: Sequence[Tensor]) -> int:
         return len(batch[1])
+
+    def predict(self, net: nn.Module, preprocessing: Any, item: str, top: int = 5) -> list[dict[str, Any]]:
+        """Return the most likely classes of an image file, with their probabilities.
+
+        Args:
+            top: Number of classes.
+        """
+        inputs = preprocessing(item).to(next(net.parameters()).device)
+        probabilities = net(inputs)[0].double().softmax(0).cpu()
+        best = probabilities.topk(min(top, len(probabilities)))
+        return [
+            {"class": preprocessing.name(index), "probability": probability}
+            for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]

@@ -8,7 +8,7 @@ from weakref import ReferenceType, ref
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..common import checks
 from ..runs.metric import Metric
@@ -63,6 +63,28 @@ class LanguageModelling(Task):
 
     def samples(self, batch: dict[str, Tensor]) -> int:
         return len(batch["tokens"])
+
+    def predict(
+        self,
+        net: nn.Module,
+        preprocessing: Any,
+        item: str,
+        tokens: int = 100,
+        temperature: float = 0.8,
+        seed: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Return a continuation of a text.
+
+        Args:
+            tokens: Number of tokens to draw.
+            temperature: Divides the logits; 0 takes the most likely token.
+            seed: Seed of the random numbers.
+        """
+        from .generation import generate  # which reads logits with the function below
+
+        prompt, generator = preprocessing(item)[0].tolist(), torch.Generator().manual_seed(seed)
+        new = generate(net, prompt, tokens, self.context_length, temperature, generator)
+        return [{"continuation": preprocessing.encoder.decode(new)}]
 
 
 def logits_of(outputs: Any) -> Tensor:

@@ -30,8 +30,16 @@ BLOCKS = [
     for found in FENCE.finditer(TEXT)
 ]
 PROSE = FENCE.sub("", TEXT)
+
+
+def as_module(words: list[str]) -> list[str]:
+    """`sparseift train ...` as `python -m sparseift.train ...`."""
+    verb = words[0] == "sparseift" and not words[1].startswith("-")
+    return ["python", "-m", f"sparseift.{words[1]}", *words[2:]] if verb else words
+
+
 COMMANDS = [
-    words for block in BLOCKS if block.language == "bash" for line in block.code.splitlines()
+    as_module(words) for block in BLOCKS if block.language == "bash" for line in block.code.splitlines()
     if (words := shlex.split(line, comments=True))
 ]  # fmt: skip
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
 from sparseift.common.console import si
 
@@ -19,7 +20,7 @@ from .readme import BLOCKS, COMMANDS, PROSE, ROOT, TEXT, inline_code, table, wri
 
 FEW_BATCHES = ("+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1", "+trainer.limit_test_batches=1")
 OF_OWN_TASK = ("trainer=cpu", "recipe.epochs=2", "export=false")
-ALONE = ("profile", "report", "compare", "export")
+ALONE = ("profile", "report", "compare", "export", "evaluate", "predict")
 """Programs that are fast enough to run unchanged."""
 
 LONG = re.compile(r"(dataset|model|trainer)(\.(?!precision)\w+)?=|recipe\.epochs=|seed=")
@@ -34,6 +35,7 @@ def finished(program, tmp_path_factory) -> Path:
         exported = f"export={str(member == 'sparse_wide').lower()}"  # the run whose export is tested
         arguments = quick(f"member={member}", f"hydra.run.dir=runs/quickstart/{member}", exported)
         succeeded(program("sparseift.train", arguments, folder))
+    Image.new("L", (8, 8)).save(folder / "digit.png")
     return folder
 
 
@@ -64,6 +66,10 @@ def test_command(words, program, finished, tmp_path):
             help_page = python(ROOT / "scripts" / "bench", *words[1:], "--help", cwd=tmp_path).out
             listed = help_page.partition("benchmarks:")[2]
             assert rows and all(re.search(rf"^  {row} ", listed, re.MULTILINE) for row in rows)
+        case ["sparseift", "--help" | "--version"]:
+            assert succeeded(program("sparseift", words[1:], tmp_path)).out
+        case ["eval", "$(sparseift -sc install=bash)"]:
+            assert "complete" in succeeded(program("sparseift", ["-sc", "install=bash"], tmp_path)).out
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
             own_task = "dataset=diabetes" in arguments
@@ -134,7 +140,7 @@ def test_a_recipe_a_pattern_and_a_backend_of_ones_own(program, tmp_path):
 
 
 def test_python_of_a_user_of_the_library(tmp_path):
-    (block,) = [block for block in BLOCKS if block.language == "python" and "import sparseift" in block.code]
+    (block,) = [block for block in BLOCKS if "sparseift.sparsify" in block.code]
     check = "print(sum(int((masks.weights[name][~masks[name]] != 0).sum()) for name in masks))\n"
     (tmp_path / "train.py").write_text(block.code + check)
     printed, active_where_masked = python("train.py", cwd=tmp_path).out.splitlines()
@@ -156,10 +162,17 @@ def test_python_without_this_package(finished, program):
     assert re.match(r"5 samples classified; 7\d% of the first masked layer is zero", out), out
 
 
+def test_python_that_loads_a_run(finished):
+    (block,) = [block for block in BLOCKS if block.language == "python" and "sparseift.load" in block.code]
+    (finished / "load.py").write_text(block.code)
+    out = python("load.py", cwd=finished).out
+    assert re.fullmatch(r"\d with 1\.0000 of the dense FLOPs, \d+ masks\n", out), out
+
+
 def test_every_other_block_is_tried_too():
     """A new code block needs a test."""
     alone = [block for block in BLOCKS if block.language in ("python", "yaml") and not block.file]
-    assert len(alone) == 2
+    assert len(alone) == 3
     assert {block.language for block in BLOCKS} == {"bash", "python", "yaml", "text", "bibtex"}
 
 
@@ -168,7 +181,7 @@ def test_a_run_writes_what_is_listed(finished):
     names = {line.split()[0] for line in listed}
     written = files(finished / "runs" / "quickstart" / "sparse_wide")
     expected = {"/".join(name.split("/")[:1]) + "/" if name.startswith("tensorboard/") else name for name in written}
-    assert names - {"generated.json"} <= expected  # that of runs on text
+    assert names - {"generated.json", "tokenizer.json"} <= expected  # those of runs on text
     assert not {name for name in expected if not name.startswith(".hydra/")} - names - {"train.log"}
 
 

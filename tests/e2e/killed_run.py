@@ -14,7 +14,7 @@ import torch
 
 from sparseift import train
 from sparseift.training.callbacks import RngState
-from sparseift.training.checkpoints import AtomicCheckpointIO
+from sparseift.training.checkpoints.io import AtomicCheckpointIO
 
 
 def die() -> None:

@@ -54,9 +54,7 @@ def test_console_scripts(site) -> None:
     [entries] = site.glob("*.dist-info/entry_points.txt")
     parser = configparser.ConfigParser()
     parser.read(entries)
-    assert {"sparseift-train": "sparseift.train:main", "sparseift-profile": "sparseift.profile:main"}.items() <= dict(
-        parser["console_scripts"]
-    ).items()
+    assert dict(parser["console_scripts"]) == {"sparseift": "sparseift.__main__:main"}
 
 
 def test_profile_in_an_empty_folder(site, tmp_path) -> None:

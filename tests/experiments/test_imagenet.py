@@ -11,7 +11,7 @@ from torch import nn
 
 from sparseift import Masks
 from sparseift.app.build import TrainingParts
-from sparseift.data.images.imagenet import DamagedImage
+from sparseift.data.images.files import DamagedImage
 
 Build = Callable[..., TrainingParts]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,6 +49,7 @@ class ImageData(DataModule):
             fits = fits and len(values) in (1, channels) and all(least < value < inf for value in values)
             above = " above 0" if name == "std" else ""
             checks.require(fits, f"dataset.{name}", values, f"a list of {channels} finite numbers{above}, or of one")
+        self.mean, self.std = mean, std
         self.normalize = Normalize(mean, std)
 
     def check(self, images: LabelledImages, train: bool) -> None:
@@ -63,6 +65,24 @@ class ImageData(DataModule):
 
     def split(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
         return stratified_split(torch.as_tensor(images.targets), self.val_size, self.split_seed)
+
+    @property
+    def eval_resize(self) -> int:
+        """Length of the shorter side of an image before its center is cropped, for validation and test."""
+        return self.image_size
+
+    def preprocessing(self, folder: Path) -> dict[str, Any]:
+        return {
+            "_target_": "sparseift.data.images.preprocessing.ImagePreprocessing",
+            **{"resize": self.eval_resize, "size": self.image_size, "channels": self.channels},
+            **{"mean": list(self.mean), "std": list(self.std)},
+            "classes": self.class_names(),
+        }
+
+    def class_names(self) -> list[str] | None:
+        """Return the names of the classes, None before the images have been read."""
+        known = vars(self).get("_training")
+        return [str(name) for name in known[0].classes] if known else None
 
     def finish(self, images: Tensor) -> Tensor:
         """Return the images of a batch as normalized float32 (B, C, H, W), augmented if they are training images."""

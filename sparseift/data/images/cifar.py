@@ -27,12 +27,14 @@ class BinaryFiles:
         label_bytes: Number of label bytes in a record.
         train: MD5 sums of the training files, by name.
         test: MD5 sums of the test files, by name.
+        names: Text file of the names of the classes, which need not be there.
     """
 
     folder: str
     label_bytes: int
     train: Mapping[str, str]
     test: Mapping[str, str]
+    names: str
 
     def read(self, root: Path, train: bool) -> tuple[Tensor, Tensor]:
         """Return the images, uint8 (N, 3, 32, 32), and the classes, int64 (N,).
@@ -71,6 +73,7 @@ class Cifar10(TensorImageData):
             "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
         },
         test={"test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d"},
+        names="batches.meta.txt",
     )
 
     def __init__(self, *, root: str, download: bool, **common: Any) -> None:
@@ -103,11 +106,14 @@ class Cifar10(TensorImageData):
 
     def tensors(self, train: bool) -> tuple[Tensor, Tensor]:
         if self._is_binary:
+            names = self.root / self.binary.folder / self.binary.names
+            self.names = names.read_text().split() if names.is_file() else None
             return self.binary.read(self.root, train)
         try:
             data = self.source(self.root, train=train)
         except RuntimeError as error:
             raise self._incomplete() from error
+        self.names = data.classes
         return torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
 
 
@@ -120,4 +126,5 @@ class Cifar100(Cifar10):
         label_bytes=2,
         train={"train.bin": "6172c7755cfe09b2fe270c85cebc1b15"},
         test={"test.bin": "4499cfba6c016c1be1438163640a0898"},
+        names="fine_label_names.txt",
     )

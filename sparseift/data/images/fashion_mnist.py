@@ -26,6 +26,8 @@ class FashionMnist(TensorImageData):
         common: Arguments of `TensorImageData`.
     """
 
+    names = FashionMNIST.classes
+
     def __init__(self, *, root: str, download: bool, **common: Any) -> None:
         super().__init__(**common)
         self.root = Path(root).expanduser().resolve()

@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes
@@ -16,17 +15,9 @@ from ...common import checks
 from ...common.messages import one_line
 from ...errors import UserError
 from .base import ImageData
+from .files import decode, is_whole
+from .preprocessing import resized_and_cropped
 from .views import EvalImages, TrainImages, Transform
-
-END_OF_JPEG = b"\xff\xd9"
-
-
-class DamagedImage(UserError):
-    """An image file that cannot be decoded."""
-
-    def __init__(self, message: str) -> None:
-        # A DataLoader worker passes a traceback as the message; the last line has the original message.
-        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 class ImageNet(ImageData):
@@ -94,43 +85,8 @@ class ImageNet(ImageData):
 
     def eval_transform(self) -> Transform:
         """Return the deterministic transform of other images, uint8 (C, H, W)."""
-        return v2.Compose([v2.Resize(self.image_size * 256 // 224), v2.CenterCrop(self.image_size)])
+        return resized_and_cropped(self.eval_resize, self.image_size)
 
-
-def decode(path: str) -> Tensor:
-    """Return the RGB image in a file, uint8 (3, H, W), or raise `DamagedImage`."""
-    try:
-        return _decode_jpeg(path)
-    except (RuntimeError, ImportError):  # another format, or damaged
-        return _decode_with_pillow(path)
-
-
-def _decode_jpeg(path: str) -> Tensor:
-    """Decode the same pixels as Pillow in two thirds of the time. Later versions of torchvision may lack this."""
-    from torchvision.io import ImageReadMode, decode_jpeg, read_file
-
-    return decode_jpeg(read_file(path), ImageReadMode.RGB)
-
-
-def _decode_with_pillow(path: str) -> Tensor:
-    try:
-        with Image.open(path) as file:
-            return v2.functional.pil_to_tensor(file.convert("RGB"))
-    except Exception as error:  # Pillow raises errors of many types for damaged files
-        raise DamagedImage(
-            f"{path} can't be decoded ({one_line(error)}); replace it, or leave such images out with "
-            "dataset.skip_damaged=true"
-        ) from error
-
-
-def is_whole(path: str) -> bool:
-    """Return whether an image file can be decoded. A JPEG file with an end marker is assumed to be intact."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(-len(END_OF_JPEG), 2)
-            if path.lower().endswith((".jpg", ".jpeg")) and file.read() == END_OF_JPEG:
-                return True
-        decode(path)
-    except (OSError, DamagedImage):
-        return False
-    return True
+    @property
+    def eval_resize(self) -> int:
+        return self.image_size * 256 // 224

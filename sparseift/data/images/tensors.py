@@ -1,6 +1,7 @@
 """Data sets in memory, whose images are read and augmented in whole batches."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,6 +66,9 @@ class TensorImageData(ImageData):
 
     collate = staticmethod(collated)
 
+    names: Sequence[str] | None = None
+    """Names of the classes, if they have names besides their numbers."""
+
     def __init__(self, *, crop_padding: int, flip: bool, cutout: int, **common: Any) -> None:
         super().__init__(**common)
         checks.integer("dataset.crop_padding", crop_padding, 0, self.image_size)
@@ -84,6 +88,9 @@ class TensorImageData(ImageData):
         fits = channels in (1, self.channels)
         checks.require(fits, "dataset.channels", self.channels, f"{channels}, as in the data")
         return TensorImages(images.expand(-1, self.channels, -1, -1), targets)
+
+    def class_names(self) -> list[str] | None:
+        return list(self.names) if self.names else super().class_names()
 
     def train_view(self, images: TensorImages, indices: Tensor) -> TrainBatches:
         return TrainBatches(images, indices, self.seed)

@@ -97,6 +97,10 @@ class TextData(DataModule):
         """The encoder of the tokens, after `prepare_data`."""
         return self._prepared[1]
 
+    def preprocessing(self, folder: Path) -> dict[str, Any]:
+        target = "sparseift.data.text.preprocessing.TextPreprocessing"
+        return {"_target_": target, "context_length": self.context_length, **self.encoder.save(folder)}
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the tokens of all splits, after `prepare_data`."""

@@ -19,6 +19,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 BYTES = 256
 
+TOKENIZER = "tokenizer.json"
 FILE = "a tokenizer.json of the library tokenizers"
 
 
@@ -28,10 +29,12 @@ class Encoder(ABC):
     Attributes:
         vocab_size: Number of tokens.
         end: The token after each document.
+        end_of_text: What it stands for in text.
     """
 
     vocab_size: int
     end: int
+    end_of_text: str = END_OF_TEXT
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -40,6 +43,10 @@ class Encoder(ABC):
     @abstractmethod
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens. Bytes that are not UTF-8 are replaced by U+FFFD."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> dict[str, str]:
+        """Write the encoder into a folder, and return the arguments of `TextPreprocessing.restored` that read it."""
 
     @abstractmethod
     def as_library(self) -> Any:
@@ -86,6 +93,9 @@ class ByteEncoder(Encoder):
             parts.append(bytes([token]) if token < BYTES else END_OF_TEXT.encode())
         return b"".join(parts).decode(errors="replace")
 
+    def save(self, folder: Path) -> dict[str, str]:
+        return {}
+
     def as_library(self) -> Any:
         """Return byte pair encoding without merges: every byte is a token, with the number of the byte."""
         library = _library()
@@ -130,7 +140,7 @@ class LibraryEncoder(Encoder):
         self.vocab_size = self._tokenizer.get_vocab_size()
         end = self._tokenizer.token_to_id(end_of_text)
         checks.require(end is not None, "dataset.tokenizer.end_of_text", end_of_text, f"a token of {path}")
-        self.end = end
+        self.end, self.end_of_text = end, end_of_text
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
@@ -138,6 +148,11 @@ class LibraryEncoder(Encoder):
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(list(tokens), skip_special_tokens=False)
+
+    def save(self, folder: Path) -> dict[str, str]:
+        with replacing(folder / TOKENIZER) as partial:
+            partial.write_text(self._tokenizer.to_str(), encoding="utf-8")
+        return {"tokenizer": TOKENIZER, "end_of_text": self.end_of_text}
 
     def as_library(self) -> Any:
         return self._tokenizer
@@ -157,7 +172,7 @@ class BPE(Tokenizer):
         return {"kind": "bpe", "vocab_size": self.vocab_size}
 
     def encoder(self, folder: Path, texts: Callable[[], Iterable[str]]) -> Encoder:
-        path = folder / "tokenizer.json"
+        path = folder / TOKENIZER
         if not path.is_file():
             tokenizer = self._trained(texts())
             with replacing(path) as partial:

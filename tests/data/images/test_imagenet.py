@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from sparseift.data.images.imagenet import DamagedImage, ImageNet, decode
+from sparseift.data.images.files import DamagedImage, decode
+from sparseift.data.images.imagenet import ImageNet
 from sparseift.errors import UserError
 
 SIZES = [(40, 61), (61, 40), (33, 33), (90, 35)]

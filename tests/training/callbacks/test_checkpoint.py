@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sparseift import UserError
-from sparseift.training.checkpoints import AtomicCheckpointIO, find_checkpoint
+from sparseift.training.checkpoints import find_checkpoint
+from sparseift.training.checkpoints.io import AtomicCheckpointIO
 
 
 def step(path: Path) -> int:

@@ -1,0 +1,32 @@
+"""Composes a config without running a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from ..errors import UserError
+from .messages import described
+from .overrides import config_folder, plain_choice
+
+
+def composed(overrides: Iterable[str], folders: Sequence[str] = ()) -> DictConfig:
+    """Return the config of sparseift.train with these overrides.
+
+    Args:
+        folders: Folders of configs besides the package's own.
+
+    Raises:
+        UserError: An override is not valid.
+    """
+    paths = ",".join(f"'file://{folder}'" for folder in folders)
+    search = [f"hydra.searchpath=[{paths}]"] if folders else []
+    try:
+        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+            return hydra.compose("train", [*search, *map(plain_choice, overrides)])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(described(error)) from error
