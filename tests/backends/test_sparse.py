@@ -126,6 +126,23 @@ def test_refusals(layer: nn.Module, reason: str) -> None:
     assert Sparse().refusal(layer, Unstructured()) == reason
 
 
+def test_a_resumed_process_computes_the_same_bits() -> None:
+    """A new index of moved masks is the same as that of the process that moved them."""
+    first, _, masks, _ = networks()
+    backend, x = Sparse(), torch.randn(7, 3, 8, 9)
+    backend.attach(first, masks)
+    gradients(first, x)
+    for name in COMPUTED:
+        masks.move(name, torch.rand_like(masks.weights[name]) < 0.3, ())
+    backend.moved(COMPUTED)
+    resumed, _, of_resumed, _ = networks()
+    resumed.load_state_dict(first.state_dict())
+    of_resumed.load_state_dict(masks.state_dict(), masks.active)
+    Sparse().attach(resumed, of_resumed)
+    ours, again = gradients(first, x), gradients(resumed, x)
+    assert all(torch.equal(ours[name], again[name]) for name in again)
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_outputs_may_be_changed_in_place(batch: int) -> None:
     """As by nn.ReLU(inplace=True), also where both layouts are the same."""
