@@ -107,6 +107,7 @@ def settings_of(config: DictConfig) -> Settings:
     check_values(config)
     check_run(config)
     drop_foreign(config)
+    _pin(config)
     identity = _identity(config)
     pattern, masked = identity["pattern"], identity["distribution"] is not None
     require(masked or pattern == "unstructured", "pattern", pattern, "unstructured without masks")
@@ -124,6 +125,12 @@ def settings_of(config: DictConfig) -> Settings:
         devices=config.trainer.devices,
         num_nodes=config.trainer.num_nodes,
     )
+
+
+def _pin(config: DictConfig) -> None:
+    """Record the number that a data set reads from its folder, which may change or move after the run."""
+    if "num_classes" in config.dataset:
+        config.dataset.num_classes = config.dataset.num_classes
 
 
 def _identity(config: DictConfig) -> dict[str, Any]:
