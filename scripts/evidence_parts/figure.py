@@ -62,22 +62,21 @@ def _points(axes: Axes, places: Sequence[float], found: Sequence, **look: object
     axes.errorbar(places, means, yerr=errors, ls="", elinewidth=1, **look)
 
 
-def spectral(part: Outcomes, column: str, label: str) -> tuple[Figure, list[tuple[float, float]]]:
-    """Draw the score of each run over a spectral gap of its last masks. Returns the figure and the points."""
-    points = []
+def spectral(part: Outcomes, column: str, label: str) -> Figure:
+    """Draw the score of each run over a spectral gap of its last masks.
+
+    Args:
+        column: Of metrics.csv.
+    """
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(WIDTH / 2 + 1, HEIGHT - 0.7))
         axes = figure.subplots()
         for index, row in enumerate(part.part.rows):
-            scores = part.scores(row)
-            gaps = {seed: list(run.series(column).values()) for seed, run in part.runs[row].items()}
-            own = [(gaps[seed][-1], scores[seed]) for seed in scores if gaps[seed]]
-            if own:
+            if points := part.gaps(row, column):
                 member = next(iter(part.runs[row].values())).results["member"]
-                x, y = zip(*own, strict=True)
-                axes.plot(x, y, color=COLOURS[member], marker=MARKERS[index % len(MARKERS)], ls="", label=row)
-                points += own
+                look = {"color": COLOURS[member], "marker": MARKERS[index % len(MARKERS)]}
+                axes.plot(*zip(*points, strict=True), ls="", label=row, **look)
         axes.set_xlabel(f"{label} of the last masks, mean over layers")
         axes.set_ylabel(part.score.label)
         figure.legend(loc="outside right upper", fontsize=7)
-    return figure, points
+    return figure

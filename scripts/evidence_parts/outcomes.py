@@ -41,7 +41,6 @@ class Outcomes:
     """The finished runs of a part, by row and seed."""
 
     part: Part
-    score: Score
     runs: dict[str, dict[int, Run]]
 
     @classmethod
@@ -53,8 +52,17 @@ class Outcomes:
                 run = read_run(folder / f"{row}_seed{seed}")
                 if run.state == FINISHED:
                     runs[row][seed] = run
-        first = next(run for of_row in runs.values() for run in of_row.values())
-        return cls(part, ACCURACY if ACCURACY.name in first.results["test"] else LOSS, runs)
+        return cls(part, runs)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all runs of the part are finished."""
+        return all(len(of_row) == len(self.part.seeds) for of_row in self.runs.values())
+
+    @property
+    def score(self) -> Score:
+        first = next(run for of_row in self.runs.values() for run in of_row.values())
+        return ACCURACY if ACCURACY.name in first.results["test"] else LOSS
 
     def scores(self, row: str) -> dict[int, float]:
         """Return the score of each seed; larger is better."""
@@ -71,6 +79,12 @@ class Outcomes:
         """Return the row of the dense network that was trained as long as a row."""
         epochs = row.rpartition("_")[2]
         return f"dense_{epochs}" if f"dense_{epochs}" in self.runs and epochs.isdigit() else "dense"
+
+    def gaps(self, row: str, column: str) -> list[tuple[float, float]]:
+        """Return the last value in a column of metrics.csv with the score, for each run that logged it."""
+        scores, runs = self.scores(row), self.runs[row]
+        series = {seed: run.series(column) for seed, run in runs.items()}
+        return [(found[max(found)], scores[seed]) for seed, found in series.items() if found]
 
     def seconds(self) -> float:
         return sum(run.results["seconds"] for of_row in self.runs.values() for run in of_row.values())

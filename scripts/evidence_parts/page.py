@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from scipy.stats import spearmanr
 
@@ -32,16 +31,22 @@ DRAWN = {
 GAP = "masks/ramanujan_gap_iterative", "iterative Ramanujan gap"
 
 
-def write(folder: Path = RUNS) -> None:
-    """Write the page and the figures from the runs in a folder."""
-    found = [Outcomes.read(part, folder / part.name) for part in parts().values()]
-    save(figure.gains(found[:2], DRAWN), folder / "gains")
-    drawn, points = figure.spectral(found[0], *GAP)
-    save(drawn, folder / "spectral")
-    (folder / "tables.md").write_text("\n".join(_page(found, points)) + "\n")
+def write() -> None:
+    """Write the page and the figures beside the runs."""
+    found = outcomes()
+    save(figure.gains(found[:2], DRAWN), RUNS / "gains")
+    save(figure.spectral(found[0], *GAP), RUNS / "spectral")
+    (RUNS / "tables.md").write_text("\n".join(page(found)) + "\n")
 
 
-def _page(found: Sequence[Outcomes], points: Sequence[tuple[float, float]]) -> Iterator[str]:
+def outcomes() -> list[Outcomes]:
+    """Return the outcomes of the parts of the grid whose runs are all finished."""
+    found = (Outcomes.read(part, RUNS / part.name) for part in parts().values())
+    return [one for one in found if one.finished]
+
+
+def page(found: Sequence[Outcomes]) -> Iterator[str]:
+    """Yield the lines of the page."""
     yield "# Evidence: tables"
     yield ""
     yield (
@@ -51,26 +56,32 @@ def _page(found: Sequence[Outcomes], points: Sequence[tuple[float, float]]) -> I
         "pass, and of the whole training with the dense gradients that RigL reads. *Worth* is the forward cost of a "
         "dense network with the same score, interpolated between the dense networks of the grid."
     )
+    if missing := parts().keys() - {one.part.name for one in found}:
+        yield from ("", f"Not finished yet: {', '.join(sorted(missing))}.")
     for one in found:
         yield from _rows(one)
     for family in ("primary", "secondary"):
         yield from _differences(found, family)
+    yield from _spectral(found[0])
+    minutes = sum(one.seconds() for one in found) / 60
+    yield from ("", f"All runs together took {minutes:.0f} minutes of training, with one thread each.")
+
+
+def _spectral(one: Outcomes) -> Iterator[str]:
+    column, label = GAP
+    points = {row: one.gaps(row, column) for row in one.part.rows}
+    rank = spearmanr(*zip(*(pair for pairs in points.values() for pair in pairs), strict=True))
     yield from ("", "## Spectral gaps", "")
-    rank = spearmanr(*zip(*points, strict=True))
     yield (
-        f"{len(points)} runs on Fashion-MNIST with masks: Spearman's rank correlation of the {GAP[1]} of the last "
-        f"masks with test accuracy is {rank.statistic:+.2f} (p = {_p(rank.pvalue)}). Runs are of different members, "
+        f"{sum(map(len, points.values()))} runs on Fashion-MNIST with masks: Spearman's rank correlation of the "
+        f"{label} of the last masks with test accuracy is {rank.statistic:+.2f} (p = {_p(rank.pvalue)}), over members, "
         "sparsities and sparsifiers. Inside each row:"
     )
     yield from ("", "| row | correlation | p |", "| --- | ---: | ---: |")
-    for row in found[0].part.rows:
-        scores, runs = found[0].scores(row), found[0].runs[row]
-        pairs = [(list(gaps.values())[-1], scores[seed]) for seed in scores if (gaps := runs[seed].series(GAP[0]))]
+    for row, pairs in points.items():
         if len({gap for gap, _ in pairs}) > 2:
             inside = spearmanr(*zip(*pairs, strict=True))
             yield f"| {row} | {inside.statistic:+.2f} | {_p(inside.pvalue)} |"
-    minutes = sum(one.seconds() for one in found) / 60
-    yield from ("", f"All runs together took {minutes:.0f} minutes of training, with one thread each.")
 
 
 def _rows(one: Outcomes) -> Iterator[str]:
@@ -82,7 +93,8 @@ def _rows(one: Outcomes) -> Iterator[str]:
         middle, deviation = spread(abs(value) for value in one.scores(row).values())
         dense = one.baseline(row)
         over = _gain(gain(one, row, dense), digits) if row != dense else ""
-        equal = worth(one, row) if one.part.yardsticks and over else None
+        sparse = all(run.results["sparsity"] for run in one.runs[row].values())
+        equal = worth(one, row) if one.part.yardsticks and sparse else None
         cells = (
             row,
             len(one.runs[row]),

@@ -24,7 +24,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def outcomes(scores: dict[str, list[float]], flops: dict[str, float]):
     """Outcomes of rows of images: accuracies by row, one a seed, and FLOPs."""
-    from evidence_parts.outcomes import ACCURACY, Outcomes
+    from evidence_parts.outcomes import Outcomes
 
     def run(row: str, score: float) -> Run:
         results = {"test": {"acc1": score / 100}, "flops": {"forward": flops[row]}, "seconds": 1.0}
@@ -33,7 +33,7 @@ def outcomes(scores: dict[str, list[float]], flops: dict[str, float]):
     part = next(iter(grid().values()))
     part = replace(part, yardsticks=[(row, "dense") for row in scores if row.startswith("larger")])
     runs = {row: {seed: run(row, score) for seed, score in enumerate(values)} for row, values in scores.items()}
-    return Outcomes(part, ACCURACY, runs)
+    return Outcomes(part, runs)
 
 
 def grid():
