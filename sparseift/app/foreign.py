@@ -58,10 +58,10 @@ def _taken(name: str | None) -> Mapping[str, Any] | None:
         return {}
     try:
         target = resolve_name(name)
-        kinds = [kind.__init__ for kind in target.__mro__] if isclass(target) else [target]
+        inits = [vars(kind)["__init__"] for kind in getattr(target, "__mro__", ()) if "__init__" in vars(kind)]
         taken: dict[str, Parameter] = {}
-        for kind in kinds:
-            parameters = signature(kind).parameters
+        for called in inits if isclass(target) else [target]:
+            parameters = signature(called).parameters
             taken |= parameters
             if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
                 return taken
