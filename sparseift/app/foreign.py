@@ -58,13 +58,19 @@ def _taken(name: str | None) -> Mapping[str, Any] | None:
         return {}
     try:
         target = resolve_name(name)
-        inits = [vars(kind)["__init__"] for kind in getattr(target, "__mro__", ()) if "__init__" in vars(kind)]
-        taken: dict[str, Parameter] = {}
-        for called in inits if isclass(target) else [target]:
-            parameters = signature(called).parameters
-            taken |= parameters
-            if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
-                return taken
+        taken = dict(signature(target).parameters)
+        if not _takes_others(taken):
+            return taken
+        for kind in target.__mro__[:-1] if isclass(target) else ():  # those that pass other arguments on, but `object`
+            if "__init__" in vars(kind):
+                parameters = signature(vars(kind)["__init__"]).parameters
+                taken |= parameters
+                if not _takes_others(parameters):
+                    return taken
     except Exception:  # the import of the user's own module may raise anything; `check_targets` reports it
         return None
     return None
+
+
+def _takes_others(parameters: Mapping[str, Parameter]) -> bool:
+    return any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())

@@ -1,6 +1,8 @@
 """Own data, own networks and changed targets on the command line, as a user types them."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image
 
 import sparseift
 
-from .programs import checkpoint, quick, results
+from .programs import checkpoint, environment, quick, results
 
 OWN = """
 import torch
@@ -116,7 +118,6 @@ def test_python_data_and_network(program, own, tmp_path) -> None:
         (["dataset.test._target_=own.samples"], "dataset.train._target_ is None; expected the dotted name of a class"),
         ([*SETS[:2], "dataset.val=3"], "dataset.val is 'int'; expected a map-style data set"),
         ([*SETS[:2], "dataset.image_size=9"], "(1, 8, 8); expected (1, 9, 9), which is (dataset.channels"),
-        ([*SETS[:2], "dataset.num_classes=2"], "the target of the first sample of dataset.train"),
         (["dataset.train._target_=own.Bare", SETS[1]], "is of type str; expected a tensor"),
     ],
     ids=str,
@@ -184,15 +185,15 @@ class Best(Sweeper):
 '''
 
 
-def test_a_sweeper_gets_the_metric(program, tmp_path) -> None:
+def test_a_sweeper_gets_the_metric(tmp_path) -> None:
     """As Optuna's sweeper does, one by one."""
     (tmp_path / "hydra_plugins/own").mkdir(parents=True)
     (tmp_path / "hydra_plugins/own/best.py").write_text(SWEEPER)
     (tmp_path / "my_conf/hydra/sweeper").mkdir(parents=True)
     (tmp_path / "my_conf/hydra/sweeper/best.yaml").write_text("_target_: hydra_plugins.own.best.Best\n")
     sweep = ["--config-dir", "my_conf", "-m", *quick("sparsifier=static", "hydra/sweeper=best", "hydra.sweep.dir=s")]
-    outcome = program("sparseift.train", sweep, tmp_path)
-    assert outcome.code == 0, outcome
+    command = [sys.executable, "-m", "sparseift.train", *sweep]
+    subprocess.run(command, cwd=tmp_path, env=environment(), check=True)
     found = sorted(
         (results(path.parent)["seed"], results(path.parent)["val"]["acc1"])
         for path in tmp_path.glob("s/*/results.json")
