@@ -188,6 +188,7 @@ class Best(Sweeper):
 def test_a_sweeper_gets_the_metric(tmp_path) -> None:
     """As Optuna's sweeper does, one by one."""
     (tmp_path / "hydra_plugins/own").mkdir(parents=True)
+    (tmp_path / "hydra_plugins/own/__init__.py").write_text("")
     (tmp_path / "hydra_plugins/own/best.py").write_text(SWEEPER)
     (tmp_path / "my_conf/hydra/sweeper").mkdir(parents=True)
     (tmp_path / "my_conf/hydra/sweeper/best.yaml").write_text("_target_: hydra_plugins.own.best.Best\n")
