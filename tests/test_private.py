@@ -10,6 +10,7 @@ OWN = re.compile(r"_[a-zA-Z]")  # names with one underscore; those with two are 
 ALLOWED: dict[tuple[str, str], str] = {
     ("app/build.py", "_target_"): "Hydra's documented key for the class of a config",
     ("app/launchers.py", "_target_"): "Hydra's documented key for the class of a config",
+    ("app/making.py", "_target_"): "Hydra's documented key for the class of a config",
     ("app/program.py", "_internal"): "Hydra has no public entry point that composes the config and shows help",
     ("app/options.py", "_partial_"): "Hydra's documented key for a function with some of its arguments",
     ("app/options.py", "_target_"): "Hydra's documented key for the class of a config",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from statistics import median, quantiles
 
+import torch
+
 
 @dataclass
 class Figure:
@@ -86,10 +88,12 @@ class Scale:
     Args:
         quick: use the smallest sizes that run every line; the times mean nothing.
         clock: 'wall', or 'cpu' for the processor time of all threads, which other programs disturb less.
+        device: 'cpu' or 'cuda'; on the latter, phases are timed by its events, whatever the clock.
     """
 
     quick: bool = False
     clock: str = "wall"
+    device: str = "cpu"
 
     def __call__(self, full: int, quick: int) -> int:
         return quick if self.quick else full
@@ -107,19 +111,32 @@ class Scale:
         """
         phases = list(phases)
         figures = [Figure(phase.name, "ms", faults=0) for phase in phases]
-        now = CLOCKS[self.clock]
         for turn in range(-warmup, rounds):
             for phase, figure in zip(phases, figures, strict=True):
                 phase.prepare()
                 faults = _minor_faults()
-                start = now()
-                for _ in range(inner):
-                    phase.run()
-                taken = now() - start
+                taken = self._seconds(phase, inner)
                 if turn >= 0:
                     figure.samples.append(1e3 * taken / inner)
                     figure.faults += (_minor_faults() - faults) / inner / rounds
         return figures
+
+    def _seconds(self, phase: Phase, repetitions: int) -> float:
+        """Run a phase, and return the time that it takes until its device is done."""
+        if self.device == "cpu":
+            now = CLOCKS[self.clock]
+            start = now()
+            for _ in range(repetitions):
+                phase.run()
+            return now() - start
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize()
+        begin.record()
+        for _ in range(repetitions):
+            phase.run()
+        end.record()
+        torch.cuda.synchronize()
+        return begin.elapsed_time(end) / 1e3
 
 
 @dataclass
@@ -131,25 +148,27 @@ class Row:
         title: one line that says what is measured.
         measure: returns the figures.
         quick: whether --quick runs it by default.
+        everywhere: whether it can be measured on an accelerator.
     """
 
     name: str
     title: str
     measure: Callable[[Scale], Iterable[Figure]]
     quick: bool
+    everywhere: bool
 
 
 ROWS: dict[str, Row] = {}
 
 
-def row(title: str, quick: bool = True) -> Callable[[Callable], Callable]:
-    """Register a function (Scale) -> figures as a benchmark. quick: whether --quick runs it by default."""
+def row(title: str, quick: bool = True, everywhere: bool = False) -> Callable[[Callable], Callable]:
+    """Register a function (Scale) -> figures as a benchmark. See `Row` for the arguments."""
 
     def mark(measure: Callable[[Scale], Iterable[Figure]]) -> Callable[[Scale], Iterable[Figure]]:
         name = measure.__name__
         if name in ROWS:
             raise ValueError(f"benchmark {name} is defined twice")
-        ROWS[name] = Row(name, title, measure, quick)
+        ROWS[name] = Row(name, title, measure, quick, everywhere)
         return measure
 
     return mark

@@ -79,8 +79,11 @@ def training(
     net = net.train().to(memory_format=layout)
     masks = Masks.random(net, plan, seed=0) if plan else Masks(net, {})
     masks.apply()
+    net.to(scale.device)
+    masks.to_weights()
     optimizer = torch.optim.SGD(net.parameters(), **SGD, fused=True)
-    return Training(net, masks, optimizer, images, torch.randint(CLASSES, (batch,)))
+    labels = torch.randint(CLASSES, (batch,))
+    return Training(net, masks, optimizer, images.to(scale.device), labels.to(scale.device))
 
 
 @dataclass
@@ -103,5 +106,8 @@ def language_training(scale: Scale) -> LanguageTraining:
     net, plan = sparsify(dense, "sparse_wide", 0.75, tokens[:, :-1])
     masks = Masks.random(net, plan, seed=0)
     masks.apply()
+    net.to(scale.device)
+    masks.to_weights()
+    tokens = tokens.to(scale.device)
     optimizer = torch.optim.AdamW(net.parameters(), **ADAMW, fused=True)
     return LanguageTraining(net.train(), masks, optimizer, tokens[:, :-1], tokens[:, 1:])

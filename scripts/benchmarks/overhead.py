@@ -16,7 +16,7 @@ SCHEDULE = {"update_interval": INTERVAL, "begin": 0.0, "end": 0.75, "drop_fracti
 STEP, MASKING, UPDATE = "step without masks", "masking", "update"
 
 
-@row("time of masking and of mask updates, relative to a training step without masks")
+@row("time of masking and of mask updates, relative to a training step without masks", everywhere=True)
 def overhead(scale: Scale) -> Iterable[Figure]:
     train = training(scale)
     history = MaskHistory()
@@ -33,7 +33,7 @@ def overhead(scale: Scale) -> Iterable[Figure]:
         yield peers
 
 
-@row("the same as overhead, for several widths and batch sizes", quick=False)
+@row("the same as overhead, for several widths and batch sizes", quick=False, everywhere=True)
 def sizes(scale: Scale) -> Iterable[Figure]:
     """Sparse Wide doubles the width at 0.75, so 101 becomes 202. The step varies least and takes longest, so it is
     timed once."""
@@ -49,7 +49,10 @@ def sizes(scale: Scale) -> Iterable[Figure]:
             yield figure
 
 
-@row("the same as overhead, for a GPT under AdamW: 8 sequences of 256 tokens, 4 layers, of width 512 after Sparse Wide")
+@row(
+    "the same as overhead, for a GPT under AdamW: 8 sequences of 256 tokens, 4 layers, of width 512 after Sparse Wide",
+    everywhere=True,
+)
 def language(scale: Scale) -> Iterable[Figure]:
     phases = phases_of(language_training(scale))
     yield from judged(scale.timed(phases, rounds=scale(5, 2), warmup=1))

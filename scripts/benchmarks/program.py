@@ -11,6 +11,8 @@ import warnings
 from datetime import datetime, timezone
 from pathlib import Path
 
+import torch
+
 from . import checkpoint, input, memory, overhead, start, step  # noqa: F401  (these fill ROWS)
 from .harness import CLOCKS, ROWS, Scale
 from .machine import ALLOCATOR, machine, versions
@@ -28,11 +30,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="BENCHMARK", help="benchmarks to run (default: all)")
     parser.add_argument("--quick", action="store_true", help="use the smallest sizes and skip the long benchmarks")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, for a shared machine")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("benchmark"), help="output folder (default: %(default)s)")
     options = parser.parse_args()
     if unknown := [name for name in options.rows if name not in ROWS]:
         parser.exit(2, f"bench: BENCHMARK is '{unknown[0]}'; expected one of {', '.join(ROWS)}\n")
-    options.rows = options.rows or [row.name for row in ROWS.values() if row.quick or not options.quick]
+    there = [row.name for row in ROWS.values() if row.everywhere or options.device == "cpu"]
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.exit(2, "bench: --device is 'cuda'; expected cpu, because there is no GPU\n")
+    if elsewhere := [name for name in options.rows if name not in there]:
+        parser.exit(2, f"bench: BENCHMARK is '{elsewhere[0]}'; expected one of {', '.join(there)} with --device cuda\n")
+    options.rows = options.rows or [name for name in there if ROWS[name].quick or not options.quick]
     return options
 
 
@@ -40,10 +48,14 @@ def main() -> None:
     options = arguments()
     warnings.simplefilter("ignore")  # third-party libraries warn about each other
     setting = {"quick": options.quick, "machine": machine(), "allocator": ALLOCATOR}
+    if options.device != "cpu":
+        setting["device"] = options.device
     rows = earlier(options.out / "bench.json", setting)
     for name in options.rows:
         began, load = time.monotonic(), os.getloadavg()[0]
-        figures = [as_dict(figure) for figure in ROWS[name].measure(Scale(options.quick, options.clock))]
+        figures = [
+            as_dict(figure) for figure in ROWS[name].measure(Scale(options.quick, options.clock, options.device))
+        ]
         rows[name] = {
             "title": ROWS[name].title,
             "command": shlex.join(["scripts/bench", *sys.argv[1:]]),

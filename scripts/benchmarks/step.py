@@ -16,7 +16,7 @@ BF16 = {"avx512_bf16", "amx_bf16"}
 LAYOUTS = {torch.contiguous_format: "", torch.channels_last: ", channels_last"}
 
 
-@row("time of one step of SGD with Nesterov momentum")
+@row("time of one step of SGD with Nesterov momentum", everywhere=True)
 def optimizer(scale: Scale) -> Iterable[Figure]:
     train = training(scale)
     train.backward()
@@ -28,9 +28,12 @@ def optimizer(scale: Scale) -> Iterable[Figure]:
     return [foreach, fused.over(foreach)]
 
 
-@row("time of a step in bf16-mixed and channels_last, relative to float32, for a dense and a wide network, batch 4")
+@row(
+    "time of a step in bf16-mixed and channels_last, relative to float32, for a dense and a wide network, batch 4",
+    everywhere=True,
+)
 def precision(scale: Scale) -> Iterable[Figure]:
-    able = bool(BF16 & set(vector_extensions()))
+    able = scale.device == "cuda" or bool(BF16 & set(vector_extensions()))
     for name, sparsity in (("dense", None), ("wide", 0.75)):
         trains = {layout: training(scale, batch=4, sparsity=sparsity, layout=layout) for layout in LAYOUTS}
         phases = [
@@ -50,7 +53,7 @@ def precision(scale: Scale) -> Iterable[Figure]:
 
 
 def mixed_step(train: Training) -> None:
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(train.images.device.type, torch.bfloat16):
         train.masked_step()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from hydra.errors import InstantiationException
@@ -36,6 +36,7 @@ from ..training.memory import out_of_memory
 from ..training.optimizers import with_fused_step
 from .devices import most_ranks
 from .limits import steps_of_recipe
+from .making import make, make_choice
 from .targets import check_targets
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
     from ..training.callbacks import Accounting, MaskCallback
     from ..training.ranks import RankWatch
-
-Kind = TypeVar("Kind")
 
 PRETRAINED = ("pretrained", "weights")
 """Arguments with which constructors of timm and torchvision load weights."""
@@ -112,49 +111,6 @@ class TrainingParts:
     def plan(self) -> Plan:
         """The plan with the active weights of the current masks."""
         return self.planned.with_active(self.masks.active) if self.masks else self.planned
-
-
-def make(config: DictConfig, **extra: Any) -> Any:
-    """Instantiate a node of the config, with lists and dictionaries instead of config nodes as arguments.
-
-    Raises:
-        UserError: The node cannot be instantiated.
-    """
-    try:
-        return instantiate(config, _convert_="all", **extra)
-    except InstantiationException as error:
-        raise _user_error(error) from error
-
-
-def _user_error(error: InstantiationException) -> UserError:
-    """The UserError of a constructor, or one that names the node of the config."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, UserError):
-        cause = cause.__cause__
-    node = re.search(r"full_key: (\S+)", str(error))
-    if cause is None and node and isinstance(error.__cause__, Exception):
-        return UserError(f"{node[1]} cannot be made: {one_line(error.__cause__)}")
-    return cause or UserError(one_line(error))
-
-
-def make_choice(config: DictConfig, path: str, kind: type[Kind], by: Callable[..., Any] = make, **extra: Any) -> Kind:
-    """Make the object that a node of the config names.
-
-    Args:
-        path: Dotted key of the node.
-        kind: Required class of the object.
-        by: Function that makes the object from the node.
-        extra: Further arguments of the object.
-
-    Raises:
-        UserError: The node cannot be instantiated, or the object has another class.
-    """
-    node = OmegaConf.select(config, path)
-    for name in extra.keys() & node.keys():
-        raise UserError(f"{path}.{name} is {node[name]!r}; expected no value, because the program sets it")
-    made = by(node, **extra)
-    require(isinstance(made, kind), f"{path}._target_", node._target_, f"a target that returns a {kind.__name__}")
-    return made
 
 
 def build_network(config: DictConfig, on_meta: bool) -> tuple[nn.Module, Plan]:
@@ -241,8 +197,10 @@ def build_run(
     import pytorch_lightning as pl
     from pytorch_lightning.loggers import Logger
 
+    from ..training.active_gradients import ActiveGradients
     from ..training.callbacks import (
         Accounting,
+        ChannelsLast,
         Checkpoint,
         Divergence,
         Hyperparameters,
@@ -253,6 +211,7 @@ def build_run(
         TrainMetrics,
         progress,
         quiet,
+        suits_channels_last,
     )
     from ..training.loggers import MetricsCsv
     from ..training.ranks import RankWatch
@@ -266,7 +225,10 @@ def build_run(
         make_choice(config, f"logger.{name}", Logger, folder=folder)  # type: ignore[type-abstract]
         for name in config.logger
     ]
-    devices = _devices(config, folder)
+    first = _checked_trainer(config, folder)
+    devices = first.world_size
+    if config.trainer.get("channels_last") and suits_channels_last(first, task.example()):
+        chosen.append(ChannelsLast())
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = _data(config, devices)  # before a network is built, which can take minutes
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -281,11 +243,12 @@ def build_run(
     recorders = [progress(masks or plan, task, accounting), Hyperparameters(settings, metric)]
     callbacks = [
         *([mask_callback] if mask_callback else []),
+        *([ActiveGradients()] if mask_callback and config.trainer.get("send_active_gradients") else []),
         *(Divergence(), accounting, RngState(config.seed), *recorders),
         *([*chosen, Remask()] if mask_callback else chosen),
         *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
-    trainer = make_trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)])
+    trainer = make_trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)], devices)
     module = _module(config, net, task, data, trainer)
     init = {
         "from": config.init["from"],
@@ -296,8 +259,8 @@ def build_run(
     return TrainingParts(net, task, plan, masks, init, mask_callback, module, data, trainer, accounting, ranks)
 
 
-def _devices(config: DictConfig, folder: Path) -> int:
-    """Return the number of devices of all nodes, after a check of the options of the Trainer."""
+def _checked_trainer(config: DictConfig, folder: Path) -> pl.Trainer:
+    """Return a Trainer without callbacks, which knows the devices, after a check of its options."""
     from ..training.strategies import check_strategy
 
     strategy = str(config.trainer.get("strategy"))
@@ -310,7 +273,7 @@ def _devices(config: DictConfig, folder: Path) -> int:
         integer("trainer.devices", trainer.num_devices, 1, most_ranks())
         synchronized = config.trainer.get("sync_batchnorm") and trainer.world_size > 1
         require(not synchronized, "trainer.sync_batchnorm", True, "false on CPUs, for which torch has no such norm")
-    return trainer.world_size
+    return trainer
 
 
 def make_data(config: DictConfig) -> pl.LightningDataModule:
@@ -354,6 +317,7 @@ def _module(
         scheduler_interval=recipe.scheduler_interval,
         validates=data.validates if isinstance(data, DataModule) else config.dataset.get("val_size") != 0,
         decay_norm_and_bias=recipe.decay_norm_and_bias,
+        compile=config.trainer.get("compile", False),
     )
     try:
         module.configure_optimizers()  # reports mistakes before the Trainer is built
@@ -363,17 +327,31 @@ def _module(
     return module
 
 
-def make_trainer(config: DictConfig, folder: Path, callbacks: list[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
-    """Make the Trainer of a run that writes into `folder`."""
+def make_trainer(
+    config: DictConfig, folder: Path, callbacks: list[pl.Callback], loggers: list[Logger], devices: int = 1
+) -> pl.Trainer:
+    """Make the Trainer of a run that writes into `folder`.
+
+    Args:
+        devices: Number of devices of all nodes, if it is known.
+    """
     import pytorch_lightning as pl
     from pytorch_lightning.plugins.environments import SLURMEnvironment
 
     from ..training.checkpoints.io import AtomicCheckpointIO
+    from ..training.strategies import with_views
 
+    torch.set_float32_matmul_precision(config.trainer.get("matmul_precision", "highest"))
+    changed: dict[str, Any] = {}
+    if config.trainer.get("benchmark") is None:  # the fastest algorithms differ from run to run, and so do their bits
+        changed["benchmark"] = not config.trainer.get("deterministic", False)
+    if isinstance(strategy := config.trainer.get("strategy"), str):
+        changed["strategy"] = with_views(strategy, devices)
     return make_choice(
         config,
         "trainer",
         pl.Trainer,
+        partial(make, **changed),
         callbacks=callbacks,
         logger=loggers,
         plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm.in_task() else [])],

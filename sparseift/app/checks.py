@@ -29,6 +29,12 @@ INTEGERS = {
 }
 """Integer options and the minimum of each. A data set may lack some of its options."""
 
+MATMUL = ("highest", "high", "medium")
+"""Precisions of products of float32 matrices (see torch.set_float32_matmul_precision)."""
+
+COMPILE = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+"""Modes of torch.compile."""
+
 LARGEST_SEED = 2**32 - 1
 """The largest seed of numpy's generator."""
 
@@ -67,6 +73,7 @@ def check_run(config: DictConfig) -> None:
     if config.checkpoint.every_n_steps is not None:
         integer("checkpoint.every_n_steps", config.checkpoint.every_n_steps, 1)
     one_of("checkpoint.test", config.checkpoint.test, ("last", "best"))
+    _check_trainer(config)
     if config.trainer.get("gradient_clip_val") is not None:
         number("trainer.gradient_clip_val", config.trainer.gradient_clip_val, 0)
     if isinstance(config.trainer.get("val_check_interval"), int | float):
@@ -89,3 +96,17 @@ def check_run(config: DictConfig) -> None:
             tasks,
             f"one task for each device: srun --nodes={nodes} --ntasks-per-node={devices}",
         )
+
+
+def _check_trainer(config: DictConfig) -> None:
+    """Check the options that the program reads itself, and adds to those of the Trainer."""
+    for name in ("channels_last", "send_active_gradients"):
+        boolean(f"trainer.{name}", config.trainer.get(name, False))
+    one_of("trainer.matmul_precision", config.trainer.get("matmul_precision", MATMUL[0]), MATMUL)
+    mode = config.trainer.get("compile", False)
+    require(
+        isinstance(mode, bool) or mode in COMPILE,
+        "trainer.compile",
+        mode,
+        f"true, false or one of {', '.join(COMPILE)}",
+    )

@@ -37,6 +37,9 @@ VALUES_ONLY = ("recipe", "sparsity")
 NEEDED = {"trainer": ("max_epochs", "accelerator", "devices", "num_nodes", "precision", "gradient_clip_val")}
 """Options that the programs read from groups that name a class."""
 
+OWN = {"trainer": ("compile", "matmul_precision", "channels_last", "send_active_gradients")}
+"""Options that the program itself reads from nodes that name a class, which does not take them."""
+
 OFFERED = ("recipe.warmup_epochs", "recipe.label_smoothing", "recipe.steps", "recipe.dropout")
 """Options of the recipes that other nodes refer to: scheduler, task, trainer and model of the package."""
 

@@ -15,7 +15,7 @@ from ..common.checks import require
 from ..common.messages import one_line
 from ..errors import UserError
 from ..training.schedulers import RUN_STEPS
-from .options import PARTLY_MADE, join, made_nodes, missing, no_option, plain
+from .options import OWN, PARTLY_MADE, join, made_nodes, missing, no_option, plain
 
 HYDRAS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 """Keys of a node that Hydra reads."""
@@ -51,7 +51,7 @@ def check_target(path: str, node: DictConfig, given: Collection[str] = ()) -> No
         given: Names of the arguments that the program adds.
     """
     target = _located(path, node._target_)
-    arguments = {str(name): value for name, value in node.items() if name not in HYDRAS}
+    arguments = {str(name): value for name, value in node.items() if name not in (*HYDRAS, *OWN.get(path, ()))}
     for name, value in arguments.items():
         if OmegaConf.is_dict(value) and "_target_" in value:
             check_target(join(path, name), value)
@@ -85,7 +85,8 @@ def _check_names(
     for name in arguments:
         require(name not in given, join(path, name), plain(arguments[name]), "no value, because the program sets it")
         if name not in named and not takes_others:
-            raise no_option(join(path, name), [join(path, name) for name in named], node._target_)
+            offered = [join(path, option) for option in (*named, *OWN.get(path, ()))]
+            raise no_option(join(path, name), offered, node._target_)
     for name in named:
         needed = parameters[name].default is Parameter.empty and (partly or not partial)
         if needed and name not in arguments:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..common.checks import require
+from ..common.checks import boolean, require
 from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.layers import Conv
@@ -52,13 +52,20 @@ def from_torchvision(
 
 
 def from_timm(
-    name: str, num_classes: int, in_channels: int = RGB, image_size: int = 224, skip_halvings: int = 0, **options: Any
+    name: str,
+    num_classes: int,
+    in_channels: int = RGB,
+    image_size: int = 224,
+    skip_halvings: int = 0,
+    checkpointing: bool = False,
+    **options: Any,
 ) -> nn.Module:
     """Return a network of timm: (N, in_channels, image_size, image_size) -> (N, num_classes).
 
     Args:
         name: The name in timm.
         skip_halvings: Number of halvings of the resolution to skip (see `skip_halvings_`).
+        checkpointing: Whether to compute activations again in the backward pass, which saves memory.
         options: Further arguments of timm.create_model.
 
     Raises:
@@ -74,9 +81,19 @@ def from_timm(
         # Positional embeddings are made for the size of the input.
         options = {"img_size": image_size * 2**skip_halvings, **options}
     net = _built(timm.create_model, name, num_classes=num_classes, in_chans=in_channels, **options)
+    if boolean("model.checkpointing", checkpointing):
+        _checkpoint(net, name)
     if skip_halvings:
         skip_halvings_(net, skip_halvings, in_channels, image_size)
     return net
+
+
+def _checkpoint(net: Any, name: str) -> None:
+    """Have a network of timm compute activations again."""
+    try:
+        net.set_grad_checkpointing(True)
+    except (AttributeError, AssertionError) as error:
+        raise UserError(f"model.checkpointing is True; expected false, because {name} does not offer it") from error
 
 
 def _check_name(name: str, known: Iterable[str], library: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..common.checks import require
+from ..common.checks import boolean, require
 from ..common.messages import one_line
 from ..errors import UserError
 
@@ -19,7 +19,9 @@ TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Tokens of the configs, which a smaller vocabulary may lack. Training does not use them."""
 
 
-def from_transformers(name: str, vocab_size: int, context_length: int, **options: Any) -> nn.Module:
+def from_transformers(
+    name: str, vocab_size: int, context_length: int, checkpointing: bool = False, **options: Any
+) -> nn.Module:
     """Return a causal language model of transformers: tokens (N, T), int64, to an object with the scores of the next.
 
     It has new weights, and keeps no cache of keys and values.
@@ -28,6 +30,7 @@ def from_transformers(name: str, vocab_size: int, context_length: int, **options
         name: The class of its config, such as "GPT2Config" or "LlamaConfig"; "Config" may be left out.
         vocab_size: Number of tokens.
         context_length: Maximum length T of a sequence, for models that have one.
+        checkpointing: Whether to compute activations again in the backward pass, which saves memory.
         options: Further arguments of the class, such as `n_layer`.
 
     Raises:
@@ -52,7 +55,10 @@ def from_transformers(name: str, vocab_size: int, context_length: int, **options
     absent = {key: None for key in TOKENS if (getattr(default, key, None) or 0) >= vocab_size}
     config = _made(name, kind, **{"vocab_size": vocab_size, **lengths, **absent, **options})
     config.use_cache = False
-    return _made(name, transformers.AutoModelForCausalLM.from_config, config)
+    net = _made(name, transformers.AutoModelForCausalLM.from_config, config)
+    if boolean("model.checkpointing", checkpointing):
+        _made(name, net.gradient_checkpointing_enable)
+    return net
 
 
 def _instead(kind: str, near: list[str]) -> str:

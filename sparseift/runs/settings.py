@@ -9,6 +9,8 @@ OBSERVERS = ("histograms", "learning_rate", "mask_pictures", "spectral")
 
 WITHOUT_EFFECT = (
     *("checkpoint.every_n_steps", "dataset.num_workers", "dataset.root", "dataset.cache"),
+    *("trainer.benchmark", "trainer.compile", "trainer.matmul_precision", "trainer.channels_last"),
+    *("trainer.send_active_gradients", "model.checkpointing"),
     *("trainer.accelerator", "trainer.log_every_n_steps", "trainer.profiler", "trainer.detect_anomaly"),
     *(f"callbacks.{name}" for name in OBSERVERS),
 )

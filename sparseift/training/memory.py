@@ -69,7 +69,7 @@ def _advice(trainer: pl.Trainer, batch_size: int | None) -> Iterator[str]:
         yield f"try dataset.batch_size={half} trainer.accumulate_grad_batches={accumulated}"
     if trainer.precision == "32-true":
         yield "trainer.precision=bf16-mixed"
-    yield "model.checkpoint_activations=true where the model has it"
+    yield "model.checkpointing=true where the model has it"
     yield "a smaller network"
 
 

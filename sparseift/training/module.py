@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -32,6 +33,8 @@ class TrainingModule(pl.LightningModule):
         scheduler_interval: When the scheduler steps, "epoch" or "step".
         validates: Whether there is validation. `ReduceLROnPlateau` reads its loss, or else that of training.
         decay_norm_and_bias: Whether weight decay applies to parameters of fewer than two dimensions.
+        compile: Whether to compile the network for training, or the mode of torch.compile. Evaluation and batches that
+            are smaller than the first are not compiled, so that nothing is compiled twice.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class TrainingModule(pl.LightningModule):
         scheduler_interval: str,
         decay_norm_and_bias: bool,
         validates: bool = True,
+        compile: bool | str = False,
     ):
         super().__init__()
         self.net = net
@@ -50,6 +54,9 @@ class TrainingModule(pl.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.scheduler_interval = scheduler_interval
         self.decay_norm_and_bias = decay_norm_and_bias
+        self.compile_mode = compile
+        self._compiled: Callable[..., Any] | None = None
+        self._batch = 0
         self.observed = "val/loss" if validates else "train/loss_epoch"
         self.means = {stage: _means("loss", task) for stage in ("val", "test")}
         # Other NaN strategies synchronize with the device in every step.
@@ -62,12 +69,23 @@ class TrainingModule(pl.LightningModule):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.net(*args, **kwargs)
 
-    def _outputs(self, batch: Any) -> Any:
+    def _outputs(self, batch: Any, compute: Callable[..., Any]) -> Any:
         args, kwargs = self.task.inputs(batch)
-        return self.net(*args, **kwargs)
+        return compute(*args, **kwargs)
+
+    def _for_training(self, batch: Any) -> Callable[..., Any]:
+        """What computes the outputs of a batch: the compiled network, or the network itself."""
+        if self.compile_mode is False:
+            return self.net
+        samples = self.task.samples(batch)
+        if self._compiled is None:  # not before training, because callbacks copy this module before
+            mode = None if self.compile_mode is True else self.compile_mode
+            compiled = torch.compile(self.net, mode=mode, dynamic=False)
+            self._compiled, self._batch = partial(compiled), samples  # a module would be saved as a part of this one
+        return self._compiled if samples == self._batch else self.net
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        outputs = self._outputs(batch)
+        outputs = self._outputs(batch, self._for_training(batch))
         loss = self.task.training_loss(outputs, batch)
         with torch.no_grad():
             measured = self.task.measure(outputs, batch)
@@ -103,7 +121,7 @@ class TrainingModule(pl.LightningModule):
         self._evaluate("test", batch)
 
     def _evaluate(self, stage: str, batch: Any) -> None:
-        outputs = self._outputs(batch)
+        outputs = self._outputs(batch, self.net)
         values = {"loss": self.task.loss(outputs, batch), **self.task.measure(outputs, batch)}
         for name, mean in self.means[stage].items():
             mean.update(values[name])

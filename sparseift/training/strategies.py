@@ -1,10 +1,31 @@
-"""Which strategies of Lightning masks work with."""
+"""Which strategies of Lightning masks work with, and how gradients are exchanged."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
 
 from ..common.checks import require
+
+DDP = {"ddp": False, "ddp_find_unused_parameters_false": False, "ddp_find_unused_parameters_true": True}
+"""Lightning's names of DDP with a process per device, and whether it looks for parameters without a gradient."""
+
+
+def with_views(strategy: Any, devices: int) -> Any:
+    """Return the strategy with gradients that are views of the buffers that the ranks exchange.
+
+    This saves a copy of all gradients. A static graph would save nothing more: DDP looks through the graph only for
+    parameters without a gradient, and those may be others in every step.
+
+    Args:
+        strategy: A name, or a strategy with options of its own, which stays as it is.
+        devices: Number of devices of all nodes.
+    """
+    name = "ddp" if strategy == "auto" and devices > 1 else strategy
+    if not isinstance(name, str) or name not in DDP:
+        return strategy
+    return DDPStrategy(find_unused_parameters=DDP[name], gradient_as_bucket_view=True)
 
 
 def check_strategy(strategy: Strategy) -> None:

@@ -16,6 +16,7 @@ from waits import Waits
 
 from sparseift import train
 from sparseift.training import heartbeat, ranks
+from sparseift.training.active_gradients import ActiveGradients
 from sparseift.training.callbacks import Preemption, RngState
 from sparseift.training.callbacks.masks import MaskCallback
 
@@ -29,6 +30,7 @@ def main() -> None:
     def on_train_end(self, trainer, module) -> None:
         seen = {"masks": self.masks.sha256(), "images": images, "step": trainer.global_step}
         seen["watched"] = watched
+        seen["sent"] = [callback.sent for callback in trainer.callbacks if isinstance(callback, ActiveGradients)]
         seen["random"] = torch.rand(3).tolist()
         seen["weights"] = [float(weight.detach().double().sum()) for weight in self.masks.weights.values()]
         with open(os.path.join(trainer.default_root_dir, f"rank_{trainer.global_rank}.json"), "w") as file:

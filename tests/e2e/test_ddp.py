@@ -120,6 +120,23 @@ def test_a_mask_that_differs_between_ranks_ends_the_run(program, tmp_path) -> No
     assert not (tmp_path / "run/results.json").exists()
 
 
+@pytest.mark.parametrize("how", ["sparsifier=rigl", "sparsifier=set"])
+def test_gradients_of_active_weights_are_enough(program, tmp_path, trained, how: str) -> None:
+    """The same bits, and less to send: all gradients in the 7 steps of 20 in which RigL reads them, or in none."""
+    options, sent = (*NET, how, "member=dense", "sparsity=0.9"), {}
+    for send in ("false", "true"):
+        overrides = quick(*options, *DEVICES, f"trainer.send_active_gradients={send}", f"hydra.run.dir=send_{send}")
+        outcome = program("ranks_run", overrides, tmp_path, ranks=2)
+        assert outcome.code == 0, outcome
+        sent[send] = json.loads((tmp_path / f"send_{send}/rank_1.json").read_text())["sent"]
+    before, after = (results(tmp_path / f"send_{send}") for send in ("false", "true"))
+    assert before["weights_sha256"] == after["weights_sha256"] and before["masks_sha256"] == after["masks_sha256"]
+    stored, active = after["params"]["stored"], after["params"]["active"]
+    assert active < 0.3 * stored
+    dense = 7 if how == "sparsifier=rigl" else 0
+    assert sent == {"false": [], "true": [4 * (dense * stored + (20 - dense) * active)]}
+
+
 def test_no_host_waits_for_a_device_in_a_step_between_updates(program, tmp_path) -> None:
     """The ranks exchange gradients, in one piece for this network, and numbers of their hosts."""
     arguments = quick(*NET, *DEVICES, "trainer.log_every_n_steps=1000", "hydra.run.dir=run")

@@ -5,6 +5,11 @@ import pytest
 from .programs import files, quick
 
 MISTAKES = {
+    "trainer.compile=fast": "trainer.compile is 'fast'; expected true, false or one of default, reduce-overhead, ",
+    "trainer.matmul_precision=low": "trainer.matmul_precision is 'low'; expected one of highest, high, medium",
+    "trainer.channels_last=1": "trainer.channels_last is 1; expected true or false",
+    "trainer.send_active_gradients=both": "trainer.send_active_gradients is 'both'; expected true or false",
+    "+trainer.compiled=true": "there is no option 'trainer.compiled'; did you mean trainer.compile",
     "model=resnet19": "model is 'resnet19'; expected one of botnet26, ",
     "experiment=quickstart": "experiment is 'quickstart'; expected one of cifar100/botnet26, ",
     "logger=[tensorbord]": "logger is 'tensorbord'; expected one of mlflow, ",

@@ -1,12 +1,14 @@
 """Another order in memory, the same training."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
 from sparseift.app.build import TrainingParts
+from sparseift.training.callbacks import suits_channels_last
 
 Build = Callable[..., TrainingParts]
 LAST = "callbacks=[channels_last]"
@@ -80,3 +82,18 @@ def test_a_resumed_run_has_the_order_too(build: Build) -> None:
     assert layouts.masks == layouts.momenta == layouts.weights
     for name, tensor in whole.module.state_dict().items():
         assert torch.equal(second.module.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "shape", "dtype", "suits"),
+    [
+        ("cuda", "bf16-mixed", (1, 3, 8, 8), torch.float32, True),
+        ("cuda", "32-true", (1, 3, 8, 8), torch.float32, False),
+        ("cpu", "bf16-mixed", (1, 3, 8, 8), torch.float32, False),
+        ("cuda", "16-mixed", (1, 8), torch.int64, False),
+    ],
+)
+def test_where_it_is_faster(device: str, precision: str, shape: tuple, dtype: torch.dtype, suits: bool) -> None:
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    example = torch.empty(shape, dtype=dtype, device="meta")
+    assert suits_channels_last(SimpleNamespace(strategy=strategy, precision=precision), example) == suits

@@ -134,3 +134,23 @@ def test_maps_are_as_large_as_those_of_larger_images(library: str, name: str, co
 def test_halvings_that_cannot_be_skipped_are_refused(library: str, name: str, count: int, said: str) -> None:
     with torch.device("meta"), pytest.raises(UserError, match=f"^model.skip_halvings is {count}; expected {said}"):
         BUILDERS[library](name, num_classes=5, image_size=32, skip_halvings=count)
+
+
+def test_timm_computes_activations_again() -> None:
+    """The same gradients, and fewer values kept for the backward pass."""
+    gradients, kept = [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        net, sizes = from_timm("resnet10t", 3, 1, checkpointing=checkpointing), []
+        images = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+        with torch.autograd.graph.saved_tensors_hooks(lambda saved, to=sizes: to.append(saved.numel()) or saved, id_):
+            loss = net(images).square().sum()
+        loss.backward()
+        gradients.append([parameter.grad for parameter in net.parameters()])
+        kept.append(sum(sizes))
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+    assert kept[1] < 0.7 * kept[0]
+
+
+def id_(saved: torch.Tensor) -> torch.Tensor:
+    return saved

@@ -68,3 +68,10 @@ def test_without_the_library(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UserError, match=r"^networks of transformers need the package transformers, which is not"):
         from_transformers("GPT2Config", 53, 12)
+
+
+def test_computes_activations_again() -> None:
+    torch.manual_seed(0)
+    net = from_transformers("GPT2Config", 16, 8, checkpointing=True, n_layer=1, n_head=2, n_embd=8)
+    assert net.is_gradient_checkpointing
+    assert not from_transformers("GPT2Config", 16, 8, n_layer=1, n_head=2, n_embd=8).is_gradient_checkpointing

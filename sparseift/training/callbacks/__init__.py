@@ -1,7 +1,7 @@
 """Callbacks: masks, checkpoints, accounting, and measurements. Imports Lightning, `masks` and `sparsifiers`."""
 
 from .accounting import Accounting
-from .channels_last import ChannelsLast
+from .channels_last import ChannelsLast, suits_channels_last
 from .checkpoint import Checkpoint
 from .divergence import Divergence
 from .ema import EMA
@@ -43,4 +43,5 @@ __all__ = [
     "progress",
     "quiet",
     "recipe_steps",
+    "suits_channels_last",
 ]

@@ -8,10 +8,19 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from ...graph.examples import Example, tensor_leaves
 from ...masks.inplace import laid_out_as
 
 VECTOR = 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
 """Number of channels that oneDNN processes at a time: the floats in a vector register."""
+
+
+def suits_channels_last(trainer: pl.Trainer, example: Example) -> bool:
+    """Return whether channels_last is faster: on a GPU with tensor cores, in mixed precision, for (N, C, H, W)."""
+    on_gpu, mixed = trainer.strategy.root_device.type == "cuda", trainer.precision != "32-true"
+    return (
+        on_gpu and mixed and any(tensor.dim() == 4 and tensor.is_floating_point() for tensor in tensor_leaves(example))
+    )
 
 
 class ChannelsLast(pl.Callback):
