@@ -75,6 +75,23 @@ def shortened(arguments: list[str]) -> list[str]:
     return [*quick(*(argument for argument in arguments if not LONG.match(argument))), *FEW_BATCHES]
 
 
+def write_own_data(folder: Path) -> None:
+    """Image files in two folders, and two data sets of pairs."""
+    for name in ("photos/train/a", "photos/train/b", "photos/test/a", "photos/test/b"):
+        (folder / name).mkdir(parents=True)
+        for index in range(2):
+            Image.new("RGB", (40 + index, 50)).save(folder / name / f"{index}.png")
+    (folder / "my_data.py").write_text(
+        "import torch\n"
+        "class Train(torch.utils.data.Dataset):\n"
+        "    def __len__(self): return 6\n"
+        "    def __getitem__(self, index):\n"
+        "        if index >= 6: raise IndexError\n"
+        "        return torch.full((1, 8, 8), float(index)), index % 3\n"
+        "class Test(Train): pass\n"
+    )
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_command(words, program, finished, tmp_path):
     match words:
@@ -102,6 +119,17 @@ def test_command(words, program, finished, tmp_path):
             rounded = 0.05 if "pattern=rows" in arguments else 1e-3  # the tolerance in its config
             assert results(run)["flops"]["ratio"] == pytest.approx(1, abs=rounded)
             assert max(float(row.get("masks/replaced", 0)) for row in metrics(run)) > 0
+        case ["python", "-m", "sparseift.train", *arguments] if {"dataset=python", "dataset=image_folder"} & set(words):
+            write_own_data(tmp_path)
+            short = ["trainer=cpu", "recipe.epochs=1", "sparsifier=static", "export=false", "model.base_width=4"]
+            succeeded(program("sparseift.train", [*arguments, *short, "dataset.batch_size=2"], tmp_path))
+        case ["python", "-m", "sparseift.train", "-m", "hydra/sweeper=optuna", *arguments]:
+            pytest.importorskip("optuna")
+            trials = [argument for argument in arguments if not argument.startswith("hydra.sweeper.n_trials")]
+            searched = ["-m", "hydra/sweeper=optuna", *shortened(trials), "hydra.sweeper.n_trials=2"]
+            succeeded(program("sparseift.train", searched, tmp_path))
+            (sweep,) = (tmp_path / "multirun").iterdir()
+            assert "best_value" in (sweep / "optimization_results.yaml").read_text()
         case ["python", "-m", "sparseift.train", "-m", *arguments]:
             succeeded(program("sparseift.train", ["-m", *shortened(arguments)], tmp_path))
             (sweep,) = (tmp_path / "multirun").iterdir()
