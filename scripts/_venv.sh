@@ -35,6 +35,10 @@ install_package() {
     venv_is_whole || make_venv
     key="$PWD $(cksum <pyproject.toml) $extras"
     [[ -f $stamp && $(<"$stamp") == "$key"* ]] && return
+    if [[ $(uname -s) == Linux && -z ${PIP_INDEX_URL:-}${PIP_EXTRA_INDEX_URL:-} ]] &&
+        ! command -v nvidia-smi >/dev/null; then
+        say "no NVIDIA GPU found: docs/getting_started.md shows how to install PyTorch without CUDA, which is smaller"
+    fi
     say "installing sparseift${extras:+[$extras]} into .venv (takes minutes the first time)"
     rm -f "$stamp"
     for info in .venv/lib/python3*/site-packages/*.dist-info; do

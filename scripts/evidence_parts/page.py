@@ -74,7 +74,7 @@ def _spectral(one: Outcomes) -> Iterator[str]:
     yield from ("", "## Spectral gaps", "")
     yield (
         f"{sum(map(len, points.values()))} runs on Fashion-MNIST with masks: Spearman's rank correlation of the "
-        f"{label} of the last masks with test accuracy is {rank.statistic:+.2f} (p = {_p(rank.pvalue)}), over members, "
+        f"{label} of the last masks with test accuracy is {rank.statistic:+.2f} (p: {_p(rank.pvalue)}), over members, "
         "sparsities and sparsifiers. Inside each row:"
     )
     yield from ("", "| row | correlation | p |", "| --- | ---: | ---: |")

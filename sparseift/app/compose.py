@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
@@ -14,8 +15,8 @@ from .messages import described
 from .overrides import config_folder, plain_choice
 
 
-def composed(overrides: Iterable[str], folders: Sequence[str] = ()) -> DictConfig:
-    """Return the config of sparseift.train with these overrides.
+def composed(overrides: Iterable[str], nodes: Iterable[str], folders: Sequence[str] = ()) -> dict[str, Any]:
+    """Return nodes of the config of sparseift.train with these overrides, resolved.
 
     Args:
         folders: Folders of configs besides the package's own.
@@ -27,6 +28,7 @@ def composed(overrides: Iterable[str], folders: Sequence[str] = ()) -> DictConfi
     search = [f"hydra.searchpath=[{paths}]"] if folders else []
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return hydra.compose("train", [*search, *map(plain_choice, overrides)])
+            config: DictConfig = hydra.compose("train", [*search, *map(plain_choice, overrides)])
+        return {name: OmegaConf.to_container(config[name], resolve=True) for name in nodes}
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(described(error)) from error

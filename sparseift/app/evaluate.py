@@ -92,9 +92,8 @@ def change(config: DictConfig, run: Path, overrides: Sequence[str]) -> str:
         config.trainer = {**{key: trainer[key] for key in OF_TRAINER if key in trainer}, **ONE_DEVICE}
         if chosen:
             inside = [text for text, one in zip(overrides, parsed, strict=True) if _group(one) in chosen]
-            other = composed(inside, _folders(run))
-            for group in {"dataset" if name == "tokenizer" else name for name in chosen}:
-                config[group] = OmegaConf.to_container(other[group], resolve=True)
+            nodes = {"dataset" if name == "tokenizer" else name for name in chosen}
+            config.update(composed(inside, nodes, _folders(run)))
             config.trainer.update(ONE_DEVICE)
         for override in parsed:
             if _group(override) not in chosen:

@@ -7,6 +7,8 @@ import traceback
 from contextlib import ExitStack, suppress
 from types import TracebackType
 
+from omegaconf import OmegaConf
+
 from ..common.files import replacing
 from ..common.locks import Timeout, locked
 from ..common.messages import say
@@ -167,9 +169,9 @@ class RunFolder:
 
     def _describe(self) -> None:
         (self.path / NOTES).mkdir(exist_ok=True)
-        for name, text in self.job.notes.items():
+        for name, content in self.job.notes.items():
             with replacing(self.path / NOTES / name) as partial:
-                partial.write_text(text, encoding="utf-8")
+                partial.write_text(OmegaConf.to_yaml(content), encoding="utf-8")
 
     def _write_error(self, error: Exception) -> None:
         if not self._begun and first_process():

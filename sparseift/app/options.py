@@ -78,10 +78,10 @@ def check_options(config: DictConfig) -> None:
     for path, node in made_nodes(config):
         _check_made(path, node)
     known = {field.name for field in fields(HydraConf)} | {"env"}  # Hydra's own file adds env to its schema
-    for key in _typed("hydra"):
+    for key in typed_keys("hydra"):
         if key.startswith("hydra.") and key.split(".")[1] not in known:
             raise no_option(key, [f"hydra.{name}" for name in known])
-    for key in _typed("task").intersection(OFFERED):
+    for key in typed_keys("task").intersection(OFFERED):
         fits = _is_read(key, references)
         require(fits, key, OmegaConf.select(config, key), "no value, because no other option refers to it")
 
@@ -215,7 +215,7 @@ def typed_overrides() -> dict[str, list[str]]:
     return cast(dict[str, list[str]], overrides)
 
 
-def _typed(part: Literal["task", "hydra"]) -> set[str]:
+def typed_keys(part: Literal["task", "hydra"]) -> set[str]:
     """Return the keys that the command line sets, of the config or of Hydra."""
     if not HydraConfig.initialized():
         return set()

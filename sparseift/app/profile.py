@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from ..common.checks import one_of
 from ..common.console import waiting
 from .checks import check_values
+from .foreign import drop_foreign
 
 if TYPE_CHECKING:
     from ..sparsity import Plan
@@ -21,6 +22,7 @@ def profile(config: DictConfig) -> None:
     """Print the cost of a run."""
     one_of("format", config.format, ("table", "json"))
     check_values(config)
+    drop_foreign(config)
     from .build import build_network  # with torch, which takes seconds to import
 
     with waiting("network and plan"):

@@ -31,7 +31,7 @@ from .messages import EXPECTED, described, one_line_errors
 from .overrides import check_folders, check_sweeps, config_folder, is_override, plain_choice
 from .sweep import resumed
 
-Program = Callable[[DictConfig], None]
+Program = Callable[[DictConfig], float | None]
 
 
 def run(program: Program, config_name: str, description: str) -> None:
@@ -72,12 +72,11 @@ def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
     failed: list[str] = []
     began = time.time()
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> float | None:
         if HydraConfig.get().mode is RunMode.RUN:
             with one_line_errors():
-                program(config)
-        else:
-            _run_job_of_sweep(program, config, failed)
+                return program(config)
+        return _run_job_of_sweep(program, config, failed)
 
     try:
         hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
@@ -97,11 +96,11 @@ def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
     return failed
 
 
-def _run_job_of_sweep(program: Program, config: DictConfig, failed: list[str]) -> None:
+def _run_job_of_sweep(program: Program, config: DictConfig, failed: list[str]) -> float | None:
     if _mark_of_failure():  # in a job of submitit, which ignores SIGTERM, and counts time-outs at SIGUSR2
         handle(_leave, [number for number in LEAVE if number != signal.SIGUSR2])
     try:
-        program(config)
+        return program(config)
     except Exception as error:
         if not isinstance(error, EXPECTED):
             traceback.print_exc()

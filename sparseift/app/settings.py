@@ -10,11 +10,12 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..common.checks import require
 from ..runs.command import config_folders, of_one_run
 from .checks import check_run, check_values
+from .foreign import drop_foreign
 from .lasting import lasting_of
 from .launchers import runs_side_by_side
 from .limits import limits_of, steps_of_recipe
@@ -33,7 +34,7 @@ class Job:
         of_sweep: Whether the run is a job of a sweep, in this process or in a child process.
         side_by_side: Whether jobs of the sweep run on this machine at the same time.
         arguments: Arguments of sparseift.train that start the same run in a child process.
-        notes: The files that describe the run: their content by name.
+        notes: The files that describe the run: their content by name. `settings_of` may still change the config.
     """
 
     folder: Path
@@ -41,7 +42,7 @@ class Job:
     of_sweep: bool
     side_by_side: bool
     arguments: tuple[str, ...]
-    notes: Mapping[str, str]
+    notes: Mapping[str, DictConfig | ListConfig]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ def job_of(config: DictConfig) -> Job:
     hydra = HydraConfig.get()
     multirun = hydra.mode is RunMode.MULTIRUN
     overrides = typed_overrides()
-    contents = {"config": config, "hydra": {"hydra": hydra}, "overrides": OmegaConf.create(overrides["task"])}
+    contents: dict[str, Any] = {
+        "config": config,
+        "hydra": {"hydra": hydra},
+        "overrides": OmegaConf.create(overrides["task"]),
+    }
     return Job(
         folder=Path(hydra.runtime.output_dir),
         sweep=Path(hydra.sweep.dir) if multirun else None,
@@ -93,14 +98,16 @@ def job_of(config: DictConfig) -> Job:
             *config_folders({"runtime": hydra.runtime, "overrides": overrides}),
             *of_one_run(overrides["task"]),
         ),
-        notes={f"{name}.yaml": OmegaConf.to_yaml(content) for name, content in contents.items()},
+        notes={f"{name}.yaml": content for name, content in contents.items()},
     )
 
 
 def settings_of(config: DictConfig) -> Settings:
-    """Check the config of a run, and return its settings."""
+    """Check the config of a run, drop options of choices that were replaced, and return its settings."""
     check_values(config)
     check_run(config)
+    drop_foreign(config)
+    _pin(config)
     identity = _identity(config)
     pattern, masked = identity["pattern"], identity["distribution"] is not None
     require(masked or pattern == "unstructured", "pattern", pattern, "unstructured without masks")
@@ -118,6 +125,12 @@ def settings_of(config: DictConfig) -> Settings:
         devices=config.trainer.devices,
         num_nodes=config.trainer.num_nodes,
     )
+
+
+def _pin(config: DictConfig) -> None:
+    """Record the number that a data set reads from its folder, which may change or move after the run."""
+    if "num_classes" in config.dataset:
+        config.dataset.num_classes = config.dataset.num_classes
 
 
 def _identity(config: DictConfig) -> dict[str, Any]:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+from math import nan
+from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ..common.slurm import first_process
+from ..runs.results import read_results
 from .child import run_in_child
+from .contents import RESULTS
 from .devices import reserved_gpus
 from .folder import RunFolder
 from .resume import after_requeue, already_finished, continues
 from .settings import job_of, settings_of
 
 
-def train(config: DictConfig) -> None:
-    """Train, test and write the results into the run folder."""
+def train(config: DictConfig) -> float | None:
+    """Train, test and write the results into the run folder.
+
+    Returns:
+        The first metric of the task on the validation data, or on the test data if there is no validation, for a
+        sweeper that searches for the best one. None if another process writes the results.
+    """
     job = job_of(config)
     with RunFolder(job) as folder:
         settings = settings_of(config)
@@ -34,3 +44,12 @@ def train(config: DictConfig) -> None:
             from .run import train_here  # with torch, which takes seconds to import
 
             train_here(config, settings, folder)
+    return _objective(job.folder / RESULTS) if first_process() else None
+
+
+def _objective(path: Path) -> float:
+    """The metric in results.json that `train` returns. NaN if it is not finite."""
+    results = read_results(path)
+    name = results["metrics"][0]["name"]
+    value = results.get("val", {}).get(name, results["test"][name])
+    return nan if value is None else float(value)

@@ -19,7 +19,7 @@ class Distribution(Protocol):
         """Return the relative density of a weight.
 
         Args:
-            shape: (out, in / groups, *kernel).
+            shape: `(out, in / groups, *kernel)`.
         """
         ...
 

@@ -13,7 +13,7 @@ class LayerPlan:
     """The plan of one weight tensor.
 
     Attributes:
-        shape: (out, in / groups, *kernel).
+        shape: `(out, in / groups, *kernel)`.
         active: Number of weights that are not masked.
         flops_per_weight: Forward FLOPs of a single weight for one sample.
     """

@@ -107,7 +107,6 @@ MISTAKES = {
     "recipe.epochs=0": "recipe.epochs is 0",
     "recipe.epochs=ten": "recipe.epochs is 'ten'; expected an integer >= 1",
     "recipe.optimizer.lr=fast": "recipe.optimizer",
-    "recipe.optimizer._target_=torch.optim.AdamW": "momentum",
     "recipe.optimizer._target_=torch.optim.Nothing": "recipe.optimizer._target_ is 'torch.optim.Nothing'; expected the",
     "recipe.scheduler_interval=week": "recipe.scheduler_interval is 'week'",
     "seed=-1": "seed is -1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ...common import checks
 from ...common.messages import one_line
 from ...errors import UserError
 from .base import ImageData
-from .files import decode, is_whole
+from .files import decode, is_whole, read_image
 from .preprocessing import resized_and_cropped
 from .views import EvalImages, TrainImages, Transform
 
@@ -38,15 +39,27 @@ class ImageNet(ImageData):
         super().__init__(**common)
         self.root = Path(root).expanduser().resolve()
         self.skip_damaged = skip_damaged
+        self.check_channels()
+
+    def check_channels(self) -> None:
         checks.require(self.channels == 3, "dataset.channels", self.channels, "3, as in the data")
 
     def prepare_data(self) -> None:
         """Raise `UserError` if a folder is missing."""
         self._folder("train")
-        self._folder("val")
+        self._folder(self.test_name)
+
+    @property
+    def test_name(self) -> str:
+        """Name of the folder of the test set."""
+        return "val"
 
     def load(self, train: bool) -> ImageFolder:
-        folder = self._folder("train" if train else "val")
+        return self.read("train" if train else self.test_name)
+
+    def read(self, name: str) -> ImageFolder:
+        """Return the images in a folder of `root`, which must have the classes of the training set."""
+        folder = self._folder(name)
         damaged: list[str] = []
 
         def wanted(path: str) -> bool:
@@ -57,20 +70,22 @@ class ImageNet(ImageData):
             damaged.append(path)
             return False
 
+        loader = decode if self.channels == 3 else partial(read_image, channels=self.channels)
         try:
-            images = ImageFolder(folder, loader=decode, is_valid_file=wanted)
+            images = ImageFolder(folder, loader=loader, is_valid_file=wanted)
         except FileNotFoundError as error:
             raise UserError(f"{folder} must hold one folder of images per class: {one_line(error)}") from error
         if damaged:
             warnings.warn(f"left out damaged images of {folder}: {', '.join(damaged)}", stacklevel=2)
-        if not train and images.classes != find_classes(self._folder("train"))[0]:
+        if name != "train" and images.classes != find_classes(self._folder("train"))[0]:
             raise UserError(f"{folder} and {self._folder('train')} must hold the same classes (folders)")
         return images
 
     def _folder(self, name: str) -> Path:
         folder = self.root / name
         if not folder.is_dir():
-            raise UserError(f"no folder {folder}: dataset.root must hold train and val, each with one folder per class")
+            expected = f"train and {self.test_name}, each with one folder per class"
+            raise UserError(f"no folder {folder}: dataset.root must hold {expected}")
         return folder
 
     def train_view(self, images: ImageFolder, indices: Tensor) -> TrainImages:

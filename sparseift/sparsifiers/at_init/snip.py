@@ -11,7 +11,7 @@ from .base import PruningAtInit
 
 
 class SNIP(PruningAtInit):
-    """Scores weights by |g w|.
+    """Scores weights by `abs(g * w)`.
 
     Args:
         batches: Number of training batches for the scores.
