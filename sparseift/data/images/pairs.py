@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset
 
-from ..common import checks
-from ..errors import UserError
-from .base import DataModule
-from .images.views import TrainImages
+from ...common import checks
+from ...errors import UserError
+from ..base import DataModule
+from .views import TrainImages
 
 SIZES = ("num_classes", "channels", "image_size")
 
