@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "sparseift"
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 MAX_LINES = 400
 
-METHOD = "graph surgery members models sparsity masks backends sparsifiers"
+METHOD = "graph surgery members models sparsity masks kernels backends sparsifiers"
 ROOMS = {  # what each package may import of this one, besides itself, errors and common
     "__init__": f"api loading {METHOD}",
     "errors": "",
@@ -22,7 +22,8 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
     "models": "graph surgery",
     "sparsity": "graph",
     "masks": "sparsity",
-    "backends": "masks",
+    "kernels": "",
+    "backends": "kernels masks",
     "sparsifiers": "graph sparsity masks",
     "runs": "",
     "data": "",

@@ -170,6 +170,10 @@ def make_pattern(config: DictConfig) -> Pattern:
     return make_choice(config, "pattern", Pattern)  # type: ignore[type-abstract]
 
 
+def make_backend(config: DictConfig) -> Backend:
+    return make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
+
+
 def make_task(config: DictConfig) -> Task:
     return Checked(make(config.task))
 
@@ -219,7 +223,7 @@ def build_run(
     quiet()
     check_targets(config, logger=("folder",))
     task, pattern, sparsifier = make_task(config), make_pattern(config), make_sparsifier(config)
-    backend = make_choice(config, "backend", Backend)  # type: ignore[type-abstract]
+    backend = make_backend(config)
     chosen = [make_choice(config, f"callbacks.{name}", pl.Callback) for name in config.callbacks]
     loggers = [
         make_choice(config, f"logger.{name}", Logger, folder=folder)  # type: ignore[type-abstract]

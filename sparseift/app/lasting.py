@@ -24,6 +24,7 @@ MAY_CHANGE = (
     *WITHOUT_EFFECT,
     EPOCHS,  # but not decrease
     *(*DEVICES, "trainer.strategy"),  # with dataset.batch_size, so that batches over all devices stay the same
+    "backend",  # which computes the same network: results differ by rounding
     *("resume", "overwrite", "export", "sweep", "logger"),
 )
 """Options and nodes of the config that may change when a run resumes. All others are compared, so a new option is."""

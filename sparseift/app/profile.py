@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +24,29 @@ def profile(config: DictConfig) -> None:
     one_of("format", config.format, ("table", "json"))
     check_values(config)
     drop_foreign(config)
-    from .build import build_network  # with torch, which takes seconds to import
+    from .build import build_network, make_backend, make_pattern  # with torch, which takes seconds to import
 
     with waiting("network and plan"):
-        _, plan = build_network(config, on_meta=True)
+        net, plan = build_network(config, on_meta=True)
+        backend, pattern = make_backend(config), make_pattern(config)
+    refused = {name: backend.refusal(net.get_submodule(name), pattern) for name in plan.masked}
+    kernels = {name: type(backend).__name__.lower() if reason is None else "masked" for name, reason in refused.items()}
     if config.format == "json":
-        print(json.dumps(as_dict(plan), indent=2))
-    else:
-        print_table(plan)
+        print(json.dumps(as_dict(plan, kernels), indent=2))
+        return
+    print_table(plan, kernels)
+    for name, reason in refused.items():
+        if reason is not None:
+            print(f"{name} is left to dense kernels: {reason}")
 
 
-def as_dict(plan: Plan) -> dict[str, Any]:
-    """Return the plan as plain data. FLOPs are those of the forward pass of one sample."""
+def as_dict(plan: Plan, kernels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the plan as plain data. FLOPs are those of the forward pass of one sample.
+
+    Args:
+        kernels: What computes each masked layer; by default dense kernels.
+    """
+    kernels = kernels or dict.fromkeys(plan.masked, "masked")
     return {
         "budget": plan.budget,
         "forward": plan.forward,
@@ -46,13 +58,13 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "kept": dict(plan.kept),
         "layers": [
             {key: value for key, value in asdict(layer).items() if key != "flops_per_weight"}
-            | {"density": layer.density, "flops": layer.flops}
+            | {"density": layer.density, "flops": layer.flops, "kernels": kernels.get(layer.name, "dense")}
             for layer in plan.layers
         ],
     }
 
 
-def print_table(plan: Plan) -> None:
+def print_table(plan: Plan, kernels: Mapping[str, str]) -> None:
     """Print the plan as a table, with totals below the layers."""
     from rich.console import Console
     from rich.table import Table
@@ -63,7 +75,7 @@ def print_table(plan: Plan) -> None:
     for name in ("density", "active", "FLOPs"):
         table.add_column(name, justify="right")
     for layer in plan.layers:
-        kind = "masked" if layer.masked else "dense"
+        kind = kernels.get(layer.name, "dense")
         shape = "x".join(map(str, layer.shape))
         table.add_row(layer.name, shape, kind, f"{layer.density:.4f}", f"{layer.active:,}", f"{layer.flops:,}")
     table.add_section()

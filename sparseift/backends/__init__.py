@@ -1,6 +1,7 @@
-"""Backends, which compute the masked layers, one per file. Imports torch and `masks`."""
+"""Backends, which compute the masked layers, one per file. Imports torch, `kernels` and `masks`."""
 
 from .base import Backend
 from .masked import Masked
+from .sparse import Sparse
 
-__all__ = ["Backend", "Masked"]
+__all__ = ["Backend", "Masked", "Sparse"]

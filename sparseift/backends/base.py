@@ -22,11 +22,14 @@ class Backend(Protocol):
     """
 
     def refusal(self, layer: nn.Module, pattern: Pattern) -> str | None:
-        """Return why the backend cannot compute this layer with this pattern, or None if it can."""
+        """Return why the backend cannot compute this layer with this pattern, or None if it can.
+
+        Training leaves such a layer to dense kernels. It ends if the backend can compute none.
+        """
         ...
 
     def attach(self, net: nn.Module, masks: Masks) -> None:
-        """Take over the masked layers. The masks are the initial ones or those of a checkpoint."""
+        """Take over the masked layers but those refused. The masks are the initial ones or those of a checkpoint."""
         ...
 
     def moved(self, names: Iterable[str]) -> None:

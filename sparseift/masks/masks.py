@@ -214,11 +214,10 @@ class Masks:
         self._masks[name] = new
         self.moves[name] += not unchanged == count == self.active[name]
 
-    def mask_gradients(self) -> None:
-        """Set the gradients of the masked weights to zero."""
-        mask_all_in_place(
-            (weight.grad, self._masks[name]) for name, weight in self.weights.items() if weight.grad is not None
-        )
+    def mask_gradients(self, names: Iterable[str] | None = None) -> None:
+        """Set the gradients of the masked weights of these layers, by default all, to zero."""
+        weights = ((name, self._weight(name)) for name in (self if names is None else names))
+        mask_all_in_place((weight.grad, self._masks[name]) for name, weight in weights if weight.grad is not None)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the masks as packed bits, by layer name."""

@@ -16,7 +16,7 @@ from sparseift.app.profile import as_dict
 from .programs import environment, files, results
 
 KEYS = ["budget", "forward", "forward_stored", "products", "ratio", "params_stored", "params_active", "kept", "layers"]
-LAYER_KEYS = {"name", "shape", "density", "active", "numel", "flops", "masked"}
+LAYER_KEYS = {"name", "shape", "density", "active", "numel", "flops", "masked", "kernels"}
 BUDGETS = {
     "resnet18_cifar": 2 * (557_312_000 - 3 * 614_400),  # multiplies counted for the paper, less 3 a norm's element
     "resnet50": 2 * 4_089_184_256,
@@ -125,3 +125,11 @@ def test_a_reader_that_has_had_enough_is_no_mistake(page: str, tmp_path) -> None
     profile = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, cwd=tmp_path, env=environment(), text=True)
     os.close(write)
     assert (profile.returncode, profile.stderr) == (0, "")
+
+
+def test_it_says_what_computes_each_layer(profiled) -> None:
+    small = ("dataset=digits", "model.base_width=4")
+    layers = profiled(*small, "backend=sparse")["layers"]
+    assert {layer["kernels"] for layer in layers if layer["masked"]} == {"sparse"}
+    assert {layer["kernels"] for layer in layers if not layer["masked"]} == {"dense"}
+    assert {layer["kernels"] for layer in profiled(*small)["layers"]} == {"masked", "dense"}

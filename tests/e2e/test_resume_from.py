@@ -64,7 +64,6 @@ def test_two_truncated_checkpoints(interrupted, train, tmp_path) -> None:
         ("recipe.optimizer._target_=torch.optim.Adam", "recipe.optimizer._target_=torch.optim.SGD; this run has"),
         ("pattern=block", "pattern=unstructured; this run has pattern=block"),
         ("pattern._target_=mine.Pattern", "pattern=unstructured; this run has pattern=mine.Pattern"),
-        ("backend._target_=mine.Masked", "backend=masked; this run has backend=mine.Masked"),
         ("task._target_=mine.Task", "task=classification; this run has task=mine.Task"),
         ("dataset.split_seed=7", "dataset.split_seed=0; this run has dataset.split_seed=7"),
         ("dataset.batch_size=64", "dataset.batch_size=128; this run has dataset.batch_size=64"),

@@ -9,6 +9,7 @@ KINDS = {
     "none": (),
     "gmp": INTERVAL,  # its density changes
     "rigl pattern=block": INTERVAL,  # it has a pattern
+    "rigl backend=sparse": INTERVAL,  # other kernels compute
     "snip": (),  # it chooses from data, once
     "static": (),
 }
@@ -26,6 +27,14 @@ def test_average_of_weights(trained, killed, finish) -> None:
     overrides = (*NET, "callbacks=[ema]", "callbacks.ema.decay=0.9", *INTERVAL)
     killed("on_train_batch_start", 14, *overrides)
     assert finish(trained(*overrides), *overrides) == [2]
+
+
+def test_a_run_that_changes_its_backend_keeps_its_masks_and_goes_on(killed, train, tmp_path) -> None:
+    overrides = (*NET, *INTERVAL)
+    killed("on_train_batch_start", 14, *overrides)
+    assert train(*overrides, "backend=sparse", "resume=auto", "hydra.run.dir=run").code == 0
+    run = results(tmp_path / "run")
+    assert run["backend"] == "sparse" and run["epochs"] == 2
 
 
 def test_gradual_pruning_that_is_resumed_with_more_epochs_ends_with_the_plan(trained, killed, train, tmp_path) -> None:

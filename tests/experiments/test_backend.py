@@ -87,3 +87,29 @@ def test_masked_weights_that_it_has_changed_end_the_run(build: Build) -> None:
     run = build("backend._target_=toy_backend.Leaky", "sparsifier=static")
     with pytest.raises(UserError, match=f"^backend Leaky has changed masked weights of {', '.join(run.masks)}$"):
         fit(run)
+
+
+def test_layers_that_a_backend_refuses_run_as_before(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    run = build("backend=sparse", "sparsifier=static", "recipe.epochs=1")
+    first = next(iter(run.masks))
+    run.net.get_submodule(first).padding_mode = "circular"
+    (callback,) = (one for one in run.trainer.callbacks if isinstance(one, MaskCallback))
+    again = MaskCallback(run.masks, run.plan, callback.sparsifier, callback.backend, callback.task, 0)
+    assert set(again.refused) == {first}
+
+
+@pytest.mark.parametrize("member", ["sparse_wide", "sparse_parallel", "sparse_factorized", "sparse_doped"])
+def test_the_sparse_backend_trains_every_member(build: Build, member: str) -> None:
+    """As masks do: the first losses are equal but for rounding."""
+    options = (f"member={member}", "recipe.epochs=1", "sparsifier.update_interval=2", "recipe.optimizer.lr=0.01")
+    masked, sparse = fit(build(*options, folder="masked")), fit(build(*options, "backend=sparse", folder="sparse"))
+    assert not sparse.masks.nonzero_outside()
+    losses = [run.trainer.callback_metrics["train/loss"] for run in (masked, sparse)]
+    assert torch.isclose(*losses, rtol=1e-3)
+
+
+@pytest.mark.parametrize("sparsifier", ["set", "gmp", "granet", "static", "snip"])
+def test_the_sparse_backend_follows_every_sparsifier(build: Build, sparsifier: str) -> None:
+    moves = () if sparsifier in ("static", "snip") else ("sparsifier.update_interval=2",)
+    run = fit(build("backend=sparse", f"sparsifier={sparsifier}", *moves))
+    assert not run.masks.nonzero_outside()

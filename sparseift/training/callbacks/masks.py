@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice, pairwise
 from typing import Any
@@ -50,6 +50,7 @@ class MaskCallback(NeedsSteps):
         seed: Seed of the sparsifier's random numbers.
 
     Attributes:
+        refused: Why the backend leaves a masked layer to dense kernels, by name of the layer.
         probed: Samples from which the initial masks were computed, on all ranks; one per forward and backward pass.
         update_due: Whether the current optimizer step updates the masks.
         updated_at: Optimizer step (1, 2, ...) of the last update in this process; 0 before the first update.
@@ -58,13 +59,16 @@ class MaskCallback(NeedsSteps):
         drop_fraction: Drop fraction of the last update.
 
     Raises:
-        UserError: The backend cannot compute a masked layer.
+        UserError: The backend can compute no masked layer.
     """
 
     def __init__(self, masks: Masks, plan: Plan, sparsifier: Sparsifier, backend: Backend, task: Objective, seed: int):
-        for name, layer in masks.layers.items():
-            if reason := backend.refusal(layer, masks.pattern):
-                raise UserError(f"backend {type(backend).__name__} cannot compute {name}: {reason}")
+        self.refused = {
+            name: reason for name, layer in masks.layers.items() if (reason := backend.refusal(layer, masks.pattern))
+        }
+        if len(self.refused) == len(masks):
+            name, reason = next(iter(self.refused.items()))
+            raise UserError(f"backend {type(backend).__name__} cannot compute {name}: {reason}")
         self.masks = masks
         self.plan = plan
         self.sparsifier = sparsifier
@@ -107,6 +111,8 @@ class MaskCallback(NeedsSteps):
         self._total = total_steps(trainer)
         if self.sparsifier.moves and trainer.is_global_zero:
             print(_in_words(self.sparsifier.updates(self._total), self._total), flush=True)
+        if self.refused and trainer.is_global_zero:
+            print(_refused_in_words(type(self.backend).__name__, self.refused, len(self.masks)), flush=True)
         if self.updates is None:
             self.updates = sum(step <= trainer.global_step for step in self.sparsifier.updates(self._total))
         if not self._resumed:
@@ -224,3 +230,9 @@ def _in_words(steps: Sequence[int], total: int) -> str:
     intervals = {after - before for before, after in pairwise((0, *steps))}
     how = f"every {steps[0]} steps" if len(intervals) == 1 else f"from step {steps[0]}"
     return f"masks move {len(steps)} times: {how} until step {steps[-1]} of {total}"
+
+
+def _refused_in_words(backend: str, refused: Mapping[str, str], layers: int) -> str:
+    """Describe the masked layers, of `layers`, that the backend leaves to dense kernels."""
+    name, reason = next(iter(refused.items()))
+    return f"backend {backend} leaves {len(refused)} of {layers} masked layers to dense kernels: {name}: {reason}"
