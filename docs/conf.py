@@ -13,6 +13,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 SOURCE = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/blob/{GITHUB_SHA}"  # of links to files outside of docs/
 LINK = re.compile(r"(?<!!)\[(?P<label>[^\]]*)\]\((?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
+FIGURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<path>[^):\s]+)\)")
 PICTURE = re.compile(
     r'<picture>\s*<source [^>]*dark[^>]*srcset="(?P<dark>[^"]+)">\s*'
     r'<img src="(?P<light>[^"]+)" alt="(?P<alt>[^"]*)">\s*</picture>'
@@ -66,11 +67,14 @@ def adapted(text: str, folder: Path) -> str:
             return f"`{found['path']}`" if found["label"] == found["path"] else found["label"]
         return f"[{found['label']}]({SOURCE.format_map(os.environ)}/{target.relative_to(ROOT).as_posix()})"
 
+    def figure(found: re.Match) -> str:
+        return f"![{found['alt']}](/{os.path.relpath(folder / found['path'], DOCS)})"
+
     def picture(found: re.Match) -> str:
         modes = {mode: os.path.relpath(folder / found[mode], DOCS) for mode in ("light", "dark")}
         return "".join(IMAGE.format(path="/" + path, mode=mode, alt=found["alt"]) for mode, path in modes.items())
 
-    return PICTURE.sub(picture, LINK.sub(link, text))
+    return PICTURE.sub(picture, FIGURE.sub(figure, LINK.sub(link, text)))
 
 
 def adapt_page(app: Sphinx, name: str, source: list[str]) -> None:

@@ -20,7 +20,7 @@ def counted(net: nn.Module, example: Example) -> int:
     torch.backends.mha.set_fastpath_enabled(False)  # a fused kernel, which the counter does not see
     try:
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-            duplicate(net).to(samples.device).eval()(*args, **kwargs)
+            duplicate(net).to(samples.device).eval().requires_grad_(False)(*args, **kwargs)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     return counter.get_total_flops() // len(samples)

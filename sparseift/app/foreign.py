@@ -26,10 +26,11 @@ def drop_foreign(config: DictConfig) -> None:
     if not HydraConfig.initialized():
         return
     typed = typed_keys("task")
+    chosen = typed | ({"sparsifier"} if "member" in typed else set())  # a member may override the sparsifier
     experiment = HydraConfig.get().runtime.choices.get("experiment") is not None
     for path, node in _nodes(config):
         group = path.partition(".")[0]
-        if join(path, "_target_") not in typed and not (experiment and group in typed):
+        if join(path, "_target_") not in typed and not (experiment and group in chosen):
             continue
         taken = _taken(node._target_)
         names = [str(name) for name in node if name not in KEPT]

@@ -52,6 +52,16 @@ def test_a_refusal_is_one_line_in_the_table(folder: Path) -> None:
     assert "| `sparse_wide` | 2 | 1 (50.0%) | 1 | 1 | 0 |" in page
 
 
+def test_torch_counts_the_flops_of_every_plan_of_the_table() -> None:
+    """Of the dense network exactly; of the transformed one as a ratio."""
+    with (SCRIPT.parents[1] / "docs" / "dropin.csv").open(newline="") as file:
+        planned = [row for row in csv.DictReader(file) if int(row["budget"])]
+    assert len(planned) > 600
+    for row in planned:
+        assert int(row["torch_dense"]) == int(row["budget"]), row
+        assert float(row["torch_ratio"]) == pytest.approx(float(row["ratio"]), abs=1e-9), row
+
+
 def test_rows_that_are_there_are_not_done_again(folder: Path) -> None:
     again = run(FITS, REFUSED, "--members", "sparse_wide", "--check", "--out", folder)
     assert (again.returncode, again.stdout) == (0, "")
