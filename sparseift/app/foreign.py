@@ -41,7 +41,8 @@ def drop_foreign(config: DictConfig) -> None:
             for name in foreign:
                 del node[name]
         if first_process():
-            say(f"{path} has no {', '.join(foreign)}, which {node._target_ or 'no sparsifier'} does not take")
+            taker = f"{node._target_} does not take" if node._target_ else "a run without masks does not use"
+            say(f"{path} has no {', '.join(foreign)}, which {taker}")
 
 
 def _nodes(config: DictConfig) -> Iterator[tuple[str, Any]]:

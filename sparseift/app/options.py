@@ -132,8 +132,11 @@ def _check_made(path: str, node: Any) -> None:
     require(OmegaConf.is_dict(node) and "_target_" in node, path, plain(node), "a node with _target_ and arguments")
     target = node._target_
     if path == "sparsifier" and target is None:
-        if others := [str(name) for name in node if name != "_target_"]:
-            raise no_option(join(path, others[0]), ())
+        typed = typed_keys("task")
+        replaced = typed.intersection(("member", "sparsifier"))  # `drop_foreign` drops what an experiment sets
+        for name in (str(name) for name in node if name != "_target_"):
+            if not replaced or join(path, name) in typed:
+                raise no_option(join(path, name), ())
         return
     fits = isinstance(target, str) and target != ""
     require(fits, f"{path}._target_", target, "the dotted name of a class or function")

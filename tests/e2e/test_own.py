@@ -139,6 +139,15 @@ def test_another_optimizer(program, tmp_path) -> None:
     assert typed.code == 2 and "there is no option 'recipe.optimizer.momentum'" in typed.err
 
 
+def test_the_dense_baseline_of_an_experiment_with_rigl(program, tmp_path) -> None:
+    arguments = ["experiment=python_text/quickstart", "member=dense"]
+    outcome = program("sparseift.profile", arguments, tmp_path)
+    assert outcome.code == 0, outcome
+    assert "sparsifier has no update_interval, which a run without masks does not use" in outcome.err
+    typed = program("sparseift.profile", [*arguments, "sparsifier.update_interval=3"], tmp_path)
+    assert typed.code == 2 and "there is no option 'sparsifier.update_interval'" in typed.err
+
+
 def test_another_choice_than_that_of_an_experiment(program, tmp_path) -> None:
     """The experiment sets options of RigL."""
     file = tmp_path / "my_conf/experiment/mine.yaml"
