@@ -36,7 +36,7 @@ KEYS = [
     "version",
     *("model", "member", "sparsity", "distribution", "sparsifier", "pattern", "backend", "task", "dataset", "seed"),
     *("metrics", "init", "test", "val", "flops", "params", "partial", "epochs", "steps", "planned_steps", "seconds"),
-    *("mask_updates", "masks_sha256", "weights_sha256", "data_sha256", "versions", "layers", "crc32"),
+    *("mask_updates", "masks_sha256", "weights_sha256", "data_sha256", "preprocessing", "versions", "layers", "crc32"),
 ]
 
 

@@ -14,7 +14,7 @@ from .programs import checkpoint, metrics, results
 OLD = Path(__file__).parents[1] / "fixtures" / "version_1"
 HALF_DONE = json.loads((OLD / "half_done.json").read_text())
 BUDGET = "sparsity.budget=layers"
-EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence" / "runs"
+EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence" / "resnet18" / "runs"
 
 
 @pytest.fixture

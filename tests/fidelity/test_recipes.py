@@ -58,14 +58,15 @@ def test_cifar_milestones_follow_the_number_of_epochs(composed: Compose) -> None
     assert rates(composed("recipe=cifar", "recipe.epochs=10")) == pytest.approx(table, rel=1e-12)
 
 
-def test_imagenet_is_a_cosine_to_zero(composed: Compose) -> None:
-    table = [0.256 * 0.5 * (1 + cos(pi * epoch / 90)) for epoch in range(90)]
-    assert rates(composed("recipe=imagenet")) == pytest.approx(table, rel=1e-9)
+@pytest.mark.parametrize(("recipe", "epochs", "peak"), [("imagenet", 90, 0.256), ("short", 20, 0.1)])
+def test_cosine_to_zero(composed: Compose, recipe: str, epochs: int, peak: float) -> None:
+    table = [peak * 0.5 * (1 + cos(pi * epoch / epochs)) for epoch in range(epochs)]
+    assert rates(composed(f"recipe={recipe}")) == pytest.approx(table, rel=1e-9)
 
 
-def test_short_is_a_cosine_to_zero_by_steps(composed: Compose) -> None:
+def test_few_epochs_is_a_cosine_to_zero_by_steps(composed: Compose) -> None:
     """After the last step the rate is zero; the last step is made with nearly that."""
-    recipe, seen = composed("recipe=short").recipe, []
+    recipe, seen = composed("recipe=few_epochs").recipe, []
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=recipe.optimizer.lr)
     schedule = make(recipe.scheduler)(optimizer, run_steps=50)
     for _ in range(50):
@@ -104,7 +105,7 @@ def test_warm_up_moves_no_drop(composed: Compose, warmup: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "warmup", "most"), [("cifar", 61, 60), ("imagenet", 90, 89), ("cifar", -1, 60), ("imagenet", 1.5, 89)]
+    ("recipe", "warmup", "most"), [("cifar", 61, 60), ("imagenet", 90, 89), ("cifar", -1, 60), ("short", 1.5, 19)]
 )
 def test_warm_up_must_end_in_time(composed: Compose, recipe: str, warmup: float, most: int) -> None:
     config = composed(f"recipe={recipe}", f"recipe.warmup_epochs={warmup}")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from sparseift.backends.sparse import COMPUTED_BY, SparseLayer
 
-ROUNDING = 4 * 2**-24
-"""Relative error that a sum may have where torch's has little by chance: four roundings."""
+ROUNDING = 8 * 2**-24
+"""Relative error that a sum may have where torch's has little by chance: eight roundings."""
 
 each_set = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

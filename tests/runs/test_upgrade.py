@@ -13,7 +13,7 @@ from sparseift.runs.upgrade import upgraded, upgraded_results
 from ..report.folders import config_of, results_of, write_run
 
 ROOT = Path(__file__).parents[2]
-EVIDENCE = ROOT / "docs/evidence/runs/sparse_wide_0.75_rigl_seed0"
+EVIDENCE = ROOT / "docs/evidence/resnet18/runs/sparse_wide_0.75_rigl_seed0"
 OLD = results_of("sparse_wide", 0.9, 0, 0.75, "rigl")
 
 
