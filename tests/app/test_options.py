@@ -13,6 +13,11 @@ from sparseift.app.overrides import choices_of, config_folder, plain_choice
 from sparseift.app.targets import check_target, check_targets
 from sparseift.errors import UserError
 
+SIZES = ("dataset.num_classes=2", "dataset.channels=1", "dataset.image_size=8")
+PAIRS = tuple(f"dataset.{part}._target_=torch.utils.data.TensorDataset" for part in ("train", "test"))
+OF_THE_USER = {"image_folder": SIZES[:1], "python": (*SIZES, *PAIRS)}
+"""What a person sets in addition, or what is counted from the files."""
+
 OF_TEXT = ("gpt", "text", "language_modelling", "transformers")
 
 
@@ -27,8 +32,7 @@ def composed(*overrides: str) -> DictConfig:
 )
 def test_every_choice_of_the_package_passes(group: str) -> None:
     for choice in choices_of(config_folder() / group):
-        counted = ["dataset.num_classes=2"] if choice == "image_folder" else []  # from the folders
-        config = composed(f"{group}={choice}", *counted)
+        config = composed(f"{group}={choice}", *OF_THE_USER.get(choice, ()))
         check_options(config)
         check_targets(config, logger=("folder",))
         if group in VALUES_ONLY:
