@@ -8,6 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sparseift.report.statistics import Difference
 from sparseift.report.style import COLOURS, INK, MARKERS, RC
 
 from .outcomes import Outcomes, gain
@@ -56,9 +57,11 @@ def _draw(axes: Axes, part: Outcomes, labels: dict[str, str]) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=7.5, handletextpad=0.2)
 
 
-def _points(axes: Axes, places: Sequence[float], found: Sequence, **look: object) -> None:
+def _points(axes: Axes, places: Sequence[float], found: Sequence[Difference], **look: object) -> None:
     means = [one.mean for one in found]
-    errors = [[one.mean - one.low for one in found], [one.high - one.mean for one in found]]
+    intervals = [one.interval or (one.mean, one.mean) for one in found]
+    sides = zip(*intervals, strict=True)
+    errors = [[abs(bound - middle) for bound, middle in zip(side, means, strict=True)] for side in sides]
     axes.errorbar(places, means, yerr=errors, ls="", elinewidth=1, **look)
 
 

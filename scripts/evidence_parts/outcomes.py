@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import ttest_rel
 
+from sparseift.report.statistics import Difference, difference
 from sparseift.runs.read import FINISHED, Run, read_run
 
 from .grid import Part
@@ -90,24 +90,9 @@ class Outcomes:
         return sum(run.results["seconds"] for of_row in self.runs.values() for run in of_row.values())
 
 
-class Gain(NamedTuple):
-    """A mean difference over pairs of runs with the same seed, with its 95 % interval and the p-value of a t test."""
-
-    mean: float
-    low: float
-    high: float
-    p: float
-    pairs: int
-
-
-def gain(outcomes: Outcomes, ours: str, theirs: str) -> Gain:
-    """Return by how much a row is better than another."""
-    first, second = outcomes.scores(ours), outcomes.scores(theirs)
-    seeds = sorted(first.keys() & second.keys())
-    test = ttest_rel([first[seed] for seed in seeds], [second[seed] for seed in seeds])
-    interval = test.confidence_interval(0.95)
-    middle = mean(first[seed] - second[seed] for seed in seeds)
-    return Gain(middle, float(interval.low), float(interval.high), float(test.pvalue), len(seeds))
+def gain(outcomes: Outcomes, ours: str, theirs: str) -> Difference:
+    """Return by how much a row is better than another, paired by seed."""
+    return difference(outcomes.scores(ours), outcomes.scores(theirs))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -134,17 +119,12 @@ def worth(outcomes: Outcomes, row: str) -> float | None:
     return exp(float(np.interp(score, scores, flops)))
 
 
-def adjusted(parts: Iterable[Outcomes], family: str) -> dict[tuple[str, str, str], tuple[Gain, float]]:
+def adjusted(parts: Iterable[Outcomes], family: str) -> dict[tuple[str, str, str], tuple[Difference, float]]:
     """Return the gains of a family over all parts, with Holm's p-value. family: "primary" or "secondary"."""
     gains = {
         (one.part.name, ours, theirs): gain(one, ours, theirs)
         for one in parts
         for ours, theirs in getattr(one.part, family)
     }
-    corrected = holm([found.p for found in gains.values()])
+    corrected = holm([1.0 if found.p is None else found.p for found in gains.values()])
     return {key: (found, p) for (key, found), p in zip(gains.items(), corrected, strict=True)}
-
-
-def spread(values: Iterable[float]) -> tuple[float, float]:
-    values = list(values)
-    return mean(values), stdev(values)

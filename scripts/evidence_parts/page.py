@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
+from statistics import mean
 
 from scipy.stats import spearmanr
 
+from sparseift.report.statistics import Difference, spread
 from sparseift.report.style import save
 
 from . import figure
 from .grid import RUNS, parts
-from .outcomes import Gain, Outcomes, adjusted, gain, spread, worth
+from .outcomes import Outcomes, adjusted, gain, worth
 
 DRAWN = {
     "wide_0.5_rigl": "Sparse Wide 0.5, RigL",
@@ -39,6 +42,7 @@ def write() -> None:
     (RUNS / "tables.md").write_text("\n".join(page(found)) + "\n")
 
 
+@cache
 def outcomes() -> list[Outcomes]:
     """Return the outcomes of the parts of the grid whose runs are all finished."""
     found = (Outcomes.read(part, RUNS / part.name) for part in parts().values())
@@ -90,7 +94,7 @@ def _rows(one: Outcomes) -> Iterator[str]:
     yield f"| row | seeds | {one.score.label} | gain over dense [{unit}] | FLOPs | training FLOPs | worth |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for row in one.part.rows:
-        middle, deviation = spread(abs(value) for value in one.scores(row).values())
+        scores = [abs(value) for value in one.scores(row).values()]
         dense = one.baseline(row)
         over = _gain(gain(one, row, dense), digits) if row != dense else ""
         sparse = all(run.results["sparsity"] for run in one.runs[row].values())
@@ -98,7 +102,7 @@ def _rows(one: Outcomes) -> Iterator[str]:
         cells = (
             row,
             len(one.runs[row]),
-            f"{middle:.{digits}f} ± {deviation:.{digits}f}",
+            f"{mean(scores):.{digits}f} ± {spread(scores):.{digits}f}",
             over,
             f"{one.cost(row):.4f}",
             f"{one.cost(row, 'train_total'):.4f}",
@@ -120,12 +124,13 @@ def _differences(found: Sequence[Outcomes], family: str) -> Iterator[str]:
         yield f"| {name} | {ours} - {theirs} | {strong} {score.unit} | {_p(one.p)} | {_p(corrected)} |"
 
 
-def _gain(one: Gain, digits: int) -> str:
-    return f"{one.mean:+.{digits}f} [{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
+def _gain(one: Difference, digits: int) -> str:
+    bounds = ", ".join(f"{bound:+.{digits}f}" for bound in one.interval or ())
+    return f"{one.mean:+.{digits}f} [{bounds}]"
 
 
-def _p(value: float) -> str:
-    return f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
+def _p(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
 
 
 if __name__ == "__main__":

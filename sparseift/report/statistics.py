@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import mean, stdev, variance
 
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 CONFIDENCE = 0.95
 
@@ -25,11 +25,13 @@ class Difference:
     Attributes:
         interval: The confidence interval, None if the runs have no spread.
         how: The number of pairs or runs, in words.
+        p: The two-sided p-value of the t test, None if the runs have no spread.
     """
 
     mean: float
     interval: tuple[float, float] | None
     how: str
+    p: float | None = None
 
     @property
     def significant(self) -> bool:
@@ -51,20 +53,21 @@ def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Differ
     if len(common) > 1:
         pairs = [ours[seed] - theirs[seed] for seed in common]
         error = stdev(pairs) / sqrt(len(pairs))
-        return Difference(mean(pairs), _interval(mean(pairs), error, len(pairs) - 1), f"{len(pairs)} pairs")
+        return _tested(mean(pairs), error, len(pairs) - 1, f"{len(pairs)} pairs")
     if len(ours) > 1 and len(theirs) > 1:
         gap = mean(ours.values()) - mean(theirs.values())
         parts = [variance(sample.values()) / len(sample) for sample in (ours, theirs)]
         scale = sum(part**2 / (len(sample) - 1) for part, sample in zip(parts, (ours, theirs), strict=True))
         freedom = sum(parts) ** 2 / scale if scale else 0
-        return Difference(gap, _interval(gap, sqrt(sum(parts)), freedom), f"{len(ours)} and {len(theirs)} runs")
+        return _tested(gap, sqrt(sum(parts)), freedom, f"{len(ours)} and {len(theirs)} runs")
     if common:
         return Difference(ours[common[0]] - theirs[common[0]], None, "1 pair")
     return Difference(mean(ours.values()) - mean(theirs.values()), None, f"{len(ours)} and {len(theirs)} runs")
 
 
-def _interval(middle: float, error: float, freedom: float) -> tuple[float, float] | None:
+def _tested(middle: float, error: float, freedom: float, how: str) -> Difference:
+    """A difference with a standard error and degrees of freedom."""
     if error <= 1e-12 * max(1, abs(middle)):  # equal differences do not prove that there is no noise
-        return None
+        return Difference(middle, None, how)
     reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
-    return middle - reach, middle + reach
+    return Difference(middle, (middle - reach, middle + reach), how, 2 * float(stdtr(freedom, -abs(middle) / error)))

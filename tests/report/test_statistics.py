@@ -11,8 +11,10 @@ DENSE = {0: 90.0, 1: 92.0, 2: 91.0, 3: 91.9}
 
 def test_pairs_of_one_seed() -> None:
     found = difference(OURS, DENSE)
-    expected = ttest_rel(list(OURS.values()), list(DENSE.values())).confidence_interval(0.95)
+    test = ttest_rel(list(OURS.values()), list(DENSE.values()))
+    expected = test.confidence_interval(0.95)
     assert found.interval == pytest.approx((expected.low, expected.high))
+    assert found.p == pytest.approx(test.pvalue)
     assert (found.mean, found.how) == (pytest.approx(2.175), "4 pairs")
 
 

@@ -50,8 +50,9 @@ def test_gain_is_the_paired_t_interval() -> None:
     found = gain(outcomes({"wide": ours, "dense": theirs}, {"wide": 1, "dense": 1}), "wide", "dense")
     pairs = [a - b for a, b in zip(ours, theirs, strict=True)]
     reach = 3.18245 * stdev(pairs) / sqrt(4)
-    assert found[:3] == pytest.approx((mean(pairs), mean(pairs) - reach, mean(pairs) + reach), rel=1e-5)
-    assert found.pairs == 4 and 0.05 < found.p < 0.5
+    assert found.mean == pytest.approx(mean(pairs))
+    assert found.interval == pytest.approx((mean(pairs) - reach, mean(pairs) + reach), rel=1e-5)
+    assert found.how == "4 pairs" and 0.05 < found.p < 0.5
 
 
 def test_holm_by_hand() -> None:
