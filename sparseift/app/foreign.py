@@ -12,9 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..common.messages import say
 from ..common.slurm import first_process
-from .options import COLLECTIONS, MADE, PARTLY_MADE, join, typed_keys
-
-KEPT = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+from .options import COLLECTIONS, HYDRAS, MADE, PARTLY_MADE, join, typed_groups, typed_keys
 
 
 def drop_foreign(config: DictConfig) -> None:
@@ -26,14 +24,14 @@ def drop_foreign(config: DictConfig) -> None:
     if not HydraConfig.initialized():
         return
     typed = typed_keys("task")
-    chosen = typed | ({"sparsifier"} if "member" in typed else set())  # a member may override the sparsifier
+    chosen = typed_groups()
     experiment = HydraConfig.get().runtime.choices.get("experiment") is not None
     for path, node in _nodes(config):
         group = path.partition(".")[0]
         if join(path, "_target_") not in typed and not (experiment and group in chosen):
             continue
         taken = _taken(node._target_)
-        names = [str(name) for name in node if name not in KEPT]
+        names = [str(name) for name in node if name not in HYDRAS]
         foreign = [name for name in names if taken is not None and name not in taken and join(path, name) not in typed]
         if not foreign:
             continue

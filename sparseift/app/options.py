@@ -28,6 +28,9 @@ MADE = ("model", "member", "sparsity.distribution", "pattern", "sparsifier", "ba
 PARTLY_MADE = ("recipe.optimizer", "recipe.scheduler")
 """Nodes that name a function, with all arguments but the first one. There may be no scheduler."""
 
+HYDRAS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+"""Keys of a node that Hydra reads."""
+
 COLLECTIONS = ("logger", "callbacks")
 """Nodes whose values are nodes that name a class."""
 
@@ -132,11 +135,10 @@ def _check_made(path: str, node: Any) -> None:
     require(OmegaConf.is_dict(node) and "_target_" in node, path, plain(node), "a node with _target_ and arguments")
     target = node._target_
     if path == "sparsifier" and target is None:
-        typed = typed_keys("task")
-        replaced = typed.intersection(("member", "sparsifier"))  # `drop_foreign` drops what an experiment sets
-        for name in (str(name) for name in node if name != "_target_"):
-            if not replaced or join(path, name) in typed:
-                raise no_option(join(path, name), ())
+        left_over = path in typed_groups()  # `drop_foreign` drops what an experiment sets for another sparsifier
+        for key in (join(path, str(name)) for name in node if name != "_target_"):
+            if not left_over or key in typed_keys("task"):
+                raise no_option(key, ())
         return
     fits = isinstance(target, str) and target != ""
     require(fits, f"{path}._target_", target, "the dotted name of a class or function")
@@ -224,3 +226,9 @@ def typed_keys(part: Literal["task", "hydra"]) -> set[str]:
         return set()
     overrides = OverridesParser.create().parse_overrides(typed_overrides()[part])
     return {override.key_or_group for override in overrides}
+
+
+def typed_groups() -> set[str]:
+    """Return the groups whose choice the command line sets. A member may choose the sparsifier."""
+    typed = typed_keys("task")
+    return typed | {"sparsifier"} if "member" in typed else typed

@@ -15,10 +15,7 @@ from ..common.checks import require
 from ..common.messages import one_line
 from ..errors import UserError
 from ..training.schedulers import RUN_STEPS
-from .options import OWN, PARTLY_MADE, join, made_nodes, missing, no_option, plain
-
-HYDRAS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
-"""Keys of a node that Hydra reads."""
+from .options import HYDRAS, OWN, PARTLY_MADE, join, made_nodes, missing, no_option, plain
 
 KINDS = {NoneType: "null", bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 """The types of a config's values, and what a message calls them."""
