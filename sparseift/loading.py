@@ -23,13 +23,10 @@ from .runs.results import read_results
 from .runs.weights import WEIGHTS
 from .sparsity import Plan
 from .tasks import Task
-from .training.checkpoints import BEST, find_checkpoint, mask_state, network_state, problem, read_checkpoint
+from .training.checkpoints import BEST, CURRENT, find_checkpoint, mask_state, network_state, problem, read_checkpoint
 
-CURRENT = "current_model_state"
-"""Entry of a checkpoint with the weights themselves, if the run averages them; `state_dict` then has the averages."""
-
-GIVEN = {"pretrained": False, "weights": None}
-"""Arguments of constructors that would load weights, and the value for none: the checkpoint has the weights."""
+PRETRAINED = {"pretrained": False, "weights": None}
+"""Arguments with which constructors of timm and torchvision load weights, and the value for none."""
 
 
 @dataclass(frozen=True)
@@ -161,18 +158,38 @@ def _resolved(path: str, config: Mapping[str, Any], settings: Mapping[str, Any])
 def _network(node: Any, task: Task) -> tuple[nn.Module, Plan]:
     """The network as it was built, with other weights, and its plan."""
     model, sparsity = node("model"), node("sparsity")
-    model |= {key: value for key, value in GIVEN.items() if key in model}
+    model |= {key: value for key, value in PRETRAINED.items() if key in model}  # the checkpoint has the weights
+    distribution, masked = made(sparsity["distribution"]), node("sparsifier._target_") is not None
+    return transformed(made(model), made(node("member")), sparsity, distribution, task, masked, keep_weights=False)
+
+
+def transformed(
+    dense: nn.Module,
+    member: Any,
+    sparsity: Mapping[str, Any],
+    distribution: Any,
+    task: Task,
+    masked: bool,
+    keep_weights: bool | None,
+) -> tuple[nn.Module, Plan]:
+    """Return what a config makes of a dense network, and its plan.
+
+    Args:
+        sparsity: The options of the group `sparsity`.
+        masked: Whether the run has masks.
+        keep_weights: See `sparsify`.
+    """
     return sparsify(
-        made(model),
-        made(node("member")),
+        dense,
+        member,
         sparsity["level"],
         task.example(),
-        distribution=made(sparsity["distribution"]),
+        distribution=distribution,
         include=sparsity["include"],
         exclude=sparsity["exclude"],
-        masked=node("sparsifier._target_") is not None,
+        masked=masked,
         budget=sparsity["budget"],
-        keep_weights=False,
+        keep_weights=keep_weights,
     )
 
 

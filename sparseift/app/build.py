@@ -15,7 +15,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ..api import sparsify
 from ..backends import Backend
 from ..common import slurm
 from ..common.checks import integer, require
@@ -24,6 +23,7 @@ from ..common.messages import one_line
 from ..errors import UserError
 from ..graph.comparison import trained_parameter
 from ..graph.meta_kernels import Shapes
+from ..loading import PRETRAINED, transformed
 from ..masks.masks import Masks
 from ..masks.patterns import Pattern
 from ..sparsifiers import Sparsifier
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
     from ..training.callbacks import Accounting, MaskCallback
     from ..training.ranks import RankWatch
-
-PRETRAINED = ("pretrained", "weights")
-"""Arguments with which constructors of timm and torchvision load weights."""
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 """Methods of a data module. Without validation, `val_dataloader` returns an empty list."""
@@ -128,25 +125,15 @@ def _network(
 ) -> tuple[nn.Module, Plan, bool]:
     """The transformed network, its plan, and whether it keeps the weights of the dense network."""
     dense = make_choice(config, "model", nn.Module, _dense_on_meta if on_meta else make)
-    sparsity = OmegaConf.to_container(config.sparsity, resolve=True)
-    assert isinstance(sparsity, dict)
+    sparsity: Any = OmegaConf.to_container(config.sparsity, resolve=True)
     source, keep = config.init["from"], config.init.keep_weights
     if source is not None and not on_meta:
         load_weights_(dense, Path(source))
     if keep is None and (source is not None or any(config.model.get(key) for key in PRETRAINED)):
         keep = True
-    net, plan = sparsify(
-        dense,
-        make(config.member),
-        sparsity["level"],
-        task.example(),
-        distribution=make_choice(config, "sparsity.distribution", Distribution),  # type: ignore[type-abstract]
-        include=sparsity["include"],
-        exclude=sparsity["exclude"],
-        masked=config.sparsifier._target_ is not None,
-        budget=sparsity["budget"],
-        keep_weights=keep,
-    )
+    distribution = make_choice(config, "sparsity.distribution", Distribution)  # type: ignore[type-abstract]
+    masked = config.sparsifier._target_ is not None
+    net, plan = transformed(dense, make(config.member), sparsity, distribution, task, masked, keep)
     plan = pattern.plan(plan)
     require(isinstance(plan, Plan), f"the plan of pattern {type(pattern).__name__}", plan, "a sparseift.sparsity.Plan")
     sparsifier.accept(plan)

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
 from ...common.checks import number, require
 from ...masks.inplace import mask_all_in_place
+from ..checkpoints import CURRENT
 from .masks import ObservesMasks
 from .steps import NeedsSteps
 
@@ -90,7 +91,7 @@ class EMA(ObservesMasks, NeedsSteps):
         if self.average is None:
             return
         state = self.average.state_dict()
-        checkpoint["current_model_state"] = checkpoint["state_dict"]
+        checkpoint[CURRENT] = checkpoint["state_dict"]
         checkpoint["state_dict"] = {
             name.removeprefix(MODULE): value for name, value in state.items() if name.startswith(MODULE)
         }
@@ -103,9 +104,7 @@ class EMA(ObservesMasks, NeedsSteps):
             return
         state = {MODULE + name: value for name, value in checkpoint["state_dict"].items()}
         self.average.load_state_dict(state | checkpoint["averaging_state"])
-        pl_module.load_state_dict(
-            checkpoint["current_model_state"]
-        )  # Lightning has loaded the average into the network
+        pl_module.load_state_dict(checkpoint[CURRENT])  # Lightning has loaded the average into the network
 
     @property
     def _averaged(self) -> AveragedModel:

@@ -23,6 +23,9 @@ from .integrity import load
 NET = "net."
 """Prefix of the network's tensors in the state dict of a checkpoint."""
 
+CURRENT = "current_model_state"
+"""Entry with the weights themselves, if the run averages them: `state_dict` then has the averages, as in Lightning."""
+
 MASKED_BY, VALUES, SHAPE, NEGATIVE_ZEROS = "masked_by", "values", "shape", "negative_zeros"
 """Keys of a packed tensor: the layer of its mask, the values inside the mask, the shape, and, if there are any, the
 packed mask of the negative zeros outside the mask."""
