@@ -146,7 +146,11 @@ def _data(config: DictConfig, loaded: LoadedRun, overrides: Sequence[str]) -> pl
             for key, value in loaded.preprocessing.options().items():
                 if key in config.dataset and f"dataset.{key}" not in typed and key not in typed:
                     config.dataset[key] = value
+    described: Any = OmegaConf.to_container(config.task)
     for name in map(str, config.task):
+        if described[name] == f"${{dataset.{name}}}" and name not in config.dataset:
+            expected = f"a data set with the option {name}, which the task {type(loaded.task).__name__} needs"
+            require(False, "dataset._target_", config.dataset._target_, expected)
         if name in config.dataset and name != "_target_":
             found, known = config.dataset[name], getattr(loaded.task, name, config.dataset[name])
             require(found == known, f"dataset.{name}", found, f"{known}, as in the run")

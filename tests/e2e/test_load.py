@@ -121,6 +121,7 @@ def test_evaluate_other_weights_on_other_data(program, run, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["run", "dataset=python_text"], "PythonText'; expected a data set with the option num_classes"),
         (["nowhere"], "RUN is 'nowhere'; expected a run folder"),
         (["run", "model=resnet50"], "OVERRIDE is 'model=resnet50'; expected one value of dataset, trainer, tokenizer"),
         (["run", "dataset.batch_size=1,2"], "OVERRIDE is 'dataset.batch_size=1,2'; expected one value of"),
