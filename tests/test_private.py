@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "sparseift"
 OWN = re.compile(r"_[a-zA-Z]")  # names with one underscore; those with two are Python's
 ALLOWED: dict[tuple[str, str], str] = {
     ("app/build.py", "_target_"): "Hydra's documented key for the class of a config",
+    ("app/evaluate.py", "_target_"): "Hydra's documented key for the class of a config",
     ("app/foreign.py", "_target_"): "Hydra's documented key for the class of a config",
     ("app/launchers.py", "_target_"): "Hydra's documented key for the class of a config",
     ("app/making.py", "_target_"): "Hydra's documented key for the class of a config",
