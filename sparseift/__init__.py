@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from .api import sparsify, transform
     from .errors import UserError
     from .graph.flops import forward_flops
-    from .loading import LoadedRun, load
+    from .loading import LoadedFile, LoadedRun, load
     from .masks import Masks
     from .sparsity import Plan, training_flops
 
 __version__ = "0.1.0"
 __all__ = [
+    "LoadedFile",
     "LoadedRun",
     "Masks",
     "Plan",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 HOMES = {
+    "LoadedFile": "loading",
     "LoadedRun": "loading",
     "Masks": "masks",
     "Plan": "sparsity",

@@ -13,11 +13,16 @@ set of the run. OVERRIDE changes the data or the device: dataset=image_folder da
 
 def main() -> None:
     parser = Arguments(prog="sparseift evaluate", description=DESCRIPTION)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="run folder, or a file of sparseift export --format sparse"
+    )
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="option of dataset or trainer: NAME=VALUE")
     parser.add_argument("--weights", choices=WEIGHTS, help=WHICH)
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="JSON file (default: evaluation_DATASET_WEIGHTS.json in RUN)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="JSON file (default: evaluation_DATASET_WEIGHTS.json in RUN, or FILE_DATASET.json)",
     )
     with one_line_errors():
         arguments = parser.parse_intermixed_args()

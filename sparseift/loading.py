@@ -1,4 +1,4 @@
-"""Loads the network of a run in plain torch, without Lightning or Hydra."""
+"""Loads the network of a run, or of a compact file of one, in plain torch, without Lightning or Hydra."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from .api import sparsify
 from .common.checks import one_of, require
 from .common.messages import one_line
 from .errors import UserError
+from .inference import CompactNetwork, read
 from .masks import Masks
 from .masks.bits import unpack
 from .runs.files import present
@@ -24,6 +26,9 @@ from .runs.weights import WEIGHTS
 from .sparsity import Plan
 from .tasks import Task
 from .training.checkpoints import BEST, CURRENT, find_checkpoint, mask_state, network_state, problem, read_checkpoint
+
+OWN = ("sparseift.tasks.", "sparseift.data.")
+"""Where the classes are that a compact file may name."""
 
 PRETRAINED = {"pretrained": False, "weights": None}
 """Arguments with which constructors of timm and torchvision load weights, and the value for none."""
@@ -54,25 +59,60 @@ class LoadedRun:
     weights: str
 
 
-def load(run: str | Path, weights: str | None = None) -> LoadedRun:
-    """Return the network of a run with its masks, plan and preprocessing.
+@dataclass(frozen=True)
+class LoadedFile:
+    """The network of a compact file, and what belongs to it.
 
-    The config of the run is code: this calls what its `_target_` name.
+    Attributes:
+        network: The network in evaluation mode, on the CPU.
+        preprocessing: As of `LoadedRun`.
+        task: The task of the run; None if it is none of this package.
+        file: The file.
+        about: What `sparseift.export` has noted, as plain data: which weights of which checkpoint these are, and the
+            hash of the masks.
+    """
+
+    network: CompactNetwork
+    preprocessing: Any
+    task: Task | None
+    file: Path
+    about: Mapping[str, Any]
+
+
+def load(run: str | Path, weights: str | None = None) -> LoadedRun | LoadedFile:
+    """Return the network of a run with its masks, plan and preprocessing, or that of a compact file.
+
+    The config of a run is code: this calls what its `_target_` name. A file is data: nothing is unpickled or evaluated,
+    and it can name nothing but operators of torch and classes of this package.
 
     Args:
-        run: The run folder.
+        run: The run folder, or a file of `sparseift.export --format sparse`.
         weights: "last": those after the last step; "best": those of best.ckpt; "average": the average of a run with
-            callbacks=[ema]. By default, those that the run has tested.
+            callbacks=[ema]. By default, those that the run has tested. A file has one of them.
 
     Raises:
-        UserError: The folder is not that of a run with a checkpoint, or the checkpoint does not fit its config.
+        UserError: The folder is not that of a run with a checkpoint, the checkpoint does not fit its config, or the
+            file is damaged or of another program.
     """
     run = Path(run)
+    if run.is_file():
+        require(weights is None, "weights", weights, "none, because a file has one choice of them")
+        return _load_file(run)
+    return load_run(run, weights)
+
+
+def load_run(run: Path, weights: str | None, tested: str | None = None) -> LoadedRun:
+    """Return the network of a run (see `load`).
+
+    Args:
+        tested: "last" or "best": which weights to load if `weights` does not say; those that the run has tested by
+            default. Of the last ones, their average if there is one.
+    """
     config = read_config(run) if run.is_dir() else None
     if config is None:
         require(False, "RUN", str(run), "a run folder, which has .hydra/config.yaml")
     assert config is not None
-    checkpoint, saved, weights = _saved(run, weights, config["checkpoint"]["test"])
+    checkpoint, saved, weights = _saved(run, weights, tested or config["checkpoint"]["test"])
     node = partial(_resolved, settings=saved.get("settings", {}), config=config)
     task, pattern = made(node("task")), made(node("pattern"))
     net, plan = _network(node, task)
@@ -92,6 +132,39 @@ def load(run: str | Path, weights: str | None = None) -> LoadedRun:
         masks.apply()  # an average may be denser
         plan = plan.with_active(masks.active)
     return LoadedRun(net.eval(), masks, plan, _preprocessing(run), task, checkpoint, weights)
+
+
+def _load_file(path: Path) -> LoadedFile:
+    program, tensors, about = read(path)
+    try:
+        task, preprocessing = (_restored(about[part], about["files"]) for part in ("task", "preprocessing"))
+    except UserError as error:
+        raise UserError(f"{path} cannot be loaded: {error}") from error
+    return LoadedFile(CompactNetwork(program, tensors), preprocessing, task, path, about)
+
+
+def _restored(described: dict[str, Any] | None, files: Mapping[str, str]) -> Any:
+    """A task or a preprocessing that a file describes. The file cannot name code outside of this package."""
+    if described is None:
+        return None
+    target, options = described["_target_"], {key: value for key, value in described.items() if key != "_target_"}
+    kind: Any = resolve_name(target) if own(target) else None
+    if not isinstance(kind, type) or not kind.__module__.startswith(OWN):
+        require(False, "_target_", target, "a task or a preprocessing of sparseift")
+    try:
+        if Task in kind.__mro__:
+            return kind(**options)
+        with TemporaryDirectory() as folder:
+            for name, text in files.items():
+                (Path(folder) / Path(name).name).write_text(text, encoding="utf-8")
+            return kind.restored(Path(folder), **options)
+    except (TypeError, AttributeError) as error:
+        raise UserError(f"{target} cannot be made: {one_line(error)}") from error
+
+
+def own(target: str) -> bool:
+    """Return whether the target of a config is a task or a preprocessing of this package, which files may name."""
+    return target.startswith(OWN)
 
 
 def made(node: Any, **extra: Any) -> Any:

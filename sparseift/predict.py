@@ -16,7 +16,9 @@ FORMATS = ("table", "csv", "json")
 
 def main() -> None:
     parser = Arguments(prog="sparseift predict", description=DESCRIPTION)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="run folder, or a file of sparseift export --format sparse"
+    )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image file, or the beginning of a text")
     parser.add_argument("--weights", choices=WEIGHTS, help=WHICH)
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="(default: table)")
@@ -31,7 +33,7 @@ def main() -> None:
         options = {name: value for name in names if (value := getattr(arguments, name)) is not None}
         for name, value in options.items():
             number(f"--{name}", value, 1 if name in ("top", "tokens") else 0)
-        require(arguments.run.is_dir(), "RUN", str(arguments.run), "a run folder")
+        require(arguments.run.exists(), "RUN", str(arguments.run), "a run folder, or a file of one")
         from .app.predict import predict  # imports torch
 
         predict(arguments.run, arguments.inputs, arguments.weights, arguments.device, options, arguments.format)

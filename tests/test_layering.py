@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "sparseift"
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 MAX_LINES = 400
 
-METHOD = "graph surgery members models sparsity masks kernels backends sparsifiers"
+METHOD = "graph surgery members models sparsity masks kernels backends inference sparsifiers"
 ROOMS = {  # what each package may import of this one, besides itself, errors and common
     "__init__": f"api loading {METHOD}",
     "errors": "",
@@ -24,13 +24,14 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
     "masks": "sparsity",
     "kernels": "",
     "backends": "kernels masks",
+    "inference": "graph kernels masks",
     "sparsifiers": "graph sparsity masks",
     "runs": "",
     "data": "",
     "tasks": "graph runs",
     "training": f"{METHOD} data tasks runs",
     "api": "graph surgery members sparsity",
-    "loading": "api masks sparsity tasks training runs",
+    "loading": "api inference masks sparsity tasks training runs",
     "report": "runs",
     "app": f"{METHOD} data tasks training runs api loading",
     "__main__": "",
@@ -50,6 +51,7 @@ LIBRARIES = {  # what each package may import of others; those of METHOD and api
     },
     **{room: TORCH for room in (*METHOD.split(), "api", "loading", "tasks")},
     "models": TORCH | {"torchvision", "timm", "transformers"},
+    "inference": TORCH | {"safetensors"},
     "surgery": TORCH | {"transformers"},  # for networks of it, in pretrained.py
     "common": TORCH | {"rich", "filelock"},
     "runs": {"rich", "yaml"},

@@ -22,8 +22,10 @@ from .resume import noted_config
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from torch import nn
 
-    from ..loading import LoadedRun
+    from ..loading import LoadedFile, LoadedRun
+    from ..tasks import Task
 
 CHANGED = ("dataset", "trainer", "tokenizer")
 """Groups that an override may change."""
@@ -38,39 +40,73 @@ def evaluate(run: Path, weights: str | None, overrides: Sequence[str], out: Path
     """Test the network of a run, print its metrics, and write them.
 
     Args:
-        run: The run folder.
+        run: The run folder, or a compact file.
         weights: Which weights (see `sparseift.load`).
         overrides: Options of the data and the Trainer, as for sparseift.train.
-        out: JSON file to write; evaluation_DATASET_WEIGHTS.json in the run folder by default.
+        out: JSON file to write; evaluation_DATASET_WEIGHTS.json in the run folder, or a file beside the compact one,
+            by default.
 
     Raises:
         UserError: The run has no network, or the data does not fit it.
     """
-    config = noted_config(run) if run.is_dir() else None
-    require(config is not None, "RUN", str(run), "a run folder, which has .hydra/config.yaml")
+    config = noted_config(run) if run.is_dir() else _config_of_file(overrides) if run.is_file() else None
+    require(config is not None, "RUN", str(run), "a run folder, which has .hydra/config.yaml, or a file of one")
     require(out is None or out.parent.is_dir(), "--out", str(out), "a file in a folder that exists")
     assert config is not None
     name = change(config, run, overrides)
-    from ..loading import load  # with torch, which takes seconds to import
+    from ..loading import LoadedFile, load  # with torch, which takes seconds to import
 
     loaded = load(run, weights)
+    if isinstance(loaded, LoadedFile):
+        config.task = _task_of_file(loaded)
+    task = loaded.task
+    assert task is not None
     data = _data(config, loaded, overrides)
-    values = _tested(config, data, loaded)
-    metrics = [metric.as_dict() for metric in loaded.task.metrics]
+    values = _tested(config, data, loaded.network, task)
+    metrics = [metric.as_dict() for metric in task.metrics]
     content = {
-        **{"run": str(run), "checkpoint": loaded.checkpoint.name, "weights": loaded.weights},
+        **_source(run, loaded),
         **{"dataset": name, "overrides": list(overrides)},
         **{"metrics": metrics, "test": values, "partial": _partial(config)},
-        "masks_sha256": loaded.masks.sha256() if loaded.masks else None,
         "versions": versions(),
     }
-    out = out or run / f"evaluation_{name}_{loaded.weights}.json"
+    out = out or _beside(run, name, content["weights"])
     write_json(out, content)
-    print(plain(f"{loaded.weights} weights of {loaded.checkpoint} on {name}"))
+    print(plain(f"{content['weights']} weights of {getattr(loaded, 'checkpoint', run)} on {name}"))
     for metric in map(Metric.from_dict, metrics):
         value = values[metric.name]
         print(f"  {metric.label:<20}{'not finite' if value is None else metric.text(value)}")
     print(plain(f"metrics in {out}"))
+
+
+def _config_of_file(overrides: Sequence[str]) -> DictConfig:
+    """The data and the Trainer of a test without a run. The command line must choose the data."""
+    typed = {text.lstrip("+").partition("=")[0] for text in overrides}
+    chosen = not typed.isdisjoint(("dataset", "dataset._target_"))
+    require(chosen, "OVERRIDE", " ".join(overrides), "dataset=NAME, because a file of a run has no data")
+    return OmegaConf.create(composed([], ("dataset", "trainer")))
+
+
+def _task_of_file(loaded: LoadedFile) -> dict[str, Any]:
+    """The node of the task, with references to the options of the data that the run had taken from there."""
+    require(loaded.task is not None, "RUN", str(loaded.file), "a file of a run with a task of sparseift")
+    return {**loaded.about["task"], **{name: f"${{dataset.{name}}}" for name in loaded.about["of_data"]}}
+
+
+def _source(run: Path, loaded: LoadedRun | LoadedFile) -> dict[str, Any]:
+    """What the results say about the network."""
+    from ..loading import LoadedFile
+
+    if isinstance(loaded, LoadedFile):
+        return {"file": str(run), **{key: loaded.about[key] for key in ("checkpoint", "weights", "masks_sha256")}}
+    masks = loaded.masks.sha256() if loaded.masks else None
+    of_run = {"checkpoint": loaded.checkpoint.name, "weights": loaded.weights, "masks_sha256": masks}
+    return {"run": str(run), **of_run}
+
+
+def _beside(run: Path, data: str, weights: str) -> Path:
+    """The file of the results, by default."""
+    return run / f"evaluation_{data}_{weights}.json" if run.is_dir() else run.with_name(f"{run.stem}_{data}.json")
 
 
 def change(config: DictConfig, run: Path, overrides: Sequence[str]) -> str:
@@ -133,11 +169,11 @@ def _name(run: Path, parsed: Iterable[Any]) -> str:
     return str(named).rpartition(".")[2]
 
 
-def _data(config: DictConfig, loaded: LoadedRun, overrides: Sequence[str]) -> pl.LightningDataModule:
+def _data(config: DictConfig, loaded: LoadedRun | LoadedFile, overrides: Sequence[str]) -> pl.LightningDataModule:
     """The data, prepared as in the run unless an override says otherwise."""
     from ..training.callbacks import quiet
     from .build import make_data
-    from .targets import check_targets
+    from .targets import check_target
 
     quiet()
     if loaded.preprocessing is not None and any(text.lstrip("+~").startswith(CHANGED) for text in overrides):
@@ -154,11 +190,11 @@ def _data(config: DictConfig, loaded: LoadedRun, overrides: Sequence[str]) -> pl
         if name in config.dataset and name != "_target_":
             found, known = config.dataset[name], getattr(loaded.task, name, config.dataset[name])
             require(found == known, f"dataset.{name}", found, f"{known}, as in the run")
-    check_targets(config, ("dataset",))
+    check_target("dataset", config.dataset)
     return make_data(config)
 
 
-def _tested(config: DictConfig, data: pl.LightningDataModule, loaded: LoadedRun) -> dict[str, float | None]:
+def _tested(config: DictConfig, data: pl.LightningDataModule, net: nn.Module, task: Task) -> dict[str, float | None]:
     import torch
 
     from ..tasks.checked import Checked
@@ -167,7 +203,7 @@ def _tested(config: DictConfig, data: pl.LightningDataModule, loaded: LoadedRun)
     from .reasons import with_reason
     from .run import by_name
 
-    module = TrainingModule(loaded.network, Checked(loaded.task), torch.optim.SGD, None, "epoch", True)
+    module = TrainingModule(net, Checked(task), torch.optim.SGD, None, "epoch", True)
     with with_reason(None, lambda: "choose a smaller dataset.batch_size"):
         trainer = make_trainer(config, Path(os.devnull), [], [])
         return by_name(trainer.test(module, data, verbose=False))

@@ -16,7 +16,8 @@ from ..common.checks import require
 from ..common.console import cell, one_by_one, waiting
 from ..common.messages import one_line
 from ..errors import UserError
-from ..loading import LoadedRun, load
+from ..loading import LoadedFile, load
+from ..tasks import Task
 
 Row = dict[str, Any]
 
@@ -27,7 +28,7 @@ def predict(
     """Print what the network of a run predicts.
 
     Args:
-        run: The run folder.
+        run: The run folder, or a compact file.
         inputs: What the task of the run calls inputs, such as paths.
         weights: Which weights (see `sparseift.load`).
         device: A device of torch.
@@ -39,7 +40,10 @@ def predict(
     """
     with waiting("network"):
         loaded = load(run, weights)
-    _check_options(loaded, options)
+    task = loaded.task
+    if task is None or (loaded.preprocessing is None and isinstance(loaded, LoadedFile)):
+        raise UserError(f"{run} says nothing about the inputs of the network: the run had a task or data of its own")
+    _check_options(task, options)
     if loaded.preprocessing is None:
         raise UserError(
             f"results.json of {run} says nothing about the inputs of the network: the run is not finished, an earlier "
@@ -53,15 +57,15 @@ def predict(
         rows = [
             {"input": text, **row}
             for text in one_by_one(inputs, "inputs")
-            for row in loaded.task.predict(network, loaded.preprocessing, text, **options)
+            for row in task.predict(network, loaded.preprocessing, text, **options)
         ]
     PRINTERS[form](rows)
 
 
-def _check_options(loaded: LoadedRun, options: Mapping[str, Any]) -> None:
-    taken = signature(loaded.task.predict).parameters
+def _check_options(task: Task, options: Mapping[str, Any]) -> None:
+    taken = signature(task.predict).parameters
     for name, value in options.items():
-        kind = type(loaded.task).__name__
+        kind = type(task).__name__
         require(name in taken, f"--{name}", value, f"no value, because the task {kind} has no such option")
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export.graph_signature import InputKind, TensorArgument
+from torch.export.graph_signature import InputKind
 
 from ..common.messages import one_line
 from ..errors import UserError
@@ -37,7 +36,9 @@ def capture(net: nn.Module, example: Example, first: Iterable[str] = ()) -> tupl
     exported = _exported(net, example)
     names = _names(exported, list(first))
     values: dict[fx.Node, Any] = {}
-    inputs, nodes, output = [], [], None
+    inputs: list[Input] = []
+    nodes: list[Node] = []
+    output = None
     for node in exported.graph.nodes:
         if node.op == "placeholder" and node.name in names:
             values[node] = Stored(names[node.name])
@@ -83,7 +84,9 @@ def _exported(net: nn.Module, example: Example) -> torch.export.ExportedProgram:
 
 def _names(exported: torch.export.ExportedProgram, first: list[str]) -> dict[str, str]:
     """The name of the tensor of each placeholder; one name for all placeholders of the same tensor."""
-    targets = {one.arg.name: one.target for one in exported.graph_signature.input_specs if one.kind != InputKind.USER_INPUT}
+    targets = {
+        one.arg.name: one.target for one in exported.graph_signature.input_specs if one.kind != InputKind.USER_INPUT
+    }
     if exported.graph_signature.buffers_to_mutate:
         raise UserError(f"the network changes its buffer {min(exported.graph_signature.buffers_to_mutate.values())}")
     known: dict[Any, str] = {}
@@ -109,7 +112,9 @@ def _input(node: fx.Node, limits: Mapping[Any, Any]) -> Input:
     tensor = node.meta["val"]
     if not isinstance(tensor, Tensor):
         raise UserError(f"the network has the argument {node.name}, which is no tensor")
-    return Input(node.name, tuple(_size(size, limits) for size in tensor.shape), str(tensor.dtype).removeprefix("torch."))
+    return Input(
+        node.name, tuple(_size(size, limits) for size in tensor.shape), str(tensor.dtype).removeprefix("torch.")
+    )
 
 
 def _size(size: Any, limits: Mapping[Any, Any]) -> tuple[int, int | None]:
@@ -130,7 +135,11 @@ def _arguments(tree: Any, values: Mapping[fx.Node, Any]) -> Any:
     if isinstance(tree, fx.Node):
         return values[tree]
     if isinstance(tree, tuple | list):
-        return type(tree)(_arguments(item, values) for item in tree) if type(tree) is tuple else [_arguments(item, values) for item in tree]
+        return (
+            type(tree)(_arguments(item, values) for item in tree)
+            if type(tree) is tuple
+            else [_arguments(item, values) for item in tree]
+        )
     if isinstance(tree, Mapping):
         return {key: _arguments(value, values) for key, value in tree.items()}
     return Device() if isinstance(tree, torch.device) else tree

@@ -97,7 +97,9 @@ def read(path: Path) -> tuple[Program, dict[str, Tensor | Packed], dict[str, Any
             metadata = file.metadata() or {}
             content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
     except (SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is damaged, or not a file of sparseift.export --format sparse: {one_line(error)}") from error
+        raise UserError(
+            f"{path} is damaged, or not a file of sparseift.export --format sparse: {one_line(error)}"
+        ) from error
     if FORMAT not in metadata:
         raise UserError(f"{path} is not a file of sparseift.export --format sparse: it has other tensors")
     if metadata.pop("crc32", None) != _checksum(content, metadata):
@@ -129,5 +131,5 @@ def _checksum(content: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
     for name, tensor in sorted(content.items()):
         checksum = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), checksum)
         if tensor.numel():
-            checksum = zlib.crc32(tensor.contiguous().flatten().view(torch.uint8).numpy(), checksum)
+            checksum = zlib.crc32(tensor.contiguous().flatten().view(torch.uint8).numpy().data, checksum)
     return f"{checksum:08x}"

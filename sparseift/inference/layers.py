@@ -104,9 +104,9 @@ KINDS: dict[str, type[SparseLayer]] = {
 def _geometry(shape: torch.Size, settings: Sequence[Any]) -> Geometry:
     """The geometry of a weight, and stride, padding, dilation and groups, of which the last ones may be missing."""
     dims = len(shape) - 2
-    stride, padding, dilation, groups = (*settings, *[None] * (4 - len(settings)))
-    kernel = (shape[0], *(1,) * (2 - dims), *shape[2:])
-    return Geometry(kernel, _pair(stride, 1, dims), _pair(padding, 0, dims), _pair(dilation, 1, dims), groups or 1)  # type: ignore[arg-type]
+    stride, padding, dilation, groups = (list(settings) + [None] * 4)[:4]
+    kernel = (shape[0], shape[2] if dims == 2 else 1, shape[-1] if dims else 1)
+    return Geometry(kernel, _pair(stride, 1, dims), _pair(padding, 0, dims), _pair(dilation, 1, dims), groups or 1)
 
 
 def _pair(values: Sequence[int] | None, usual: int, dims: int) -> tuple[int, int]:

@@ -50,8 +50,8 @@ class CompactNetwork(nn.Module):
     @torch.no_grad()
     def forward(self, *args: Tensor, **kwargs: Tensor) -> Any:
         inputs = self._checked(args, kwargs)
-        first = getattr(self, _key(self._names[0])) if self._names else inputs[0]
-        kind = first.device, first.dtype
+        first = next(self.parameters(), inputs[0])
+        kind = first.device, first.dtype, torch.is_autocast_enabled(first.device.type)
         if self._prepared is None or self._prepared[0] != kind:
             self._prepared = kind, self._steps(*kind)
         return self._prepared[1](inputs)
@@ -70,29 +70,17 @@ class CompactNetwork(nn.Module):
             return None
         return Packed(getattr(self, _key(name)).detach(), getattr(self, _key(name, "mask")), self._masked[name])
 
-    def _steps(self, device: torch.device, dtype: torch.dtype) -> Steps:
-        reason = self._no_kernels(device, dtype) if self._masked else None
+    def _steps(self, device: torch.device, dtype: torch.dtype, mixed: bool) -> Steps:
+        reason = _no_kernels(device, dtype, mixed) if self._masked else None
         if reason:
             warnings.warn(f"dense weights are used, because {reason}", stacklevel=2)
         masks = {} if reason else {name: packed.mask() for name in self._masked if (packed := self._packed(name))}
         return prepared(self._program, self.tensors(), masks, device)
 
-    @staticmethod
-    def _no_kernels(device: torch.device, dtype: torch.dtype) -> str | None:
-        """Why the kernels cannot be used; None if they can."""
-        if device.type != "cpu" or dtype != torch.float32:
-            name = str(dtype).removeprefix("torch.")
-            return f"the sparse kernels compute in float32 on CPUs, not in {name} on {device.type}"
-        try:
-            load()
-        except UserError as error:
-            return str(error)
-        return None
-
     def _checked(self, args: tuple, kwargs: Mapping[str, Tensor]) -> list[Tensor]:
         """The inputs in their order."""
         names = [one.name for one in self._program.inputs]
-        given = dict(zip(names, args, strict=False)) | kwargs
+        given = dict(zip(names, args, strict=False)) | {**kwargs}
         require(given.keys() == set(names) and len(args) <= len(names), "inputs", sorted(given), ", ".join(names))
         for one in self._program.inputs:
             found = tuple(given[one.name].shape)
@@ -102,6 +90,18 @@ class CompactNetwork(nn.Module):
             )
             require(fits, f"the shape of {one.name}", found, f"({', '.join(map(_limits, one.shape))})")
         return [given[name] for name in names]
+
+
+def _no_kernels(device: torch.device, dtype: torch.dtype, mixed: bool) -> str | None:
+    """Why the kernels cannot be used; None if they can."""
+    if device.type != "cpu" or dtype != torch.float32 or mixed:
+        found = "mixed precision" if mixed else str(dtype).removeprefix("torch.")
+        return f"the sparse kernels compute in float32 on CPUs, not in {found} on {device.type}"
+    try:
+        load()
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _key(name: str, part: str = "") -> str:

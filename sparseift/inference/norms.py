@@ -38,8 +38,8 @@ def with_folded_norms(
         weight, bias = _folded(layer, norm, tensors)
         name = f"{layer.arguments[1].name}@{layer.number}"  # a name of its own: other layers may share the weight
         tensors |= {name: weight, f"{name}.bias": bias}
-        source, _, _, *rest = (*layer.arguments, *[None] * (3 - len(layer.arguments)))
-        folded[layer.number] = replace(layer, arguments=(source, Stored(name), Stored(f"{name}.bias"), *rest))
+        arguments = (layer.arguments[0], Stored(name), Stored(f"{name}.bias"), *layer.arguments[3:])
+        folded[layer.number] = replace(layer, arguments=arguments)
         instead[node.number] = layer.number
 
     def current(leaf: Any) -> Any:

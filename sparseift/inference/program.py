@@ -195,6 +195,7 @@ def _restored(tree: Any) -> Any:
         return [_restored(item) for item in tree]
     if not isinstance(tree, dict):
         return tree
+    content: Any
     kind, content = next(iter(tree.items()), ("", None))
     if kind == "$value":
         return Value(content)

@@ -75,9 +75,7 @@ class Steps:
         return mapped(self.output, current)
 
 
-def prepared(
-    program: Program, tensors: dict[str, Tensor], masks: Mapping[str, Tensor], device: torch.device
-) -> Steps:
+def prepared(program: Program, tensors: dict[str, Tensor], masks: Mapping[str, Tensor], device: torch.device) -> Steps:
     """Return the steps of a program.
 
     Args:
@@ -109,7 +107,7 @@ def _call(
     weight = node.arguments[1] if len(node.arguments) > 1 else None
     arguments = mapped(node.arguments, constant)
     if isinstance(weight, Stored) and weight.name in masks and not node.keywords:
-        layer = sparse_layer(node.operator, arguments, masks[weight.name])
+        layer: Any = sparse_layer(node.operator, arguments, masks[weight.name])
         if layer is not None:
             return layer, arguments[:1]
     if node.operator in IN_PLACE and not node.keywords:
