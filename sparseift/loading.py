@@ -148,7 +148,10 @@ def _restored(described: dict[str, Any] | None, files: Mapping[str, str]) -> Any
     if described is None:
         return None
     target, options = described["_target_"], {key: value for key, value in described.items() if key != "_target_"}
-    kind: Any = resolve_name(target) if own(target) else None
+    try:
+        kind: Any = resolve_name(target) if own(target) else None
+    except (ImportError, AttributeError, ValueError):
+        kind = None
     if not isinstance(kind, type) or not kind.__module__.startswith(OWN):
         require(False, "_target_", target, "a task or a preprocessing of sparseift")
     try:

@@ -55,7 +55,7 @@ def sparse_layer(operator: str, arguments: Sequence[Any], mask: Tensor) -> Spars
     """
     name, _, overload = operator.rpartition(".")
     arguments = list(arguments)
-    if overload == "padding" and arguments[4] == "valid":
+    if overload == "padding" and arguments[4:5] == ["valid"]:
         arguments[4] = None
     if name not in KINDS or arguments[1].dtype != torch.float32 or any(isinstance(one, str) for one in arguments):
         return None

@@ -131,7 +131,14 @@ def operator_named(name: str) -> Callable[..., Any]:
         return getattr(operator, rest)
     packet, _, overload = rest.partition(".")
     plain = packet in INTERNAL or not packet.startswith("_")
-    if namespace == "aten" and plain and not packet.endswith("_") and packet not in OTHERS and "out" not in overload:
+    if (
+        namespace == "aten"
+        and plain
+        and not packet.endswith("_")
+        and packet not in OTHERS
+        and overload
+        and "out" not in overload
+    ):
         found = getattr(getattr(torch.ops.aten, packet, None), overload, None)
         if isinstance(found, type(torch.ops.aten.relu.default)):
             return found
