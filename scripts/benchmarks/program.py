@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from . import checkpoint, input, memory, overhead, sparse, start, step  # noqa: F401  (these fill ROWS)
+from . import checkpoint, inference, input, memory, overhead, sparse, start, step  # noqa: F401  (these fill ROWS)
 from .harness import CLOCKS, ROWS, Scale
 from .machine import ALLOCATOR, machine, versions
 from .tables import as_dict, cells, earlier, write

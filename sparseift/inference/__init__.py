@@ -1,7 +1,7 @@
 """Networks in one compact file, for prediction alone. Imports torch, safetensors, `graph`, `kernels` and `masks`."""
 
 from .capture import capture
-from .file import SUFFIX, read, write
+from .file import SUFFIX, Packed, read, write
 from .network import CompactNetwork
 
-__all__ = ["SUFFIX", "CompactNetwork", "capture", "read", "write"]
+__all__ = ["SUFFIX", "CompactNetwork", "Packed", "capture", "read", "write"]
