@@ -28,7 +28,7 @@ from .tasks import Task
 from .training.checkpoints import BEST, CURRENT, find_checkpoint, mask_state, network_state, problem, read_checkpoint
 
 OWN = ("sparseift.tasks.", "sparseift.data.")
-"""Where the classes are that a compact file may name."""
+"""Packages whose tasks and preprocessings a compact file may name."""
 
 PRETRAINED = {"pretrained": False, "weights": None}
 """Arguments with which constructors of timm and torchvision load weights, and the value for none."""
@@ -83,7 +83,7 @@ def load(run: str | Path, weights: str | None = None) -> LoadedRun | LoadedFile:
     """Return the network of a run with its masks, plan and preprocessing, or that of a compact file.
 
     The config of a run is code: this calls what its `_target_` name. A file is data: nothing is unpickled or evaluated,
-    and it can name nothing but operators of torch and classes of this package.
+    and it can name nothing but operators of torch, and tasks and preprocessings of this package.
 
     Args:
         run: The run folder, or a file of `sparseift.export --format sparse`.

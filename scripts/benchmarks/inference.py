@@ -30,7 +30,9 @@ def inference(scale: Scale) -> Iterator[Figure]:
     torch.manual_seed(0)
     width, image = scale(64, 8), scale(32, 8)
     dense = resnet18_cifar(CLASSES, 3, width).eval()
-    layouts = {layout: fuse(dense).to(memory_format=layout) for layout in (torch.contiguous_format, torch.channels_last)}
+    layouts = {
+        layout: fuse(dense).to(memory_format=layout) for layout in (torch.contiguous_format, torch.channels_last)
+    }
     compact = {sparsity: compact_network(dense, sparsity, torch.empty(1, 3, image, image)) for sparsity in AT_MOST}
     for batch in (1, 8, LIMITED):
         x = torch.randn(scale(batch, 2), 3, image, image)
@@ -56,9 +58,7 @@ def compact_network(dense: nn.Module, sparsity: float, example: Tensor) -> Compa
     masks.apply()
     program, tensors = capture(net, example)
     masked = {f"{name}.weight": masks[name] for name in masks}
-    packed = {
-        name: Packed.of(tensor, masked[name]) if name in masked else tensor for name, tensor in tensors.items()
-    }
+    packed = {name: Packed.of(tensor, masked[name]) if name in masked else tensor for name, tensor in tensors.items()}
     return CompactNetwork(program, packed)
 
 
