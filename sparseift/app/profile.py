@@ -35,6 +35,8 @@ def profile(config: DictConfig) -> None:
         print(json.dumps(as_dict(plan, kernels), indent=2))
         return
     print_table(plan, kernels)
+    if "auto" in kernels.values():
+        print("auto is the faster of masked and sparse, which training measures")
     for name, reason in refused.items():
         if reason is not None:
             print(f"{name} is left to dense kernels: {reason}")

@@ -55,6 +55,17 @@ def load() -> str:
     return chosen
 
 
+@cache
+def identity() -> str:
+    """Return what the times of the kernels depend on: their build, the instruction set and the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        processor = platform.processor()
+    return f"{_built().parent.name} {load()} {processor}"
+
+
 def _built() -> Path:
     """The library of these sources, flags, torch and compiler."""
     sources = sorted(SOURCES.iterdir())

@@ -133,3 +133,4 @@ def test_it_says_what_computes_each_layer(profiled) -> None:
     assert {layer["kernels"] for layer in layers if layer["masked"]} == {"sparse"}
     assert {layer["kernels"] for layer in layers if not layer["masked"]} == {"dense"}
     assert {layer["kernels"] for layer in profiled(*small)["layers"]} == {"masked", "dense"}
+    assert {layer["kernels"] for layer in profiled(*small, "backend=auto")["layers"]} == {"auto", "dense"}

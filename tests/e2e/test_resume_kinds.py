@@ -10,6 +10,7 @@ KINDS = {
     "gmp": INTERVAL,  # its density changes
     "rigl pattern=block": INTERVAL,  # it has a pattern
     "rigl backend=sparse": INTERVAL,  # other kernels compute
+    "gmp backend=auto": INTERVAL,  # they are chosen by measured times
     "snip": (),  # it chooses from data, once
     "static": (),
 }

@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ...backends import Backend
+from ...backends import Auto, Backend
 from ...common.console import waiting
 from ...common.messages import one_line
 from ...errors import UserError
@@ -59,14 +59,14 @@ class MaskCallback(NeedsSteps):
         drop_fraction: Drop fraction of the last update.
 
     Raises:
-        UserError: The backend can compute no masked layer.
+        UserError: The backend can compute no masked layer. `Auto` then computes as `Masked` does.
     """
 
     def __init__(self, masks: Masks, plan: Plan, sparsifier: Sparsifier, backend: Backend, task: Objective, seed: int):
         self.refused = {
             name: reason for name, layer in masks.layers.items() if (reason := backend.refusal(layer, masks.pattern))
         }
-        if len(self.refused) == len(masks):
+        if len(self.refused) == len(masks) and not isinstance(backend, Auto):
             name, reason = next(iter(self.refused.items()))
             raise UserError(f"backend {type(backend).__name__} cannot compute {name}: {reason}")
         self.masks = masks
