@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..kernels import cache_folder, identity
 from ..masks import Masks
+from ..masks.inplace import mask_in_place
 from ..masks.patterns import Pattern
 from .base import Backend
 from .choices import faster, kept
 from .masked import Masked
 from .sparse import Sparse, SparseConv1d, SparseConv2d, SparseLayer, SparseLinear
 
-MARGIN = 0.03
-"""Share of the time of dense kernels that the sparse ones must save to be chosen."""
+MARGIN = 0.1
+"""Share of the time of dense kernels that the sparse ones must save to be chosen: a layer alone is not timed exactly as
+it runs among others."""
 
 STEPS = 4
 """Number of densities between two powers of two that are told apart."""
@@ -48,6 +50,7 @@ class Auto:
         except UserError as error:
             self._reason, self._backend = str(error), Masked()
         self._layers: dict[str, ChoosingLayer] = {}
+        self._densely: set[nn.Module] = set()
 
     def refusal(self, layer: nn.Module, pattern: Pattern) -> str | None:
         return self._reason or self._backend.refusal(layer, pattern)
@@ -65,7 +68,7 @@ class Auto:
             if isinstance(module, SparseLayer):
                 module.__class__ = CHOOSING[type(module)]
                 layer = self._layers[names.get(module, place)] = cast(ChoosingLayer, module)
-                layer.computed_densely = False
+                layer.densely = self._densely
                 self._follow(names.get(module, place))
 
     def moved(self, names: Iterable[str]) -> None:
@@ -79,16 +82,15 @@ class Auto:
 
     def mask_gradients(self) -> None:
         """Mask the gradients that dense kernels have left."""
-        densely = [name for name, layer in self._layers.items() if layer.computed_densely]
-        self._masks.mask_gradients(self._masks.layers.keys() & set(densely))
-        for name in densely:
-            self._layers[name].computed_densely = False
+        self._masks.mask_gradients(name for name, layer in self._masks.layers.items() if layer in self._densely)
+        self._densely.clear()
         self._backend.mask_gradients()
 
     def detach(self, net: nn.Module) -> None:
         for layer in self._layers.values():
             layer.release_choices()
         self._layers.clear()
+        self._densely.clear()
         self._backend.detach(net)
 
     def _follow(self, name: str) -> None:
@@ -107,18 +109,18 @@ class ChoosingLayer(SparseLayer):
     Attributes:
         choices: Whether inputs of a size are computed with sparse kernels.
         density_step: Logarithm of the density, in steps.
-        computed_densely: Whether dense kernels have computed an output since gradients were masked.
+        densely: To be joined by the layer whenever dense kernels compute its output.
     """
 
     choices: dict[torch.Size, bool]
     density_step: int
-    computed_densely: bool
+    densely: set[nn.Module]
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and self._is_sparse(x.shape):
             return super().forward(x)
-        self.computed_densely = True
-        return self.forward_densely(x)
+        self.densely.add(self)
+        return super(SparseLayer, self).forward(x)
 
     def forward_densely(self, x: Tensor) -> Tensor:
         """Compute with torch's dense kernels."""
@@ -130,7 +132,7 @@ class ChoosingLayer(SparseLayer):
 
     def release_choices(self) -> None:
         """Become the layer of the sparse backend again."""
-        for name in ("choices", "density_step", "computed_densely"):
+        for name in ("choices", "density_step", "densely"):
             delattr(self, name)
         self.__class__ = type(self).__mro__[2]
 
@@ -152,7 +154,7 @@ def measured(layer: ChoosingLayer, size: torch.Size) -> dict[str, Any]:
         with torch.inference_mode(False), torch.enable_grad():
             x = torch.randn(size, generator=torch.Generator().manual_seed(0)).requires_grad_()
             ways = {
-                "masked": lambda: _pass(layer, layer.forward_densely, x)[1].mul_(layer._mask),
+                "masked": lambda: mask_in_place(_pass(layer, layer.forward_densely, x)[1], layer._mask),
                 "sparse": lambda: _pass(layer, layer.forward_sparsely, x),
             }
             return faster(ways, MARGIN, clock)

@@ -149,7 +149,7 @@ def test_a_real_measurement_changes_nothing(tmp_path, monkeypatch) -> None:
     assert len(written) == 2
     for choice in written:
         masked, sparse = choice["seconds"]["masked"], choice["seconds"]["sparse"]
-        assert choice["chosen"] == ("sparse" if sparse < 0.97 * masked else "masked")
+        assert choice["chosen"] == ("sparse" if sparse < 0.9 * masked else "masked")
 
 
 @pytest.mark.parametrize(("sparse", "chosen"), [(0.5, "sparse"), (0.96, "sparse"), (0.98, "masked"), (2, "masked")])
