@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..kernels import Geometry, Index, batch_innermost, from_batch_innermost
+from ..kernels import Geometry, Index, batch_innermost, from_batch_innermost, load
 from ..masks.bits import pack, unpack
+from .patches import Patches, best_patches
+
+LANES = {"avx2": 8, "avx512": 16}
+"""Samples of a vector, by instruction set."""
 
 
 class SparseConvolution:
@@ -24,27 +29,53 @@ class SparseConvolution:
     def __init__(self, weight: Tensor, mask: Tensor, bias: Tensor | None, geometry: Geometry) -> None:
         self._values, self._bits, self._shape = weight[mask], pack(mask), weight.shape
         self._bias, self._geometry = bias, geometry
-        self._tiles: dict[torch.Size, tuple[int, ...]] = {}
-        self._indices: dict[int, tuple[Tensor, Tensor]] = {}
+        self._plans: dict[torch.Size, Plan] = {}
+        self._indices: dict[tuple[Geometry, int], tuple[Tensor, Tensor]] = {}
         self._unused = weight.new_empty(0, dtype=torch.int32)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the output (N, O, H', W') for an input (N, C, H, W), with the batch innermost in memory."""
-        values, index = self._index(x.shape)
-        kernel, numbers, unused = list(self._geometry.kernel), self._geometry.numbers, self._unused
-        return torch.ops.sparseift.convolution(x, values, self._bias, index, unused, unused, kernel, numbers)
+        plan = self._plans.get(x.shape) or self._plan(x.shape)
+        if plan.patches is None:
+            return self._convolve(x, plan)
+        return plan.patches.joined(self._convolve(plan.patches.cut(x), plan))
 
-    def _index(self, size: torch.Size) -> tuple[Tensor, Tensor]:
-        """The active weights in the order of the index for inputs of this size, and that index."""
-        if size not in self._tiles:
-            self._tiles[size] = self._geometry.best_tiles(self._shape, size)
-        tiles = self._tiles[size]
-        if tiles[0] not in self._indices:
+    def _convolve(self, x: Tensor, plan: Plan) -> Tensor:
+        kernel, numbers, unused = list(plan.geometry.kernel), plan.geometry.numbers, self._unused
+        return torch.ops.sparseift.convolution(x, plan.values, self._bias, plan.index, unused, unused, kernel, numbers)
+
+    def _plan(self, size: torch.Size) -> Plan:
+        """How to compute inputs of this size."""
+        batch, channels, height, width = size
+        patches = best_patches(self._geometry, (batch, channels, height, width), LANES[load()])
+        geometry, source = self._geometry, size
+        if patches is not None:
+            geometry, source = patches.inner, patches.cut(self._values.new_empty(1).expand(size)).shape
+        tiles = geometry.best_tiles(self._shape, source)
+        if (geometry, tiles[0]) not in self._indices:
             mask = unpack(self._bits, tuple(self._shape))
-            index = Index.build(mask, self._geometry, tiles)
+            index = Index.build(mask, geometry, tiles)
             weight = self._values.new_zeros(self._shape).masked_scatter_(mask, self._values)
-            self._indices[tiles[0]] = torch.ops.sparseift.gather(weight, index.positions), index.forward
-        return self._indices[tiles[0]]
+            self._indices[geometry, tiles[0]] = torch.ops.sparseift.gather(weight, index.positions), index.forward
+        self._plans[size] = Plan(patches, geometry, *self._indices[geometry, tiles[0]])
+        return self._plans[size]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a convolution computes inputs of a size.
+
+    Attributes:
+        patches: Patches that take the place of samples; None for whole pictures.
+        geometry: The convolution of patches or pictures.
+        values: Active weights in the order of the index.
+        index: Index of the forward pass.
+    """
+
+    patches: Patches | None
+    geometry: Geometry
+    values: Tensor
+    index: Tensor
 
 
 def sparse_layer(operator: str, arguments: Sequence[Any], mask: Tensor) -> SparseLayer | None:
