@@ -33,4 +33,9 @@ def require_suite(what: str) -> None:
     """
     for module, package in SUITE.items():
         if not find_spec(module):
-            raise UserError(f"{what} needs {package}, which is not installed: pip install 'sparseift[suite]'")
+            raise without_suite(what, package)
+
+
+def without_suite(what: str, package: str) -> UserError:
+    """Return the error of a missing package."""
+    return UserError(f"{what} needs {package}, which is not installed: pip install 'sparseift[suite]'")
