@@ -34,6 +34,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     content = memoryview(path.read_bytes())
     end = 8 + int.from_bytes(content[:8], "little")
     try:
+        if end > len(content):
+            raise ValueError("it is shorter than its header")
         header = json.loads(bytes(content[8:end]))
         return {name: _tensor(entry, content[end:]) for name, entry in header.items() if name != METADATA}
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -46,5 +48,5 @@ def _tensor(entry: dict[str, Any], data: memoryview) -> Tensor:
     if not 0 <= first <= last <= len(data):
         raise ValueError("a tensor is not within the file")
     if first == last:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(0, dtype=dtype).reshape(shape)
     return torch.frombuffer(bytearray(data[first:last]), dtype=torch.uint8).view(dtype).reshape(shape)

@@ -26,7 +26,7 @@ def card(results: Mapping[str, Any], command: str | None, weights: str, targets:
     parts = [
         "\n".join(["---", _metadata(results).rstrip(), LICENSE, "---"]),
         f"# {_title(results)}",
-        _introduction(results, weights),
+        plain(_introduction(results, weights)),
         _table("", _rows(results)),
         _use(targets),
     ]

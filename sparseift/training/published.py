@@ -38,7 +38,7 @@ def write_published(folder: Path, state: Mapping[str, Tensor], masks: Masks | No
         state: Its state dict.
         content: ENTRIES and others.
     """
-    write_tensors(folder / MODEL, state)
+    write_tensors(folder / MODEL, {name: tensor.clone() for name, tensor in state.items()})  # tied weights share memory
     if masks:
         write_tensors(folder / MASKS, {name: pack(masks[name]) for name in masks})
     write_json(folder / CONFIG, dict(content))
