@@ -98,8 +98,8 @@ def test_command(words, program, finished, tmp_path):
         case [("scripts/quickstart" | "scripts/quickstart_text" | "scripts/test") as script]:
             assert os.access(ROOT / script, os.X_OK)
             subprocess.run(["bash", "-n", ROOT / script], check=True)
-        case ["pip", "install", "."]:
-            assert (ROOT / "pyproject.toml").exists()
+        case ["pip", "install", "." | ".[suite]"]:
+            assert "\nsuite = [" in (ROOT / "pyproject.toml").read_text()
         case ["export", "PIP_EXTRA_INDEX_URL=ADDRESS"]:
             assert chosen_wheel(tmp_path) == "torch-2.9.0+cpu-py3-none-any.whl"
         case ["scripts/bench", *rows, "--clock", "cpu"]:
