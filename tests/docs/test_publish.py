@@ -13,7 +13,7 @@ import sparseift
 from sparseift.export import FORMATS
 
 from ..e2e.programs import files, quick
-from .readme import DOCS, blocks
+from .pages import DOCS, blocks
 from .test_examples import python
 
 NOTEBOOKS, PUBLISH = DOCS / "notebooks.md", DOCS / "publish.md"
