@@ -21,7 +21,7 @@ def card(results: Mapping[str, Any], command: str | None, weights: str, targets:
         results: The content of results.json.
         command: The command that repeats the run, if it is known.
         weights: Which weights are published.
-        targets: What the config names: dotted names of classes and functions.
+        targets: Dotted names of the code that the config names.
     """
     parts = [
         "\n".join(["---", _metadata(results).rstrip(), LICENSE, "---"]),
