@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
+from .hydra_versions import VERSION_BASE
 from .messages import described
 from .overrides import config_folder, plain_choice
 
@@ -26,7 +27,7 @@ def composed(overrides: Iterable[str], nodes: Iterable[str], folders: Sequence[s
         UserError: An override is not valid.
     """
     try:
-        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        with hydra.initialize_config_dir(str(config_folder()), **VERSION_BASE):
             config: DictConfig = hydra.compose("train", [*search_path(folders), *map(plain_choice, overrides)])
         return {name: OmegaConf.to_container(config[name], resolve=True) for name in nodes}
     except (HydraException, OmegaConfBaseException) as error:

@@ -25,6 +25,7 @@ from ..errors import Stopped
 from ..runs.read import Run, read_run
 from . import run as _run  # noqa: F401  # imports what training needs before the state to restore is taken
 from .compose import search_path
+from .hydra_versions import VERSION_BASE
 from .messages import as_user_error
 from .overrides import config_folder, is_override
 from .program import accepted
@@ -62,7 +63,7 @@ def _trained(overrides: Sequence[str], folders: Sequence[Path]) -> Path:
             failures.append(error)
 
     try:
-        with initialize_config_dir(str(config_folder()), CONFIG, version_base="1.3"):
+        with initialize_config_dir(str(config_folder()), CONFIG, **VERSION_BASE):
             arguments = [*search_path(folders), *accepted(overrides, folders, sweep=False)]
             hydra: Any = GlobalHydra.instance().hydra
             done = hydra.run(CONFIG, job, arguments, with_log_configuration=False)

@@ -27,6 +27,7 @@ from ..errors import Stopped, UserError
 from . import launchers, resolvers  # noqa: F401  # configs call the resolvers
 from .contents import CHECKPOINTS, ERROR, STARTED
 from .help import help_page
+from .hydra_versions import VERSION_BASE
 from .messages import EXPECTED, as_user_error, described, one_line_errors
 from .overrides import check_folders, check_sweeps, config_folder, is_override, plain_choice
 from .sweep import resumed
@@ -93,7 +94,7 @@ def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
         return _run_job_of_sweep(program, config, failed)
 
     try:
-        hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
+        hydra.main(config_path=str(config_folder()), config_name=config_name, **VERSION_BASE)(job)()
     except Exception as error:
         if refusal := launchers.refusal(error):
             raise refusal from error
