@@ -73,7 +73,7 @@ class Sharded(DDPStrategy):
 
     def _shard(self, net: nn.Module) -> None:
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
-        for name in sorted(_separable(net, self.layers), key=lambda name: -name.count(".")):
+        for name in sorted(separable(net, self.layers), key=lambda name: -name.count(".")):
             fully_shard(net.get_submodule(name), mesh=mesh)
         fully_shard(net, mesh=mesh, reshard_after_forward=True)
 
@@ -178,8 +178,8 @@ def check_elementwise(optimizer: Optimizer) -> None:
     require(fits, "recipe.optimizer", type(optimizer).__name__, f"one of {names} with trainer.strategy={NAME}")
 
 
-def _separable(net: nn.Module, layers: Iterable[str]) -> list[str]:
-    """The layers that share no parameter with another module."""
+def separable(net: nn.Module, layers: Iterable[str]) -> list[str]:
+    """Return the names of those layers that share no parameter with another module."""
     owners = Counter(
         id(parameter) for _, module in net.named_modules() for _, parameter in module.named_parameters(recurse=False)
     )
@@ -194,4 +194,4 @@ def _without_values(parameter: nn.Parameter) -> nn.Parameter:
 def _fitting(parameter: Tensor, value: Any) -> Any:
     """What an optimizer keeps for every element of a parameter, sharded as the parameter; anything else as it is."""
     same = isinstance(value, Tensor) and value.shape == parameter.shape and value.dim()
-    return sharded_as(parameter, value) if same else value
+    return sharded_as(parameter, value).clone() if same else value  # a view would keep the whole tensor in memory
