@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -18,6 +18,9 @@ STRIP = (0.35, 0.85)
 
 WIDTH, HEIGHT = 9.0, 4.6  # inches
 
+Times = dict[str, dict[str, dict[str, list[float]]]]
+"""Median and quartiles of the time of a step relative to the dense network, by part, row and backend."""
+
 
 def gains(parts: Sequence[Outcomes], labels: dict[str, str]) -> Figure:
     """Draw the gains over the dense network, one panel for each part.
@@ -26,33 +29,68 @@ def gains(parts: Sequence[Outcomes], labels: dict[str, str]) -> Figure:
         labels: The rows to draw, by name, with their labels.
     """
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(WIDTH, HEIGHT))
-        for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
-            _draw(axes, part, {row: label for row, label in labels.items() if row in part.runs})
+        figure, panels = _panels(parts)
+        for axes, part in panels:
+            _over_flops(axes, part, {row: label for row, label in labels.items() if row in part.runs})
     return figure
 
 
-def _draw(axes: Axes, part: Outcomes, labels: dict[str, str]) -> None:
-    dense = [larger for larger, _ in part.part.yardsticks]
-    found = [gain(part, row, "dense") for row in dense]
-    flops = [part.cost(row, "train_total") for row in dense]
-    axes.plot([1, *flops], [0, *(one.mean for one in found)], color=INK, lw=1, zorder=1)
-    _points(axes, flops, found, color=INK, marker="o", label="dense networks")
-    axes.plot(1, 0, color=INK, marker="o", ls="")
+def gains_in_time(parts: Sequence[Outcomes], labels: dict[str, str], times: Times) -> Figure:
+    """Draw the gains over the dense network, over the time of a training step with either backend."""
+    with matplotlib.rc_context(RC):
+        figure, panels = _panels(parts)
+        for axes, part in panels:
+            drawn = {row: label for row, label in labels.items() if row in part.runs}
+            _over_time(axes, part, drawn, times[part.part.name])
+    return figure
+
+
+def _panels(parts: Sequence[Outcomes]) -> tuple[Figure, Iterator[tuple[Axes, Outcomes]]]:
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    return figure, zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True)
+
+
+def _over_flops(axes: Axes, part: Outcomes, labels: dict[str, str]) -> None:
+    _dense(axes, part, [part.cost(larger, "train_total") for larger, _ in part.part.yardsticks])
     low, high = STRIP
     for index, (row, label) in enumerate(labels.items()):
         place = low * (high / low) ** (index / max(1, len(labels) - 1))
-        member = next(run for run in part.runs[row].values()).results["member"]
-        _points(axes, [place], [gain(part, row, "dense")], color=COLOURS[member], marker=MARKERS[index], label=label)
-    axes.axhline(0, color=INK, lw=0.8, ls=":")
+        _points(axes, [place], [gain(part, row, "dense")], **_look(part, row, index), label=label)
     axes.axvspan(low * 0.9, 1.0, color=INK, alpha=0.05, lw=0)
-    axes.set_xscale("log")
-    ticks = [1, 2, 4]
-    axes.set_xticks(ticks, [f"{tick}x" for tick in ticks])
-    axes.minorticks_off()
+    _finish(axes, part, "training FLOPs relative to the dense network; grey: about 1x")
     axes.set_xlim(low * 0.9, 4.6)
+
+
+def _over_time(axes: Axes, part: Outcomes, labels: dict[str, str], times: dict[str, dict[str, list[float]]]) -> None:
+    _dense(axes, part, [times[larger]["masked"][0] for larger, _ in part.part.yardsticks])
+    for index, (row, label) in enumerate(labels.items()):
+        found = gain(part, row, "dense")
+        if "sparse" in times[row]:
+            _points(axes, [times[row]["sparse"][0]], [found], **_look(part, row, index), label=label)
+        _points(axes, [times[row]["masked"][0]], [found], **_look(part, row, index), mfc="white")
+    _finish(axes, part, "time of a training step relative to the dense network\nfilled: backend=sparse; hollow: masked")
+
+
+def _dense(axes: Axes, part: Outcomes, places: Sequence[float]) -> None:
+    """Draw the dense networks of the grid, of which the smallest is at 1."""
+    found = [gain(part, larger, "dense") for larger, _ in part.part.yardsticks]
+    axes.plot([1, *places], [0, *(one.mean for one in found)], color=INK, lw=1, zorder=1)
+    _points(axes, places, found, color=INK, marker="o", label="dense networks")
+    axes.plot(1, 0, color=INK, marker="o", ls="")
+
+
+def _look(part: Outcomes, row: str, index: int) -> dict[str, str]:
+    member = next(run for run in part.runs[row].values()).results["member"]
+    return {"color": COLOURS[member], "marker": MARKERS[index]}
+
+
+def _finish(axes: Axes, part: Outcomes, label: str) -> None:
+    axes.axhline(0, color=INK, lw=0.8, ls=":")
+    axes.set_xscale("log")
+    axes.set_xticks([1, 2, 4], ["1x", "2x", "4x"])
+    axes.minorticks_off()
     axes.set_title(part.part.title)
-    axes.set_xlabel("training FLOPs relative to the dense network; grey: about 1x")
+    axes.set_xlabel(label)
     axes.set_ylabel(f"gain over the dense network [{part.score.unit}]")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=7.5, handletextpad=0.2)
 
