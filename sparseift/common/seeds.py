@@ -7,6 +7,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+from .cache import piece_of
+
 GAMMA = 0x9E3779B97F4A7C15 - 2**64  # torch's integers are signed
 MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 
@@ -42,8 +44,12 @@ def uniform_like(values: Tensor, seed: int) -> Tensor:
 
     They depend only on the shape and the seed.
     """
-    state = torch.arange(1, values.numel() + 1, device=values.device).mul_(GAMMA).add_(seed)
-    return _shifted(hashed_(state), 41).float().add_(0.5).mul_(2**-23).view(values.shape)
+    numbers, size = torch.empty(values.numel(), device=values.device), piece_of(values)
+    for index, part in enumerate(numbers.split(size)):
+        first = index * size + 1
+        state = torch.arange(first, first + part.numel(), device=values.device).mul_(GAMMA).add_(seed)
+        part.copy_(_shifted(hashed_(state), 41)).add_(0.5).mul_(2**-23)
+    return numbers.view(values.shape)
 
 
 def _shifted(state: Tensor, bits: int) -> Tensor:
