@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sparseift.report.statistics import Difference
-from sparseift.report.style import COLOURS, INK, MARKERS, RC
+from sparseift.report.style import COLOURS, INK, MARKERS, RC, SPARE_COLOURS
 
 from .outcomes import Outcomes, gain
 
@@ -92,7 +92,7 @@ def _finish(axes: Axes, part: Outcomes, label: str) -> None:
     axes.set_title(part.part.title)
     axes.set_xlabel(label)
     axes.set_ylabel(f"gain over the dense network [{part.score.unit}]")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=7.5, handletextpad=0.2)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=7.5, handletextpad=0.2)
 
 
 def _points(axes: Axes, places: Sequence[float], found: Sequence[Difference], **look: object) -> None:
@@ -101,6 +101,32 @@ def _points(axes: Axes, places: Sequence[float], found: Sequence[Difference], **
     sides = zip(*intervals, strict=True)
     errors = [[abs(bound - middle) for bound, middle in zip(side, means, strict=True)] for side in sides]
     axes.errorbar(places, means, yerr=errors, ls="", elinewidth=1, **look)
+
+
+def longer(found: Mapping[int, tuple[Outcomes, dict[str, str], str]], unit: str) -> Figure:
+    """Draw gains over the dense network that was trained as long, over the epochs of training.
+
+    Args:
+        found: By epochs: the runs, their rows by label, and the row of the dense network.
+    """
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(WIDTH / 2, HEIGHT - 1.2))
+        axes = figure.subplots()
+        labels = list(next(iter(found.values()))[1])
+        for index, label in enumerate(labels):
+            places = [epochs * 1.025 ** (index - 1) for epochs in found]  # side by side
+            gains = [gain(outcomes, rows[label], dense) for outcomes, rows, dense in found.values()]
+            look = {"color": (*SPARE_COLOURS, COLOURS["sparse_wide"])[index - 1], "marker": MARKERS[index]}
+            axes.plot(places, [one.mean for one in gains], **look, lw=1)
+            _points(axes, places, gains, **look, label=label)
+        axes.axhline(0, color=INK, lw=0.8, ls=":")
+        axes.set_xscale("log")
+        axes.set_xticks(list(found), [str(epochs) for epochs in found])
+        axes.minorticks_off()
+        axes.set_xlabel("epochs")
+        axes.set_ylabel(f"gain over the dense network [{unit}]")
+        axes.legend(loc="upper center")
+    return figure
 
 
 def spectral(part: Outcomes, column: str, label: str) -> Figure:

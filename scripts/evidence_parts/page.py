@@ -32,6 +32,9 @@ DRAWN = {
 }
 """The rows of the figure of gains."""
 
+MASKS = {"RigL": "rigl", "SET": "set", "static masks": "static"}
+"""The rows of the figure of longer training."""
+
 GAP = "masks/ramanujan_gap_iterative", "iterative Ramanujan gap"
 
 
@@ -40,8 +43,18 @@ def write() -> None:
     found = outcomes()
     save(figure.gains(found[:2], DRAWN), RUNS / "gains")
     save(figure.gains_in_time(found[:2], DRAWN, times()), RUNS / "times")
+    if len(found) > 2:
+        save(figure.longer(lengths(found[0], found[2]), found[0].score.unit), RUNS / "longer")
     save(figure.spectral(found[0], *GAP), RUNS / "spectral")
     (RUNS / "tables.md").write_text("\n".join(page(found)) + "\n")
+
+
+def lengths(short: Outcomes, long: Outcomes) -> dict[int, tuple[Outcomes, dict[str, str], str]]:
+    """Return what `figure.longer` draws."""
+    found = {5: (short, {label: f"wide_0.75_{kind}" for label, kind in MASKS.items()}, "dense")}
+    for epochs in (10, 20):
+        found[epochs] = long, {label: f"{kind}_{epochs}" for label, kind in MASKS.items()}, f"dense_{epochs}"
+    return found
 
 
 @cache
