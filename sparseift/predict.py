@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .common.checks import number, require
+from .common.extras import require_suite
 from .common.messages import Arguments, one_line_errors
 from .runs.weights import WEIGHTS, WHICH
 
@@ -34,6 +35,7 @@ def main() -> None:
         for name, value in options.items():
             number(f"--{name}", value, 1 if name in ("top", "tokens") else 0)
         require(arguments.run.exists(), "RUN", str(arguments.run), "a run folder, or a file of one")
+        require_suite("sparseift predict")
         from .app.predict import predict  # imports torch
 
         predict(arguments.run, arguments.inputs, arguments.weights, arguments.device, options, arguments.format)

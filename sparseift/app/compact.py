@@ -23,7 +23,7 @@ def export_compact(run: Path, best: bool, out: Path | None) -> str:
 
     Args:
         run: A run folder.
-        best: Whether to read best.ckpt in place of last.ckpt.
+        best: Whether to read best.ckpt, not the weights that the run has tested.
         out: File to write; sparse.safetensors in the run folder by default.
 
     Returns:
@@ -39,7 +39,7 @@ def export_compact(run: Path, best: bool, out: Path | None) -> str:
     require(out.suffix == SUFFIX, "--out", str(out), f"a file name that ends in {SUFFIX}")
     require(out.parent.is_dir(), "--out", str(out), "a file in a folder that exists")
     with waiting(out.name):
-        loaded = load_run(run, "best" if best else None, tested="last")
+        loaded = load_run(run, "best" if best else None)
         masked = {f"{name}.weight": loaded.masks[name] for name in loaded.masks} if loaded.masks else {}
         program, tensors = capture(loaded.network, loaded.task.example(), masked)
         about = {

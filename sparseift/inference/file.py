@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from ..common.files import replacing
 from ..common.messages import one_line
+from ..common.tensor_files import read_with_metadata
 from ..errors import Damaged, UserError
 from ..masks.bits import ones, pack, unpack
 from .program import Program
@@ -81,6 +80,8 @@ def write(
     texts = {"program": program.as_dict(), "masked": shapes, "about": about}
     metadata = {FORMAT: str(VERSION), **{name: json.dumps(text, separators=(",", ":")) for name, text in texts.items()}}
     metadata["crc32"] = _checksum(content, metadata)
+    from safetensors.torch import save  # which reading does not need
+
     with replacing(path) as partial:
         partial.write_bytes(save(content, metadata))
 
@@ -93,13 +94,10 @@ def read(path: Path) -> tuple[Program, dict[str, Tensor | Packed], dict[str, Any
         UserError: `write` has not written the file.
     """
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
-    except (SafetensorError, ValueError) as error:
-        raise UserError(
-            f"{path} is damaged, or not a file of sparseift.export --format sparse: {one_line(error)}"
-        ) from error
+        content, metadata = read_with_metadata(path)
+    except Damaged as error:
+        reason = one_line(error).removeprefix(f"{path} is damaged: ")
+        raise UserError(f"{path} is damaged, or not a file of sparseift.export --format sparse: {reason}") from error
     if FORMAT not in metadata:
         raise UserError(f"{path} is not a file of sparseift.export --format sparse: it has other tensors")
     if metadata.pop("crc32", None) != _checksum(content, metadata):
