@@ -38,7 +38,7 @@ def test_it_loads_without_lightning_and_hydra(program, run, tmp_path) -> None:
     assert outcome.out.endswith(" masked weights of run/checkpoints/last.ckpt in net.safetensors\n")
     script = """
 import sys
-for name in ("pytorch_lightning", "lightning", "hydra", "omegaconf", "sklearn"):
+for name in ("pytorch_lightning", "lightning", "hydra", "omegaconf", "sklearn", "safetensors", "scipy"):
     sys.modules[name] = None
 import torch, sparseift
 loaded = sparseift.load("net.safetensors")
