@@ -9,7 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..kernels import Geometry, Index, convolution, dense_weight_gradient, from_batch_innermost, load
+from ..kernels import (
+    Convolved,
+    Deferred,
+    Geometry,
+    Index,
+    Operand,
+    convolution,
+    defer,
+    dense_weight_gradient,
+    from_batch_innermost,
+    load,
+    operand_of,
+)
 from ..masks import Masks
 from ..masks.patterns import Pattern
 
@@ -108,16 +120,24 @@ class SparseLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             raise UserError("backend sparse computes in float32; expected trainer.precision=32-true")
-        return self._from_image(from_batch_innermost(self._output(self._as_image(x))), x)
+        return self._compute(x)
 
-    def _output(self, x: Tensor) -> Tensor:
-        """The output (N, O, H', W') of an input (N, C, H, W)."""
+    def _compute(self, x: Tensor) -> Tensor:
+        """The output for an input of float32."""
+        image = self._as_image(x)
+        output = self._convolve(Operand(image), moments=False).output
+        return self._from_image(from_batch_innermost(output), x)
+
+    def _convolve(self, operand: Operand, moments: bool) -> Convolved:
+        """The output (N, O, H', W') of an operand (N, C, H, W), and its moments if they are wanted and exist."""
         weight = self._as_kernel(self.weight)
-        index = self._index(x.shape)
+        index = self._index(operand.x.shape)
         if not self.dense_gradient:
-            return convolution(x, weight, self.bias, index, self._geometry)
-        output = convolution(x, weight.detach(), self.bias, index, self._geometry)
-        return dense_weight_gradient(output, x, weight, self._geometry)
+            return convolution(operand, weight, self.bias, index, self._geometry, moments)
+        value = operand.evaluate()  # dense kernels read it, too
+        output, *_ = convolution(Operand(value), weight.detach(), self.bias, index, self._geometry)
+        output = dense_weight_gradient(output, value, weight, self._geometry)
+        return Convolved(output, None, None if operand.other is None else value)
 
     def _index(self, size: torch.Size) -> Index:
         """The index for inputs of this size, which is built when it is first used."""
@@ -142,6 +162,16 @@ class SparseLayer(nn.Module):
 
 
 class SparseConv2d(SparseLayer, nn.Conv2d):
+    """Its output is deferred (`kernels.Deferred`), and so may its input be."""
+
+    def _compute(self, x: Tensor) -> Tensor:
+        if x.dim() != 4 or torch.compiler.is_compiling():
+            return super()._compute(x)
+        convolved = self._convolve(operand_of(x), moments=self.training)
+        if convolved.value is not None and isinstance(x, Deferred):
+            x.become(Operand(convolved.value))
+        return defer(Operand(convolved.output), convolved.moments)
+
     def _as_image(self, x: Tensor) -> Tensor:
         return x if x.dim() == 4 else x.unsqueeze(0)
 

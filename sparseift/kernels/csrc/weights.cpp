@@ -1,0 +1,107 @@
+// The operators for weights: the index of a mask, and values of active weights.
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_strided.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <tuple>
+#include <vector>
+
+#include "index_build.h"
+#include "tensors.h"
+
+namespace sparseift {
+namespace {
+
+WeightShape weight_shape(Ints size) {
+  TORCH_CHECK(size.size() == 4, "expected a weight of four dimensions");
+  return {int32_t(size[0]), int32_t(size[1]), {int32_t(size[2]), int32_t(size[3])}};
+}
+
+// Best tiles of the forward pass and of the input gradient for an input of size (N, C, H, W).
+std::vector<int64_t> best_tiles(Ints weight_size, Ints input_size, Ints geometry) {
+  const WeightShape weight = weight_shape(weight_size);
+  const Geometry g = geometry_of(weight.kernel, geometry);
+  int64_t batch = input_size[0], height = input_size[2], width = input_size[3];
+  if (pointwise(g)) batch *= height * width, height = width = 1;
+  const int64_t rows = extent(height, g.kernel.h, g.stride.h, g.padding.h, g.dilation.h);
+  const int64_t columns = extent(width, g.kernel.w, g.stride.w, g.padding.w, g.dilation.w);
+  return {best_tile(kernels(), weight, g, false, rows, columns, batch),
+          best_tile(kernels(), weight, g, true, height, width, batch)};
+}
+
+Tensor int_tensor(const std::vector<int32_t>& values) {
+  Tensor tensor = at::empty({int64_t(values.size())}, at::kInt);
+  std::copy(values.begin(), values.end(), tensor.data_ptr<int32_t>());
+  return tensor;
+}
+
+// Index of a mask for two tiles: of the forward pass, of the input gradient, the place of each active weight in the
+// memory of the dense weight, and the place in the first index of each active weight of the second.
+std::tuple<Tensor, Tensor, Tensor, Tensor> index(const Tensor& mask, Ints geometry, Ints tiles) {
+  TORCH_CHECK(mask.scalar_type() == at::kBool, "expected a mask of bool");
+  const WeightShape weight = weight_shape(mask.sizes());
+  const Geometry g = geometry_of(weight.kernel, geometry);
+  const uint8_t* bytes = reinterpret_cast<const uint8_t*>(mask.const_data_ptr<bool>());
+  const ActiveWeights active(bytes, mask.strides().data(), weight);
+  std::vector<int32_t> forward_entries, transposed_entries;
+  auto build = [&](bool transposed, std::vector<int32_t>& entries) {
+    const Layout layout(kernels(), kernels().tiles[tiles[transposed]], weight, g, transposed);
+    return int_tensor(build_index(layout, active, weight, g.groups, transposed, entries));
+  };
+  Tensor forward = build(false, forward_entries), transposed = build(true, transposed_entries);
+  const int64_t count = active.positions.size();
+  Tensor positions = at::empty({count}, at::kInt), order = at::empty({count}, at::kInt);
+  int32_t* position = positions.data_ptr<int32_t>();
+  int32_t* entry = order.data_ptr<int32_t>();
+  at::parallel_for(0, count, 1 << 14, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      position[forward_entries[k]] = active.positions[k];
+      entry[transposed_entries[k]] = forward_entries[k];
+    }
+  });
+  return {forward, transposed, positions, order};
+}
+
+// values[i] = weight.memory[positions[i]]
+Tensor gather(const Tensor& weight, const Tensor& positions) {
+  Tensor values = at::empty(positions.sizes(), weight.options());
+  const float* from = weight.const_data_ptr<float>();
+  const int32_t* position = positions.const_data_ptr<int32_t>();
+  float* to = values.data_ptr<float>();
+  at::parallel_for(0, positions.numel(), 1 << 14, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] = from[position[i]];
+  });
+  return values;
+}
+
+// The inverse of `gather`: a tensor in the layout of `weight`, zero but for memory[positions[i]] = values[i].
+Tensor scatter(const Tensor& values, const Tensor& positions, const Tensor& weight) {
+  Tensor dense = at::empty_strided(weight.sizes(), weight.strides(), weight.options()).zero_();
+  const Tensor contiguous = values.contiguous();
+  const float* from = contiguous.const_data_ptr<float>();
+  const int32_t* position = positions.const_data_ptr<int32_t>();
+  float* to = dense.data_ptr<float>();
+  at::parallel_for(0, positions.numel(), 1 << 14, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[position[i]] = from[i];
+  });
+  return dense;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(sparseift, m) {
+  m.def("best_tiles(int[] weight_size, int[] input_size, int[] geometry) -> int[]", best_tiles);
+  m.def("index(Tensor mask, int[] geometry, int[] tiles) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def("gather(Tensor weight, Tensor positions) -> Tensor");
+  m.def("scatter(Tensor values, Tensor positions, Tensor weight) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(sparseift, CPU, m) {
+  m.impl("index", index);
+  m.impl("gather", gather);
+  m.impl("scatter", scatter);
+}
+
+}  // namespace sparseift

@@ -1,0 +1,223 @@
+"""Tensors whose computation waits for the convolution that reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from .operators import Operand, from_batch_innermost
+from .registration import batch_innermost, operand_gradients
+
+Moments = tuple[Tensor, Tensor]
+
+
+class Deferred(Tensor):
+    """A tensor (N, C, H, W) with the batch innermost in memory, of which some computation has not been done.
+
+    Batch norms, ReLUs and sums of two tensors add to this computation instead of doing it. A convolution that skips
+    masked weights does it while it reads the tensor. Any other function gets an ordinary contiguous tensor, and so do
+    the following ones. Networks thus run as they are written, and gradients are those of the ordinary functions.
+
+    Attributes:
+        operand: What is to be computed; None if the tensor is an ordinary one by now.
+        moments: Mean and variance of each channel, if they are known.
+    """
+
+    operand: Operand | None
+    moments: Moments | None
+    _ordinary: Tensor | None
+    _functions: ClassVar[dict[Any, Callable[..., Any]]] = {}
+
+    def ordinary(self) -> Tensor:
+        """Return the contiguous tensor, which this one is from now on, so that views and changes in place are seen."""
+        if self._ordinary is None:
+            assert self.operand is not None
+            self._ordinary = from_batch_innermost(self.operand.evaluate())
+            self.operand = None
+        return self._ordinary
+
+    def become(self, operand: Operand) -> Deferred:
+        """Replace what is to be computed, as a function does that works in place."""
+        self.operand, self.moments = operand, None
+        return self
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function in DESCRIPTIONS:
+            with torch._C.DisableTorchFunctionSubclass():
+                return function(*args, **kwargs)
+        if own := cls._functions.get(function):
+            result = own(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        args, kwargs = tree_map_only(Deferred, Deferred.ordinary, (args, kwargs))
+        return function(*args, **kwargs)
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, *_: Any) -> Any:
+        raise NotImplementedError(f"{function} reads a tensor without calling a function of torch's Python interface")
+
+
+DESCRIPTIONS = {
+    Tensor.dim, Tensor.size, Tensor.numel, Tensor.is_floating_point, Tensor.__len__,
+    *(
+        getattr(Tensor, name).__get__
+        for name in ("shape", "ndim", "dtype", "device", "layout", "requires_grad", "is_cpu", "is_cuda", "is_sparse")
+    ),
+}  # fmt: skip
+"""Functions whose results need no computation."""
+
+
+def defer(operand: Operand, moments: Moments | None = None) -> Deferred:
+    """Return a tensor that is computed later."""
+    deferred = _Defer.apply(*operand)
+    deferred.operand, deferred.moments, deferred._ordinary = operand, moments, None
+    return deferred
+
+
+class _Defer(torch.autograd.Function):
+    """Makes gradients flow if the tensor itself, rather than its parts, is read by other autograd functions."""
+
+    @staticmethod
+    def forward(ctx: Any, *operand: Any) -> Tensor:
+        *tensors, ctx.floor = operand
+        ctx.save_for_backward(*tensors)
+        x = tensors[0]
+        return Deferred._make_wrapper_subclass(Deferred, x.shape, dtype=x.dtype, device=x.device)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return operand_gradients(gradient, *ctx.saved_tensors, ctx.floor)
+
+
+def operand_of(x: Tensor) -> Operand:
+    """Return what a convolution reads to get a tensor (N, C, H, W)."""
+    if isinstance(x, Deferred):
+        return x.operand or Operand(batch_innermost(x.ordinary()))
+    return Operand(batch_innermost(x))
+
+
+def _implements(*functions: Any) -> Callable[[Callable], Callable]:
+    """Register what functions of torch do with deferred tensors. It may return NotImplemented."""
+
+    def register(own: Callable) -> Callable:
+        Deferred._functions.update(dict.fromkeys(functions, own))
+        return own
+
+    return register
+
+
+def _is_deferred(x: Any) -> bool:
+    return isinstance(x, Deferred) and x.operand is not None
+
+
+def _linear(x: Tensor) -> Operand:
+    """The scaled and shifted tensor that `x` is; its value, if it is more than that."""
+    operand = operand_of(x)
+    if operand.other is None and operand.floor == -math.inf:
+        return operand
+    assert isinstance(x, Deferred)
+    value = Operand(operand.evaluate())
+    x.become(value)
+    return value
+
+
+@_implements(F.batch_norm)
+def _batch_norm(
+    x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+    bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    count = x.numel() // x.shape[1]
+    of_channels = [tensor for tensor in (running_mean, running_var, weight, bias) if tensor is not None]
+    if not _is_deferred(x) or any(t.dtype != torch.float32 for t in of_channels) or (training and count < 2):
+        return NotImplemented
+    assert isinstance(x, Deferred)
+    value = _value(x)
+    if training:
+        mean, variance = x.moments or reversed(torch.var_mean(value, (0, 2, 3), correction=0))
+        _update(running_mean, mean, momentum)
+        _update(running_var, variance * (count / (count - 1)), momentum)
+    else:
+        assert running_mean is not None and running_var is not None
+        mean, variance = running_mean, running_var
+    scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
+    return defer(Operand(value, scale, shift=(0 if bias is None else bias) - mean * scale))
+
+
+def _value(x: Deferred) -> Tensor:
+    """The value with the batch innermost, which is what `x` is from now on."""
+    assert x.operand is not None
+    if not x.operand.plain:
+        x.become(Operand(x.operand.evaluate()))
+    return x.operand.x
+
+
+def _update(running: Tensor | None, value: Tensor, momentum: float) -> None:
+    if running is not None:
+        with torch.no_grad():
+            running.lerp_(value, momentum)
+
+
+@_implements(F.relu)
+def _relu(x: Tensor, inplace: bool = False) -> Any:
+    if not _is_deferred(x):
+        return NotImplemented
+    operand = operand_of(x)
+    shift = operand.shift
+    if operand.plain:
+        shift = operand.x.new_zeros(operand.x.shape[1])
+    clipped = operand._replace(shift=shift, floor=max(operand.floor, 0.0))
+    return x.become(clipped) if inplace and isinstance(x, Deferred) else defer(clipped)
+
+
+@_implements(torch.relu, Tensor.relu)
+def _relu_function(x: Tensor) -> Any:
+    return _relu(x)
+
+
+@_implements(torch.relu_, Tensor.relu_)
+def _relu_in_place(x: Tensor) -> Any:
+    return _relu(x, inplace=True)
+
+
+@_implements(torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__)
+def _add(one: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+    summed = NotImplemented if alpha != 1 or out is not None else _sum(one, other)
+    return summed if summed is NotImplemented else defer(summed)
+
+
+@_implements(Tensor.add_, Tensor.__iadd__)
+def _add_in_place(one: Any, other: Any, *, alpha: Any = 1) -> Any:
+    if alpha != 1 or not _is_deferred(one):
+        return NotImplemented
+    summed = _sum(one, other)
+    return summed if summed is NotImplemented else one.become(summed)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """The sum of two tensors of the same size, of which at least one is deferred."""
+    both = one, other
+    if not all(isinstance(t, Tensor) for t in both) or not any(map(_is_deferred, both)):
+        return NotImplemented
+    if one.shape != other.shape or any(t.dtype != torch.float32 or not t.is_cpu for t in both):
+        return NotImplemented
+    first, second = (_linear(t) if _is_deferred(t) else Operand(_copy(t)) for t in both)
+    if first.shift is None or second.shift is None:
+        shift = second.shift if first.shift is None else first.shift
+    else:
+        shift = first.shift + second.shift
+    return Operand(first.x, first.scale, second.x, second.scale, shift)
+
+
+def _copy(x: Tensor) -> Tensor:
+    """A tensor with the batch innermost that shares no memory with `x`, which may be changed later."""
+    ordinary = x.ordinary() if isinstance(x, Deferred) else x
+    copied = batch_innermost(ordinary)
+    return copied.clone(memory_format=torch.preserve_format) if copied is ordinary else copied
