@@ -24,7 +24,7 @@ def register() -> None:
     fake("sparseift::gather", lambda weight, positions: weight.new_empty(positions.shape))
     fake("sparseift::scatter", lambda values, positions, weight: torch.empty_like(weight))
     fake("sparseift::convolution", _fake_convolution)
-    fake("sparseift::input_gradient", lambda gradient, a, b, c, d, *operand: _fake_gradients(*operand[:6]))
+    fake("sparseift::input_gradient", lambda gradient, a, b, c, d, e, *operand: _fake_gradients(*operand[:6]))
     fake("sparseift::weight_gradient", _fake_weight_gradient)
     fake("sparseift::evaluate", lambda x, *_: _empty(x, x.shape))
     fake("sparseift::operand_gradient", lambda gradient, *operand: _fake_gradients(*operand))
@@ -64,8 +64,8 @@ def _fake_gradients(x: Tensor, scale: Any, other: Any, slope: Any, shift: Any, f
 
 
 def _fake_weight_gradient(
-    gradient: Tensor, output: Any, rise: Any, offset: Any, x: Tensor, scale: Any, shift: Any, floor: float,
-    forward: Tensor, active: int, kernel: Any, geometry: Any,
+    gradient: Tensor, output: Any, mean: Any, of_mean: Any, of_variance: Any, x: Tensor, scale: Any, shift: Any,
+    floor: float, forward: Tensor, active: int, kernel: Any, geometry: Any,
 ) -> Tensor:  # fmt: skip
     return x.new_empty(active)
 
@@ -105,8 +105,9 @@ def _of_operand(operand: tuple, gradients: tuple[Tensor, ...]) -> Gradients:
 def _convolution_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
     *operand, floor, values, _, forward, transposed, order, kernel, geometry, with_moments = inputs
     result, mean, _, value = output
-    of_result = (result, mean) if with_moments else (None, None)
-    of_value = None if operand[2] is None else value
+    has_value = operand[2] is not None
+    of_result = result if with_moments or has_value else None, mean if with_moments else None
+    of_value = value if has_value else None
     ctx.save_for_backward(*operand, values, forward, transposed, order, *of_result, of_value)
     ctx.settings = kernel, geometry
     ctx.floor = floor
@@ -122,7 +123,8 @@ def _convolution_backward(
     of_value = None if value is None else of_value  # compiled code passes gradients of empty results, too
     of_mean, of_variance = (None, None) if mean is None else (of_mean, of_variance)
     operators = torch.ops.sparseift
-    gradient = _with_moments(of_output, of_mean, of_variance, output, mean)
+    own = torch.zeros_like(output) if of_output is None else batch_innermost(of_output)
+    gradient = own, output, mean, of_mean, of_variance
     of_operand: Gradients = (None,) * 6
     of_values = of_bias = None
     if any(ctx.needs_input_grad[:5]):
@@ -133,30 +135,8 @@ def _convolution_backward(
         source = (x, scale, shift, floor) if value is None else (value, None, None, -math.inf)
         of_values = operators.weight_gradient(*gradient, *source, forward, values.numel(), *ctx.settings)
     if ctx.needs_input_grad[7]:
-        of_bias = gradient[0].sum((0, 2, 3)) + (0 if of_mean is None else of_mean)
+        of_bias = own.sum((0, 2, 3)) + (0 if of_mean is None else of_mean)
     return *of_operand, of_values, of_bias, *(None,) * 6
-
-
-def _with_moments(
-    of_output: Tensor | None,
-    of_mean: Tensor | None,
-    of_variance: Tensor | None,
-    output: Tensor | None,
-    mean: Tensor | None,
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """The gradient of an output of which the mean and the variance have gradients, too.
-
-    Returns:
-        gradient, output, rise and offset, whose sum gradient + rise * output + offset it is.
-    """
-    if output is None or mean is None or (of_mean is None and of_variance is None):
-        assert of_output is not None
-        return batch_innermost(of_output), None, None, None
-    gradient = torch.zeros_like(output) if of_output is None else batch_innermost(of_output)
-    count = output.numel() // output.shape[1]
-    rise = torch.zeros_like(mean) if of_variance is None else of_variance * (2 / count)
-    offset = -rise * mean if of_mean is None else of_mean / count - rise * mean
-    return gradient, output, rise, offset
 
 
 def batch_innermost(x: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def test_convolution(example: dict, kind: str, moments: bool) -> None:
         operators.convolution.default, (*operand, values, example["bias"], *arrays, *settings, moments)
     )
     output, mean, _, value = operators.convolution(*operand, values, None, *arrays, *settings, moments)
-    gradient = [output.detach(), *((output.detach(), mean.detach(), mean.detach()) if moments else (None,) * 3)]
+    gradient = [output.detach(), *((output.detach(), *[mean.detach()] * 3) if moments else (None,) * 4)]
     detached = [part.detach() if isinstance(part, torch.Tensor) else part for part in operand]
     of_value = value.detach() if operand.other is not None else None
     of_input = *gradient, of_value, *detached, values.detach(), index.transposed, *settings

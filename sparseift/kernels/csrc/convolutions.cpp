@@ -183,15 +183,32 @@ OperandGradients gradients(const OperandTensors& operand, const Tensor& of_x, co
           total(operand.slope, 2), total(operand.shift, 0)};
 }
 
-// The gradients of an operand that `convolution` has taken. `gradient` is that of the output; output, rise and offset
-// make it gradient + rise * output + offset, as the gradients of mean and variance require. `of_value` is added to the
-// gradient of the operand.
-OperandGradients input_gradient(const Tensor& gradient, const Maybe& output, const Maybe& rise, const Maybe& offset,
-                                const Maybe& of_value, const Tensor& x, const Maybe& scale, const Maybe& other,
+// The gradient of an output as an operand: those of the mean and the variance of its channels add a multiple of the
+// output, and a constant, to its own.
+OperandTensors output_gradient(const Tensor& gradient, const Maybe& output, const Maybe& mean, const Maybe& of_mean,
+                               const Maybe& of_variance) {
+  if (!output || !(of_mean || of_variance)) return {gradient, {}, {}, {}, {}, -INFINITY};
+  TORCH_CHECK(mean, "expected the mean of an output whose moments have gradients");
+  Tensor slope = at::empty_like(*mean), shift = at::empty_like(*mean);
+  const float count = output->numel() / std::max<int64_t>(1, mean->numel());
+  const Maybe given[] = {of_mean ? of_mean->contiguous() : of_mean, of_variance ? of_variance->contiguous() : of_variance};
+  for (int64_t c = 0; c < mean->numel(); ++c) {
+    const float rise = given[1] ? 2 / count * data(given[1])[c] : 0;
+    slope.data_ptr<float>()[c] = rise;
+    shift.data_ptr<float>()[c] = (given[0] ? data(given[0])[c] / count : 0) - rise * data(mean)[c];
+  }
+  return {gradient, {}, output, slope, shift, -INFINITY};
+}
+
+// The gradients of an operand that `convolution` has taken, from those of its results. `of_value`, that of its value,
+// is added to the gradient of the operand.
+OperandGradients input_gradient(const Tensor& gradient, const Maybe& output, const Maybe& mean, const Maybe& of_mean,
+                                const Maybe& of_variance, const Maybe& of_value, const Tensor& x, const Maybe& scale, const Maybe& other,
                                 const Maybe& slope, const Maybe& shift, double floor, const Tensor& values,
                                 const Tensor& transposed, Ints kernel, Ints geometry) {
   const bool flat = pointwise(geometry_of(pair(kernel.slice(1, 2)), geometry));
-  const OperandTensors of_output(gradient, {}, output, rise, offset, -INFINITY), operand(x, scale, other, slope, shift, floor);
+  const OperandTensors of_output = output_gradient(gradient, output, mean, of_mean, of_variance);
+  const OperandTensors operand(x, scale, other, slope, shift, floor);
   Tensor of_x = at::empty_like(operand.x), of_other = memory_for_other(operand);
   Maybe added;
   if (of_value) added = batch_innermost(*of_value);
@@ -207,12 +224,13 @@ OperandGradients input_gradient(const Tensor& gradient, const Maybe& output, con
   return gradients(operand, of_x, of_other, run(call));
 }
 
-// The gradients of active weights. For `gradient`, output, rise and offset see `input_gradient`.
-Tensor weight_gradient(const Tensor& gradient, const Maybe& output, const Maybe& rise, const Maybe& offset,
-                       const Tensor& x, const Maybe& scale, const Maybe& shift, double floor, const Tensor& forward,
+// The gradients of active weights.
+Tensor weight_gradient(const Tensor& gradient, const Maybe& output, const Maybe& mean, const Maybe& of_mean,
+                       const Maybe& of_variance, const Tensor& x, const Maybe& scale, const Maybe& shift, double floor, const Tensor& forward,
                        int64_t active, Ints kernel, Ints geometry) {
   const bool flat = pointwise(geometry_of(pair(kernel.slice(1, 2)), geometry));
-  const OperandTensors of_output(gradient, {}, output, rise, offset, -INFINITY), operand(x, scale, {}, {}, shift, floor);
+  const OperandTensors of_output = output_gradient(gradient, output, mean, of_mean, of_variance);
+  const OperandTensors operand(x, scale, {}, {}, shift, floor);
   Tensor values = at::zeros({active}, x.options()), total = at::zeros({active}, x.options());
   const WeightGradient call{checked(forward, values), operand.operand(flat), of_output.operand(flat),
                             values.data_ptr<float>(), total.data_ptr<float>()};
@@ -246,7 +264,7 @@ OperandGradients operand_gradient(const Tensor& gradient, const Tensor& x, const
 }  // namespace
 
 #define OPERAND "Tensor x, Tensor? scale, Tensor? other, Tensor? slope, Tensor? shift, float floor"
-#define GRADIENT "Tensor gradient, Tensor? output, Tensor? rise, Tensor? offset"
+#define GRADIENT "Tensor gradient, Tensor? output, Tensor? mean, Tensor? of_mean, Tensor? of_variance"
 
 TORCH_LIBRARY_FRAGMENT(sparseift, m) {
   m.def(
