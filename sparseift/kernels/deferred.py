@@ -148,7 +148,8 @@ def _batch_norm(
         assert running_mean is not None and running_var is not None
         mean, variance = running_mean, running_var
     scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
-    return defer(Operand(value, scale, shift=(0 if bias is None else bias) - mean * scale))
+    start = torch.zeros_like(mean) if bias is None else bias
+    return defer(Operand(value, scale, shift=torch.addcmul(start, mean, scale, value=-1)))  # rounded once
 
 
 def _value(x: Deferred) -> Tensor:

@@ -70,7 +70,7 @@ def convolution(
     """
     register()
     operators = torch.ops.sparseift
-    values = operators.gather(weight, index.positions)
+    values = operators.gather(weight, index.positions, index.entries)
     order = index.forward, index.transposed, index.order
     output, mean, variance, value = operators.convolution(
         *operand, values, bias, *order, list(geometry.kernel), geometry.numbers, moments

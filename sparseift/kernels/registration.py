@@ -21,8 +21,8 @@ def register() -> None:
     fake, autograd = torch.library.register_fake, torch.library.register_autograd
     fake("sparseift::to_batch_innermost", lambda x: _empty(x, x.shape))
     fake("sparseift::from_batch_innermost", lambda x: x.new_empty(x.shape))
-    fake("sparseift::gather", lambda weight, positions: weight.new_empty(positions.shape))
-    fake("sparseift::scatter", lambda values, positions, weight: torch.empty_like(weight))
+    fake("sparseift::gather", lambda weight, positions, entries: weight.new_empty(positions.shape))
+    fake("sparseift::scatter", lambda values, positions, entries, weight: torch.empty_like(weight))
     fake("sparseift::convolution", _fake_convolution)
     fake("sparseift::input_gradient", lambda gradient, a, b, c, d, e, *operand: _fake_gradients(*operand[:6]))
     fake("sparseift::weight_gradient", _fake_weight_gradient)
@@ -75,8 +75,8 @@ def _save(ctx: Any, inputs: tuple, output: Tensor) -> None:
 
 
 def _gather_backward(ctx: Any, gradient: Tensor) -> Gradients:
-    weight, positions = ctx.saved_tensors
-    return torch.ops.sparseift.scatter(gradient, positions, weight), None
+    weight, positions, entries = ctx.saved_tensors
+    return torch.ops.sparseift.scatter(gradient, positions, entries, weight), None, None
 
 
 def _save_operand(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -128,8 +128,8 @@ def _convolution_backward(
     of_operand: Gradients = (None,) * 6
     of_values = of_bias = None
     if any(ctx.needs_input_grad[:5]):
-        in_order = operators.gather(values, order)
-        parts = operators.input_gradient(*gradient, of_value, *operand, in_order, transposed, *ctx.settings)
+        index = values, transposed, order
+        parts = operators.input_gradient(*gradient, of_value, *operand, *index, *ctx.settings)
         of_operand = _of_operand(operand, parts)
     if ctx.needs_input_grad[6]:
         source = (x, scale, shift, floor) if value is None else (value, None, None, -math.inf)

@@ -22,10 +22,10 @@ def example() -> dict:
 
 def test_gather_and_scatter(example: dict) -> None:
     weight, index, operators = example["weight"], example["index"], torch.ops.sparseift
-    values = operators.gather(weight, index.positions).detach()
-    torch.library.opcheck(operators.gather.default, (weight, index.positions))
-    torch.library.opcheck(operators.scatter.default, (values, index.positions, weight.detach()))
-    assert torch.equal(operators.scatter(values, index.positions, weight), weight)
+    values = operators.gather(weight, index.positions, index.entries).detach()
+    torch.library.opcheck(operators.gather.default, (weight, index.positions, index.entries))
+    torch.library.opcheck(operators.scatter.default, (values, index.positions, index.entries, weight.detach()))
+    assert torch.equal(operators.scatter(values, index.positions, index.entries, weight), weight)
 
 
 @pytest.mark.parametrize("size", [(5, 8, 7, 6), (40, 3, 1, 1), (1, 20, 1, 3), (33, 17, 3, 2)])
@@ -67,7 +67,7 @@ def test_convolution(example: dict, kind: str, moments: bool) -> None:
     index, operand = example["index"], operands(example["x"])[kind]
     operators, geometry = torch.ops.sparseift, example["geometry"]
     settings = list(geometry.kernel), geometry.numbers
-    values = operators.gather(example["weight"], index.positions).detach().requires_grad_()
+    values = operators.gather(example["weight"], index.positions, index.entries).detach().requires_grad_()
     arrays = index.forward, index.transposed, index.order
     torch.library.opcheck(
         operators.convolution.default, (*operand, values, example["bias"], *arrays, *settings, moments)
@@ -76,7 +76,7 @@ def test_convolution(example: dict, kind: str, moments: bool) -> None:
     gradient = [output.detach(), *((output.detach(), *[mean.detach()] * 3) if moments else (None,) * 4)]
     detached = [part.detach() if isinstance(part, torch.Tensor) else part for part in operand]
     of_value = value.detach() if operand.other is not None else None
-    of_input = *gradient, of_value, *detached, values.detach(), index.transposed, *settings
+    of_input = *gradient, of_value, *detached, values.detach(), index.transposed, index.order, *settings
     torch.library.opcheck(operators.input_gradient.default, of_input)
     if operand.other is None:
         of_weight = *gradient, detached[0], detached[1], detached[4], operand.floor, index.forward, values.numel()

@@ -205,14 +205,15 @@ OperandTensors output_gradient(const Tensor& gradient, const Maybe& output, cons
 OperandGradients input_gradient(const Tensor& gradient, const Maybe& output, const Maybe& mean, const Maybe& of_mean,
                                 const Maybe& of_variance, const Maybe& of_value, const Tensor& x, const Maybe& scale, const Maybe& other,
                                 const Maybe& slope, const Maybe& shift, double floor, const Tensor& values,
-                                const Tensor& transposed, Ints kernel, Ints geometry) {
+                                const Tensor& transposed, const Tensor& order, Ints kernel, Ints geometry) {
   const bool flat = pointwise(geometry_of(pair(kernel.slice(1, 2)), geometry));
   const OperandTensors of_output = output_gradient(gradient, output, mean, of_mean, of_variance);
   const OperandTensors operand(x, scale, other, slope, shift, floor);
+  const Tensor in_order = values.index_select(0, order);
   Tensor of_x = at::empty_like(operand.x), of_other = memory_for_other(operand);
   Maybe added;
   if (of_value) added = batch_innermost(*of_value);
-  Convolution call{checked(transposed, values), values.const_data_ptr<float>(), nullptr, of_output.operand(flat),
+  Convolution call{checked(transposed, in_order), in_order.const_data_ptr<float>(), nullptr, of_output.operand(flat),
                    volume<float>(of_x, flat), Finish::kNone, {}};
   if (operand.plain()) {
     run(call);
@@ -271,7 +272,7 @@ TORCH_LIBRARY_FRAGMENT(sparseift, m) {
       "convolution(" OPERAND ", Tensor values, Tensor? bias, Tensor forward, Tensor transposed, Tensor order, "
       "int[] kernel, int[] geometry, bool with_moments) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def(
-      "input_gradient(" GRADIENT ", Tensor? of_value, " OPERAND ", Tensor values, Tensor transposed, int[] kernel, "
+      "input_gradient(" GRADIENT ", Tensor? of_value, " OPERAND ", Tensor values, Tensor transposed, Tensor order, int[] kernel, "
       "int[] geometry) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "weight_gradient(" GRADIENT ", Tensor x, Tensor? scale, Tensor? shift, float floor, Tensor forward, "

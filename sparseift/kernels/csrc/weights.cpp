@@ -5,6 +5,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <numeric>
 #include <tuple>
 #include <vector>
 
@@ -37,9 +38,19 @@ Tensor int_tensor(const std::vector<int32_t>& values) {
   return tensor;
 }
 
+// Numbers of the active weights in the order of memory.
+std::vector<int32_t> in_memory_order(const std::vector<int32_t>& positions) {
+  std::vector<int32_t> order(positions.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (!std::is_sorted(positions.begin(), positions.end()))
+    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return positions[a] < positions[b]; });
+  return order;
+}
+
 // Index of a mask for two tiles: of the forward pass, of the input gradient, the place of each active weight in the
-// memory of the dense weight, and the place in the first index of each active weight of the second.
-std::tuple<Tensor, Tensor, Tensor, Tensor> index(const Tensor& mask, Ints geometry, Ints tiles) {
+// memory of the dense weight and in the first index, by increasing place in memory, and the place in the first index
+// of each active weight of the second.
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> index(const Tensor& mask, Ints geometry, Ints tiles) {
   TORCH_CHECK(mask.scalar_type() == at::kBool, "expected a mask of bool");
   const WeightShape weight = weight_shape(mask.sizes());
   const Geometry g = geometry_of(weight.kernel, geometry);
@@ -52,39 +63,50 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> index(const Tensor& mask, Ints geomet
   };
   Tensor forward = build(false, forward_entries), transposed = build(true, transposed_entries);
   const int64_t count = active.positions.size();
-  Tensor positions = at::empty({count}, at::kInt), order = at::empty({count}, at::kInt);
+  Tensor positions = at::empty({count}, at::kInt), entries = at::empty({count}, at::kInt);
+  Tensor order = at::empty({count}, at::kInt);
   int32_t* position = positions.data_ptr<int32_t>();
-  int32_t* entry = order.data_ptr<int32_t>();
+  int32_t* entry = entries.data_ptr<int32_t>();
+  int32_t* in_forward = order.data_ptr<int32_t>();
+  const std::vector<int32_t> by_position = in_memory_order(active.positions);
   at::parallel_for(0, count, 1 << 14, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
-      position[forward_entries[k]] = active.positions[k];
-      entry[transposed_entries[k]] = forward_entries[k];
+      position[k] = active.positions[by_position[k]];
+      entry[k] = forward_entries[by_position[k]];
+      in_forward[transposed_entries[k]] = forward_entries[k];
     }
   });
-  return {forward, transposed, positions, order};
+  return {forward, transposed, positions, entries, order};
 }
 
-// values[i] = weight.memory[positions[i]]
-Tensor gather(const Tensor& weight, const Tensor& positions) {
+// values[entries[k]] = weight.memory[positions[k]]
+Tensor gather(const Tensor& weight, const Tensor& positions, const Tensor& entries) {
   Tensor values = at::empty(positions.sizes(), weight.options());
   const float* from = weight.const_data_ptr<float>();
   const int32_t* position = positions.const_data_ptr<int32_t>();
+  const int32_t* entry = entries.const_data_ptr<int32_t>();
   float* to = values.data_ptr<float>();
   at::parallel_for(0, positions.numel(), 1 << 14, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] = from[position[i]];
+    for (int64_t k = begin; k < end; ++k) to[entry[k]] = from[position[k]];
   });
   return values;
 }
 
-// The inverse of `gather`: a tensor in the layout of `weight`, zero but for memory[positions[i]] = values[i].
-Tensor scatter(const Tensor& values, const Tensor& positions, const Tensor& weight) {
-  Tensor dense = at::empty_strided(weight.sizes(), weight.strides(), weight.options()).zero_();
+// The inverse of `gather`: a tensor in the layout of `weight`, zero but for memory[positions[k]] = values[entries[k]].
+Tensor scatter(const Tensor& values, const Tensor& positions, const Tensor& entries, const Tensor& weight) {
+  Tensor dense = at::empty_strided(weight.sizes(), weight.strides(), weight.options());
   const Tensor contiguous = values.contiguous();
   const float* from = contiguous.const_data_ptr<float>();
   const int32_t* position = positions.const_data_ptr<int32_t>();
+  const int32_t* entry = entries.const_data_ptr<int32_t>();
   float* to = dense.data_ptr<float>();
-  at::parallel_for(0, positions.numel(), 1 << 14, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[position[i]] = from[i];
+  const int64_t count = positions.numel(), size = weight.numel();
+  std::fill(to, to + (count ? position[0] : size), 0.0f);
+  at::parallel_for(0, count, 1 << 14, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {  // memory is written once, zeros included
+      to[position[k]] = from[entry[k]];
+      std::fill(to + position[k] + 1, to + (k + 1 < count ? position[k + 1] : size), 0.0f);
+    }
   });
   return dense;
 }
@@ -93,9 +115,9 @@ Tensor scatter(const Tensor& values, const Tensor& positions, const Tensor& weig
 
 TORCH_LIBRARY_FRAGMENT(sparseift, m) {
   m.def("best_tiles(int[] weight_size, int[] input_size, int[] geometry) -> int[]", best_tiles);
-  m.def("index(Tensor mask, int[] geometry, int[] tiles) -> (Tensor, Tensor, Tensor, Tensor)");
-  m.def("gather(Tensor weight, Tensor positions) -> Tensor");
-  m.def("scatter(Tensor values, Tensor positions, Tensor weight) -> Tensor");
+  m.def("index(Tensor mask, int[] geometry, int[] tiles) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+  m.def("gather(Tensor weight, Tensor positions, Tensor entries) -> Tensor");
+  m.def("scatter(Tensor values, Tensor positions, Tensor entries, Tensor weight) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(sparseift, CPU, m) {
