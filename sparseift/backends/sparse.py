@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class Sparse:
 
     Other masked layers are computed with torch's dense kernels, as by `Masked`. The parameters stay dense tensors with
     zeros: a forward pass gathers the active weights, and a backward pass writes their gradients to a dense tensor.
+    Dense convolutions of few input channels, such as the first one of a network, are computed by the kernels, too.
 
     Raises:
         UserError: The kernels cannot be built, or the processor lacks their instructions.
@@ -39,6 +40,7 @@ class Sparse:
     def __init__(self) -> None:
         load()
         self._layers: dict[str, SparseLayer] = {}
+        self._dense: list[SparseLayer] = []
         self._to_mask: set[str] = set()
 
     def refusal(self, layer: nn.Module, pattern: Pattern) -> str | None:
@@ -51,9 +53,11 @@ class Sparse:
                 weight = masks.weights[name]
                 if not weight.is_cpu or weight.dtype != torch.float32:
                     raise UserError(f"{name} is {weight.dtype} on {weight.device.type}; expected float32 on a CPU")
-                layer.__class__ = COMPUTED_BY[type(layer)]
-                self._layers[name] = cast(SparseLayer, layer)
-                self._layers[name].follow(masks[name])
+                self._layers[name] = _computing(layer, masks[name])
+        if any(isinstance(layer, nn.Conv2d) for layer in self._layers.values()):
+            masked = set(map(id, masks.layers.values()))
+            stems = [layer for layer in net.modules() if id(layer) not in masked and _is_stem(layer)]
+            self._dense = [_computing(stem, torch.ones_like(stem.weight, dtype=torch.bool)) for stem in stems]
 
     def moved(self, names: Iterable[str]) -> None:
         for name in self._layers.keys() & set(names):
@@ -72,9 +76,31 @@ class Sparse:
         self._to_mask.clear()
 
     def detach(self, net: nn.Module) -> None:
-        for layer in self._layers.values():
+        for layer in (*self._layers.values(), *self._dense):
             layer.release()
         self._layers.clear()
+        self._dense.clear()
+
+
+def _computing(layer: nn.Module, mask: Tensor) -> SparseLayer:
+    """The layer, which computes with the active weights of a mask from now on."""
+    layer.__class__ = COMPUTED_BY[type(layer)]
+    computing = cast(SparseLayer, layer)
+    computing.follow(mask)
+    return computing
+
+
+STEM_WEIGHTS = 3 * 7 * 7
+"""Weights of an output channel up to which a dense convolution is computed by the kernels, too."""
+
+
+def _is_stem(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether a convolution computes so little that the kernels gain more by what follows: norm and ReLU are deferred,
+    and the next convolution finds its layout. Depthwise convolutions are faster densely."""
+    if type(layer) is not nn.Conv2d or refusal(layer) is not None or layer.groups > 1:
+        return False
+    weight = layer.weight
+    return weight.is_cpu and weight.dtype == torch.float32 and weight[0].numel() <= STEM_WEIGHTS
 
 
 def refusal(layer: nn.Module) -> str | None:
