@@ -52,7 +52,7 @@ struct Convolution {
   Operand source;
   Volume<float> result;
   Finish finish;
-  Gate gate;
+  Gate gate;  // empty without one
 };
 
 // Gradients of the active weights of a forward pass.
