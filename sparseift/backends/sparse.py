@@ -195,7 +195,7 @@ class SparseConv2d(SparseLayer, nn.Conv2d):
             return super()._compute(x)
         convolved = self._convolve(operand_of(x), moments=self.training)
         if convolved.value is not None and isinstance(x, Deferred):
-            x.become(Operand(convolved.value))
+            x.keep(convolved.value)
         return defer(Operand(convolved.output), convolved.moments)
 
     def _as_image(self, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -31,20 +31,34 @@ class Deferred(Tensor):
 
     operand: Operand | None
     moments: Moments | None
-    _ordinary: Tensor | None
+    _changes: _Changes
+    _graph: bool  # whether autograd records what is to be computed, whatever its mode when it is computed
     _functions: ClassVar[dict[Any, Callable[..., Any]]] = {}
+
+    def evaluate(self) -> Tensor:
+        """Return the value with the batch innermost in memory, which is kept."""
+        assert self.operand is not None
+        if not self.operand.plain:
+            with torch.set_grad_enabled(self._graph):
+                self.operand = Operand(self.operand.evaluate())
+        return self.operand.x
+
+    def keep(self, value: Tensor) -> None:
+        """Keep the value that a convolution has computed, if autograd has recorded it as it should."""
+        if torch.is_grad_enabled() == self._graph:
+            self.operand = Operand(value)
 
     def ordinary(self) -> Tensor:
         """Return the contiguous tensor, which this one is from now on, so that views and changes in place are seen."""
-        if self._ordinary is None:
-            assert self.operand is not None
-            self._ordinary = from_batch_innermost(self.operand.evaluate())
+        if self._changes.ordinary is None:
+            with torch.set_grad_enabled(self._graph):
+                self._changes.ordinary = from_batch_innermost(self.evaluate())
             self.operand = None
-        return self._ordinary
+        return self._changes.ordinary
 
     def become(self, operand: Operand) -> Deferred:
-        """Replace what is to be computed, as a function does that works in place."""
-        self.operand, self.moments = operand, None
+        """Replace what is to be computed, as functions that work in place do."""
+        self.operand, self.moments, self._changes.in_place = operand, None, True
         return self
 
     @classmethod
@@ -61,8 +75,34 @@ class Deferred(Tensor):
         return function(*args, **kwargs)
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, *_: Any) -> Any:
-        raise NotImplementedError(f"{function} reads a tensor without calling a function of torch's Python interface")
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        """Compute with values where torch's C++ code reads the tensor, such as in `autograd.Function.apply`.
+
+        Autograd is off here; gradients come to the tensor itself, through `_Defer`.
+        """
+
+        def value(x: Deferred) -> Tensor:
+            if x.operand is None:
+                return x.ordinary()
+            return from_batch_innermost(x.operand.evaluate())
+
+        args, kwargs = tree_map_only(Deferred, value, (args, kwargs or {}))
+        return function(*args, **kwargs)
+
+
+class _Changes:
+    """What has happened to a deferred tensor since it was made, which the gradients that it gets itself do not know."""
+
+    def __init__(self) -> None:
+        self.in_place = False
+        self.ordinary: Tensor | None = None
+
+    def check(self) -> None:
+        if self.in_place or (self.ordinary is not None and self.ordinary._version):
+            raise RuntimeError(
+                "a tensor that was changed in place was read by an autograd function outside of torch's Python "
+                "interface; expected a copy of it there with backend=sparse"
+            )
 
 
 DESCRIPTIONS = {
@@ -77,8 +117,10 @@ DESCRIPTIONS = {
 
 def defer(operand: Operand, moments: Moments | None = None) -> Deferred:
     """Return a tensor that is computed later."""
-    deferred = _Defer.apply(*operand)
-    deferred.operand, deferred.moments, deferred._ordinary = operand, moments, None
+    changes = _Changes()
+    deferred = _Defer.apply(changes, *operand)
+    deferred.operand, deferred.moments = operand, moments
+    deferred._changes, deferred._graph = changes, torch.is_grad_enabled()
     return deferred
 
 
@@ -86,15 +128,17 @@ class _Defer(torch.autograd.Function):
     """Makes gradients flow if the tensor itself, rather than its parts, is read by other autograd functions."""
 
     @staticmethod
-    def forward(ctx: Any, *operand: Any) -> Tensor:
+    def forward(ctx: Any, changes: _Changes, *operand: Any) -> Tensor:
         *tensors, ctx.floor = operand
         ctx.save_for_backward(*tensors)
+        ctx.changes = changes
         x = tensors[0]
         return Deferred._make_wrapper_subclass(Deferred, x.shape, dtype=x.dtype, device=x.device)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return operand_gradients(gradient, *ctx.saved_tensors, ctx.floor)
+        ctx.changes.check()
+        return None, *operand_gradients(gradient, *ctx.saved_tensors, ctx.floor)
 
 
 def operand_of(x: Tensor) -> Operand:
@@ -114,19 +158,16 @@ def _implements(*functions: Any) -> Callable[[Callable], Callable]:
     return register
 
 
-def _is_deferred(x: Any) -> bool:
+def _is_deferred(x: Any) -> TypeGuard[Deferred]:
     return isinstance(x, Deferred) and x.operand is not None
 
 
-def _linear(x: Tensor) -> Operand:
+def _linear(x: Deferred) -> Operand:
     """The scaled and shifted tensor that `x` is; its value, if it is more than that."""
-    operand = operand_of(x)
-    if operand.other is None and operand.floor == -math.inf:
+    operand = x.operand
+    if operand is not None and operand.other is None and operand.floor == -math.inf:
         return operand
-    assert isinstance(x, Deferred)
-    value = Operand(operand.evaluate())
-    x.become(value)
-    return value
+    return Operand(x.evaluate())
 
 
 @_implements(F.batch_norm)
@@ -136,10 +177,11 @@ def _batch_norm(
 ) -> Any:  # fmt: skip
     count = x.numel() // x.shape[1]
     of_channels = [tensor for tensor in (running_mean, running_var, weight, bias) if tensor is not None]
-    if not _is_deferred(x) or any(t.dtype != torch.float32 for t in of_channels) or (training and count < 2):
+    if not _is_deferred(x) or any(t.dtype != torch.float32 for t in of_channels):
         return NotImplemented
-    assert isinstance(x, Deferred)
-    value = _value(x)
+    if count < 2 if training else running_mean is None or running_var is None:
+        return NotImplemented  # torch raises an error
+    value = x.evaluate()
     if training:
         mean, variance = x.moments or reversed(torch.var_mean(value, (0, 2, 3), correction=0))
         _update(running_mean, mean, momentum)
@@ -152,14 +194,6 @@ def _batch_norm(
     return defer(Operand(value, scale, shift=torch.addcmul(start, mean, scale, value=-1)))  # rounded once
 
 
-def _value(x: Deferred) -> Tensor:
-    """The value with the batch innermost, which is what `x` is from now on."""
-    assert x.operand is not None
-    if not x.operand.plain:
-        x.become(Operand(x.operand.evaluate()))
-    return x.operand.x
-
-
 def _update(running: Tensor | None, value: Tensor, momentum: float) -> None:
     if running is not None:
         with torch.no_grad():
@@ -170,12 +204,13 @@ def _update(running: Tensor | None, value: Tensor, momentum: float) -> None:
 def _relu(x: Tensor, inplace: bool = False) -> Any:
     if not _is_deferred(x):
         return NotImplemented
-    operand = operand_of(x)
+    operand = x.operand
+    assert operand is not None
     shift = operand.shift
     if operand.plain:
         shift = operand.x.new_zeros(operand.x.shape[1])
     clipped = operand._replace(shift=shift, floor=max(operand.floor, 0.0))
-    return x.become(clipped) if inplace and isinstance(x, Deferred) else defer(clipped)
+    return x.become(clipped) if inplace else defer(clipped)
 
 
 @_implements(torch.relu, Tensor.relu)

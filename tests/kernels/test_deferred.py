@@ -107,6 +107,19 @@ def hidden(net: Net, x: Tensor) -> Tensor:
     return net.second(Doubled.apply(net.norm(net.first(x)).relu()))
 
 
+def watched(net: Net, x: Tensor) -> Tensor:
+    """Code that only looks at tensors, without gradients, leaves those of others as they are."""
+    out = net.norm(net.first(x))
+    with torch.no_grad():
+        net.second(out.relu())
+        assert not (out.mean().requires_grad or net.norm(out).requires_grad or (out + out).requires_grad)
+    shortcut = F.relu(net.norm(net.second(out)) + out)
+    with torch.no_grad():
+        net.second(shortcut)
+        assert not Doubled.apply(shortcut).requires_grad
+    return net.second(shortcut) + shortcut
+
+
 def normalized_twice(net: Net, x: Tensor) -> Tensor:
     return net.second(net.other_norm(net.norm(net.first(x)).relu()) + net.norm(x.mean() + net.first(x)))
 
@@ -119,6 +132,7 @@ FUNCTIONS = (
     views_and_changes,
     plain_tensors,
     hidden,
+    watched,
     normalized_twice,
 )
 
@@ -205,6 +219,38 @@ def test_threads_change_no_bit(threads: int) -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(value, together[name]) for name, value in alone.items() if name != "input")
+
+
+def test_hooks_of_modules() -> None:
+    """Those of backward passes read tensors in C++."""
+    torch.manual_seed(0)
+    net, seen = Net(projected), []
+    for module in (net.first, net.second, net.norm):
+        module.register_full_backward_hook(lambda *_: seen.append("gradient"))
+        module.register_forward_hook(lambda module, inputs, output: output * 1)
+    check(net, torch.randn(5, 3, 6, 10))
+    assert len(seen) == 3 * (2 + 3 + 2)
+
+
+def test_a_change_in_place_that_gradients_would_miss_is_an_error() -> None:
+    def changed(net: Net, x: Tensor) -> Tensor:
+        return Doubled.apply(F.relu(net.norm(net.first(x)), inplace=True))
+
+    def changed_ordinary(net: Net, x: Tensor) -> Tensor:
+        out = net.first(x)
+        out.mul_(2)
+        return Doubled.apply(out)
+
+    for function in (changed, changed_ordinary):
+        net = Net(function)
+        net.first = sparse(net.first)
+        try:
+            output = net(torch.randn(4, 3, 6, 6))
+        except RuntimeError as error:
+            assert "in place" in str(error)
+        else:
+            with pytest.raises(RuntimeError, match="changed in place"):
+                output.sum().backward()
 
 
 def test_it_looks_like_a_tensor() -> None:
