@@ -47,7 +47,7 @@ def sparse(scale: Scale) -> Iterator[Figure]:
 @row("the same as sparse with 32 images, if blocks of 2 x 2 channels share their masks", quick=False)
 def sparse_blocks(scale: Scale) -> Iterator[Figure]:
     for sparsity in AT_MOST_IN_BLOCKS:
-        yield from _steps(scale, 32, sparsity, 5, AT_MOST_IN_BLOCKS, pattern=Block(2))
+        yield from _steps(scale, 32, sparsity, 5, AT_MOST_IN_BLOCKS, pattern=Block(size=2, tolerance=0.02))
 
 
 @row("inference of ResNet-18 with the sparse backend, Sparse Wide at three sparsities", quick=False)
