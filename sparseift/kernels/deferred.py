@@ -48,8 +48,17 @@ class Deferred(Tensor):
         if torch.is_grad_enabled() == self._graph:
             self.operand = Operand(value)
 
+    def settle(self) -> None:
+        """Become ordinary if an autograd function has returned the tensor: it, and not its parts, has gradients."""
+        with torch._C.DisableTorchFunctionSubclass():
+            returned = self.operand is not None and not self._graph and self.requires_grad
+        if returned:
+            self._changes.ordinary = _Value.apply(self)
+            self.operand = None
+
     def ordinary(self) -> Tensor:
         """Return the contiguous tensor, which this one is from now on, so that views and changes in place are seen."""
+        self.settle()
         if self._changes.ordinary is None:
             with torch.set_grad_enabled(self._graph):
                 self._changes.ordinary = from_batch_innermost(self.evaluate())
@@ -81,13 +90,25 @@ class Deferred(Tensor):
         Autograd is off here; gradients come to the tensor itself, through `_Defer`.
         """
 
-        def value(x: Deferred) -> Tensor:
-            if x.operand is None:
-                return x.ordinary()
-            return from_batch_innermost(x.operand.evaluate())
-
-        args, kwargs = tree_map_only(Deferred, value, (args, kwargs or {}))
+        args, kwargs = tree_map_only(Deferred, _value, (args, kwargs or {}))
         return function(*args, **kwargs)
+
+
+def _value(x: Deferred) -> Tensor:
+    """The contiguous value, which is not kept."""
+    return x.ordinary() if x.operand is None else from_batch_innermost(x.operand.evaluate())
+
+
+class _Value(torch.autograd.Function):
+    """The value of a deferred tensor, whose gradient is that of the tensor itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Deferred) -> Tensor:
+        return _value(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
 
 
 class _Changes:
@@ -143,8 +164,11 @@ class _Defer(torch.autograd.Function):
 
 def operand_of(x: Tensor) -> Operand:
     """Return what a convolution reads to get a tensor (N, C, H, W)."""
+    if _is_deferred(x):
+        assert x.operand is not None
+        return x.operand
     if isinstance(x, Deferred):
-        return x.operand or Operand(batch_innermost(x.ordinary()))
+        x = x.ordinary()
     return Operand(batch_innermost(x))
 
 
@@ -159,7 +183,10 @@ def _implements(*functions: Any) -> Callable[[Callable], Callable]:
 
 
 def _is_deferred(x: Any) -> TypeGuard[Deferred]:
-    return isinstance(x, Deferred) and x.operand is not None
+    if isinstance(x, Deferred):
+        x.settle()
+        return x.operand is not None
+    return False
 
 
 def _linear(x: Deferred) -> Operand:

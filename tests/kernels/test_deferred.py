@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sparseift.backends.sparse import COMPUTED_BY
 from sparseift.kernels import Deferred
@@ -49,12 +51,26 @@ class Doubled(torch.autograd.Function):
     """A function that torch does not let tensor classes intercept."""
 
     @staticmethod
-    def forward(ctx: object, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         return x * 2
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient * 2
+
+
+class Squared(torch.autograd.Function):
+    """A function that keeps its input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * x * 2
 
 
 def residual(net: Net, x: Tensor) -> Tensor:
@@ -104,7 +120,17 @@ def plain_tensors(net: Net, x: Tensor) -> Tensor:
 
 
 def hidden(net: Net, x: Tensor) -> Tensor:
-    return net.second(Doubled.apply(net.norm(net.first(x)).relu()))
+    out = Doubled.apply(net.norm(net.first(x)).relu())
+    return net.second(out) + Squared.apply(net.norm(net.second(out)))
+
+
+def checkpointed(net: Net, x: Tensor) -> Tensor:
+    """Parts that the backward pass computes again."""
+
+    def part(x: Tensor) -> Tensor:
+        return net.second(net.norm(x).relu())
+
+    return sum(checkpoint(part, net.first(x), use_reentrant=reentrant) for reentrant in (False, True))
 
 
 def watched(net: Net, x: Tensor) -> Tensor:
@@ -132,6 +158,7 @@ FUNCTIONS = (
     views_and_changes,
     plain_tensors,
     hidden,
+    checkpointed,
     watched,
     normalized_twice,
 )
