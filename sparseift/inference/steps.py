@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..kernels import Deferred
 from .layers import sparse_layer
 from .norms import with_folded_norms
 from .program import Device, Node, Program, Stored, Value, mapped, operator_named, values_in
@@ -31,6 +32,9 @@ IN_PLACE: dict[str, Callable[..., Tensor]] = {
     "aten.add.Tensor": _add,
 }
 """Functions that may overwrite their first argument, by the operator that they replace."""
+
+DEFERRED: dict[str, Callable[..., Tensor]] = {"aten.relu.default": torch.relu, "aten.add.Tensor": torch.add}
+"""Functions that deferred tensors (`kernels.Deferred`) compute while a convolution reads them, by operator."""
 
 NEW = ("aten.conv1d", "aten.conv2d", "aten.linear", "aten.add.Tensor", *IN_PLACE)
 """Operators, or beginnings of their names, whose result is a new tensor."""
@@ -72,7 +76,12 @@ class Steps:
             values[step.number] = step.call(*mapped(step.arguments, current), **mapped(step.keywords, current))
             for number in step.last:
                 del values[number]
-        return mapped(self.output, current)
+
+        def ordinary(leaf: Any) -> Any:
+            found = current(leaf)
+            return found.ordinary() if isinstance(found, Deferred) else found
+
+        return mapped(self.output, ordinary)
 
 
 def prepared(program: Program, tensors: dict[str, Tensor], masks: Mapping[str, Tensor], device: torch.device) -> Steps:
@@ -116,6 +125,8 @@ def _call(
             first, others = others[0], [first]
         if _overwritable(first, new) and first not in others:
             return IN_PLACE[node.operator], (first, *others)
+    if node.operator in DEFERRED and not node.keywords:
+        return DEFERRED[node.operator], arguments
     return operator_named(RESHAPED.get(node.operator, node.operator)), arguments
 
 
