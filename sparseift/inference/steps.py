@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..backends.sparse import STEM_WEIGHTS
 from ..kernels import Deferred
 from .layers import sparse_layer
 from .norms import with_folded_norms
@@ -93,6 +94,8 @@ def prepared(program: Program, tensors: dict[str, Tensor], masks: Mapping[str, T
     """
     nodes, output, tensors = with_folded_norms(program.nodes, program.output, tensors)
     masks = {name: masks[name.partition("@")[0]] for name in tensors if name.partition("@")[0] in masks}
+    if masks:
+        masks = {name: torch.ones_like(tensors[name], dtype=torch.bool) for name in _stems(nodes, tensors)} | masks
     uses = Counter(values_in([*((node.arguments, node.keywords) for node in nodes), output]))
     new = {node.number for node in nodes if node.operator.startswith(NEW) and uses[node.number] == 1}
 
@@ -107,6 +110,16 @@ def prepared(program: Program, tensors: dict[str, Tensor], masks: Mapping[str, T
         call, arguments = _call(node, constant, masks, new)
         steps.append(Step(node.number, call, arguments, mapped(node.keywords, constant), unused))
     return Steps(tuple(steps), output)
+
+
+def _stems(nodes: Sequence[Node], tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield the weights of dense convolutions of few input channels. The layers after them find the memory layout of
+    the kernels if these compute them, too."""
+    for node in nodes:
+        if node.operator.startswith("aten.conv2d.") and isinstance(weight := node.arguments[1], Stored):
+            grouped = any(isinstance(groups, int) and groups > 1 for groups in node.arguments[6:7])
+            if not grouped and tensors[weight.name][0].numel() <= STEM_WEIGHTS:
+                yield weight.name
 
 
 def _call(
