@@ -24,7 +24,7 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
     "masks": "sparsity",
     "kernels": "",
     "backends": "kernels masks",
-    "inference": "graph kernels masks",
+    "inference": "backends graph kernels masks",
     "sparsifiers": "graph sparsity masks",
     "runs": "",
     "data": "",

@@ -1,5 +1,5 @@
-"""Networks in one compact file, for prediction alone. Imports torch, `graph`, `kernels` and `masks`, and
-safetensors to write a file."""
+"""Networks in one compact file, for prediction alone. Imports torch, `backends`, `graph`, `kernels` and
+`masks`, and safetensors to write a file."""
 
 from .capture import capture
 from .file import SUFFIX, Packed, read, write

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kernels import Geometry, Index, batch_innermost, from_batch_innermost, load
+from ..kernels import Deferred, Geometry, Index, Operand, defer, load, operand_of
 from ..masks.bits import pack, unpack
 from .patches import Patches, best_patches
 
@@ -34,15 +34,23 @@ class SparseConvolution:
         self._unused = weight.new_empty(0, dtype=torch.int32)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the output (N, O, H', W') for an input (N, C, H, W), with the batch innermost in memory."""
+        """Return the output (N, O, H', W') for an input (N, C, H, W), which may be deferred, and so may the output."""
         plan = self._plans.get(x.shape) or self._plan(x.shape)
-        if plan.patches is None:
-            return self._convolve(x, plan)
-        return plan.patches.joined(self._convolve(plan.patches.cut(x), plan))
+        if plan.patches is not None:
+            return plan.patches.joined(self._convolved(Operand(plan.patches.cut(x)), plan)[0])
+        operand = operand_of(x)
+        output, value = self._convolved(operand, plan)
+        if operand.other is not None and isinstance(x, Deferred):
+            x.become(Operand(value))
+        return defer(Operand(output))
 
-    def _convolve(self, x: Tensor, plan: Plan) -> Tensor:
+    def _convolved(self, operand: Operand, plan: Plan) -> tuple[Tensor, Tensor]:
+        """The output with the batch innermost in memory, and the value of an operand that has another tensor."""
         kernel, numbers, unused = list(plan.geometry.kernel), plan.geometry.numbers, self._unused
-        return torch.ops.sparseift.convolution(x, plan.values, self._bias, plan.index, unused, unused, kernel, numbers)
+        output, _, _, value = torch.ops.sparseift.convolution(
+            *operand, plan.values, self._bias, plan.index, unused, unused, kernel, numbers, False
+        )
+        return output, value
 
     def _plan(self, size: torch.Size) -> Plan:
         """How to compute inputs of this size."""
@@ -56,7 +64,10 @@ class SparseConvolution:
             mask = unpack(self._bits, tuple(self._shape))
             index = Index.build(mask, geometry, tiles)
             weight = self._values.new_zeros(self._shape).masked_scatter_(mask, self._values)
-            self._indices[geometry, tiles[0]] = torch.ops.sparseift.gather(weight, index.positions), index.forward
+            self._indices[geometry, tiles[0]] = (
+                torch.ops.sparseift.gather(weight, index.positions, index.entries),
+                index.forward,
+            )
         self._plans[size] = Plan(patches, geometry, *self._indices[geometry, tiles[0]])
         return self._plans[size]
 
@@ -121,7 +132,7 @@ class Linear(SparseLayer):
     """Each token is a sample of one pixel."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        output = from_batch_innermost(self._compute(batch_innermost(x.reshape(-1, x.shape[-1], 1, 1))))
+        output = self._compute(x.reshape(-1, x.shape[-1], 1, 1)).contiguous()
         return output.view(*x.shape[:-1], output.shape[1])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..backends.sparse import STEM_WEIGHTS
+from ..kernels import Deferred
 from .layers import sparse_layer
 from .norms import with_folded_norms
 from .program import Device, Node, Program, Stored, Value, mapped, operator_named, values_in
@@ -31,6 +33,9 @@ IN_PLACE: dict[str, Callable[..., Tensor]] = {
     "aten.add.Tensor": _add,
 }
 """Functions that may overwrite their first argument, by the operator that they replace."""
+
+DEFERRED: dict[str, Callable[..., Tensor]] = {"aten.relu.default": torch.relu, "aten.add.Tensor": torch.add}
+"""Functions that deferred tensors (`kernels.Deferred`) compute while a convolution reads them, by operator."""
 
 NEW = ("aten.conv1d", "aten.conv2d", "aten.linear", "aten.add.Tensor", *IN_PLACE)
 """Operators, or beginnings of their names, whose result is a new tensor."""
@@ -72,7 +77,12 @@ class Steps:
             values[step.number] = step.call(*mapped(step.arguments, current), **mapped(step.keywords, current))
             for number in step.last:
                 del values[number]
-        return mapped(self.output, current)
+
+        def ordinary(leaf: Any) -> Any:
+            found = current(leaf)
+            return found.ordinary() if isinstance(found, Deferred) else found
+
+        return mapped(self.output, ordinary)
 
 
 def prepared(program: Program, tensors: dict[str, Tensor], masks: Mapping[str, Tensor], device: torch.device) -> Steps:
@@ -84,6 +94,8 @@ def prepared(program: Program, tensors: dict[str, Tensor], masks: Mapping[str, T
     """
     nodes, output, tensors = with_folded_norms(program.nodes, program.output, tensors)
     masks = {name: masks[name.partition("@")[0]] for name in tensors if name.partition("@")[0] in masks}
+    if masks:
+        masks = {name: torch.ones_like(tensors[name], dtype=torch.bool) for name in _stems(nodes, tensors)} | masks
     uses = Counter(values_in([*((node.arguments, node.keywords) for node in nodes), output]))
     new = {node.number for node in nodes if node.operator.startswith(NEW) and uses[node.number] == 1}
 
@@ -98,6 +110,16 @@ def prepared(program: Program, tensors: dict[str, Tensor], masks: Mapping[str, T
         call, arguments = _call(node, constant, masks, new)
         steps.append(Step(node.number, call, arguments, mapped(node.keywords, constant), unused))
     return Steps(tuple(steps), output)
+
+
+def _stems(nodes: Sequence[Node], tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield the weights of dense convolutions of few input channels. The layers after them find the memory layout of
+    the kernels if these compute them, too."""
+    for node in nodes:
+        if node.operator.startswith("aten.conv2d.") and isinstance(weight := node.arguments[1], Stored):
+            grouped = any(isinstance(groups, int) and groups > 1 for groups in node.arguments[6:7])
+            if not grouped and tensors[weight.name][0].numel() <= STEM_WEIGHTS:
+                yield weight.name
 
 
 def _call(
@@ -116,6 +138,8 @@ def _call(
             first, others = others[0], [first]
         if _overwritable(first, new) and first not in others:
             return IN_PLACE[node.operator], (first, *others)
+    if node.operator in DEFERRED and not node.keywords:
+        return DEFERRED[node.operator], arguments
     return operator_named(RESHAPED.get(node.operator, node.operator)), arguments
 
 

@@ -1,17 +1,22 @@
 """CPU kernels that skip masked weights, in C++, with their operators for torch. Imports torch."""
 
+from .deferred import Deferred, defer, operand_of
 from .extension import cache_folder, identity, load
 from .index import Geometry, Index
-from .operators import batch_innermost, convolution, dense_weight_gradient, from_batch_innermost
+from .operators import Convolved, Operand, convolution, dense_weight_gradient, from_batch_innermost
 
 __all__ = [
+    "Convolved",
+    "Deferred",
     "Geometry",
     "Index",
-    "batch_innermost",
+    "Operand",
     "cache_folder",
     "convolution",
+    "defer",
     "dense_weight_gradient",
     "from_batch_innermost",
     "identity",
     "load",
+    "operand_of",
 ]

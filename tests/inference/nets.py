@@ -36,7 +36,7 @@ class Net(nn.Module):
         return self.head(self.again(x + self.again(x)).relu().mean(1))
 
 
-MASKED = ("stem", "first", "second", "strided", "padded", "line", "linear", "again")
+MASKED = ("first", "second", "strided", "padded", "line", "linear", "again")
 
 
 def made(density: float = 0.3) -> tuple[nn.Module, Masks]:
