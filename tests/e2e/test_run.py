@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 import sparseift
+from sparseift.app.hydra_versions import VERSION_BASE
 from sparseift.common.signals import STOP
 from sparseift.errors import Stopped
 
@@ -69,7 +70,7 @@ def test_the_process_stays_as_it_was(folder) -> None:
     OmegaConf.register_new_resolver("twice", lambda value: 2 * value)
     torch.set_float32_matmul_precision("high")
     try:
-        with hydra.initialize_config_dir(str(folder / "conf"), version_base="1.2"):
+        with hydra.initialize_config_dir(str(folder / "conf"), **({"version_base": "1.2"} if VERSION_BASE else {})):
             before = state()
             assert sparseift.run(quick("trainer.deterministic=true")).state == "finished"
             assert state() == before
