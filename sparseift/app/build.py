@@ -35,6 +35,7 @@ from ..training.initial_weights import load_weights_
 from ..training.memory import out_of_memory
 from ..training.optimizers import with_fused_step
 from .devices import most_ranks
+from .hydra_versions import ANY_TARGET
 from .limits import steps_of_recipe
 from .making import make, make_choice
 from .targets import check_targets
@@ -150,7 +151,7 @@ def _network(
 def _dense_on_meta(model: DictConfig) -> nn.Module:
     try:
         with Shapes(), torch.device("meta"):
-            return instantiate(model, _convert_="all")
+            return instantiate(model, _convert_="all", **ANY_TARGET)
     except (InstantiationException, NotImplementedError, RuntimeError):
         return make(model)  # some networks compute with values while they are built
 

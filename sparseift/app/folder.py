@@ -160,7 +160,7 @@ class RunFolder:
             return  # another process may be using the folder
         if self._made_lock:
             (self.path / LOCK).unlink(missing_ok=True)
-        if names and names <= {LOG, LOCK}:
+        if self.path.exists() and names <= {LOG, LOCK}:
             log.unlink(missing_ok=True)
             if not self.path.samefile("."):  # the working directory of a shell stays
                 self.path.rmdir()
