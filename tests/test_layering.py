@@ -55,7 +55,7 @@ LIBRARIES = {  # what each package may import of others; those of METHOD and api
     "runs": {"rich", "yaml"},
     "report": {"rich", "matplotlib", "jinja2", "markupsafe", "scipy"},
     "data": TORCH | LIGHTNING | {"torchvision", "PIL", "sklearn", "tokenizers", "zstandard"},
-    "training": TORCH | LIGHTNING | {"safetensors"},
+    "training": TORCH | LIGHTNING | {"rich", "safetensors"},
     "app": TORCH | LIGHTNING | {"hydra", "omegaconf", "joblib", "submitit", "rich", "transformers"},
 }
 EXCEPTIONS: set[tuple[str, str]] = set()  # (file, import)

@@ -204,7 +204,7 @@ def build_run(
         quiet,
         suits_channels_last,
     )
-    from ..training.loggers import MetricsCsv
+    from ..training.loggers import LayersCsv, MetricsCsv
     from ..training.ranks import RankWatch
 
     quiet()
@@ -239,7 +239,7 @@ def build_run(
         *([*chosen, Remask()] if mask_callback else chosen),
         *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
-    trainer = make_trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)], devices)
+    trainer = make_trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder), LayersCsv(folder)], devices)
     module = _module(config, net, task, data, trainer)
     init = {
         "from": config.init["from"],

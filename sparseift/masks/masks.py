@@ -141,6 +141,12 @@ class Masks:
     def _weight(self, name: str) -> nn.Parameter:
         return _weight(name, self.layers[name])
 
+    def __repr__(self) -> str:
+        stored = sum(mask.numel() for mask in self._masks.values())
+        active = sum(self.active.values())
+        share = f", density {active / stored:.4f}" if stored else ""
+        return f"Masks({len(self)} layers, {active:,} of {stored:,} weights active{share})"
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._masks)
 
