@@ -112,7 +112,9 @@ def test_command(words, program, finished, tmp_path):
             assert "complete" in succeeded(program("sparseift", ["-sc", "install=bash"], tmp_path)).out
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
-            own_network = {"dataset=diabetes", "model=small_cnn"} & set(arguments)  # without a base width
+            own_network = {"dataset=diabetes", "dataset=shapes", "model=small_cnn"} & set(
+                arguments
+            )  # without a base width
             overrides = [*(OF_OWN_NETWORK if own_network else QUICK), *arguments, "sparsifier.update_interval=2"]
             succeeded(program("sparseift.train", ["--config-dir", "my_conf", *overrides], tmp_path))
             (run,) = (tmp_path / "runs").iterdir()
