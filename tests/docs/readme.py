@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-OTHERS = {"architecture.md", "bench.md", "cluster.md", "dropin.md", "dropin_language.md", "growth.md"}
+OTHERS = {"architecture.md", "bench.md", "cluster.md", "dropin.md", "dropin_language.md", "growth.md", "transfer.md"}
 PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.glob("*.md") if path.name not in OTHERS)]
 FENCE = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"`([\w./]+\.(?:py|yaml))`[^`]*$")

@@ -120,7 +120,7 @@ MISTAKES = {
     "export=maybe": "export is 'maybe'; expected true or false",
     "=3": "there is no option =3",
     "trainer.accumulate_grad_batches=0": "accumulate_grad_batches",
-    "recipe=deit dataset=python_text": "expected null, because dataset does not refer to it",
+    "recipe=deit ~dataset.augmentation": "expected null, because dataset does not refer to it",
     "dataset=fashion_mnist": "fashion_mnist",
     "dataset=imagenet": "imagenet",
     "format=xml": "there is no option 'format'",
