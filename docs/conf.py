@@ -13,7 +13,6 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 SOURCE = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/blob/{GITHUB_SHA}"  # of links to files outside of docs/
 LINK = re.compile(r"(?<!!)\[(?P<label>[^\]]*)\]\((?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
-FIGURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<path>[^):\s]+)\)")
 PICTURE = re.compile(
     r'<picture>\s*<source [^>]*dark[^>]*srcset="(?P<dark>[^"]+)">\s*'
     r'<img src="(?P<light>[^"]+)" alt="(?P<alt>[^"]*)">\s*</picture>'
@@ -27,7 +26,6 @@ version = release = sparseift.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build", "evidence/**report/**", "evidence/**runs/**"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.header"]  # parts of README.md are included, whose headings begin at any level
 
 html_theme = "furo"
 pygments_dark_style = "github-dark"
@@ -52,39 +50,25 @@ napoleon_numpy_docstring = False
 excluded = Matcher(exclude_patterns)
 
 
-def adapted(text: str, folder: Path) -> str:
-    """The text of a file in `folder`, with links and pictures that work on the site."""
+def adapt_page(app: Sphinx, name: str, source: list[str]) -> None:
+    """Change links to files that are not on the site, and pictures for light and dark, which work on GitHub."""
+    path = Path(app.env.doc2path(name))
 
     def link(found: re.Match) -> str:
-        target = (folder / found["path"]).resolve()
-        if not target.is_relative_to(ROOT) or not target.exists():
+        target = (path.parent / found["path"]).resolve()
+        on_site = target.is_relative_to(DOCS) and target.is_file() and not excluded(target.relative_to(DOCS).as_posix())
+        if on_site or not target.is_relative_to(ROOT) or not target.exists():
             return found[0]
-        if target.is_relative_to(DOCS) and target.is_file() and not excluded(target.relative_to(DOCS).as_posix()):
-            path = os.path.relpath(target, DOCS if folder == ROOT else folder)  # docs/*.md include README.md
-            label = "" if found["label"].endswith(".md") else found["label"]  # the title of the page
-            return f"[{label}]({path}{found['anchor'] or ''})"
         if "GITHUB_SHA" not in os.environ:
             return f"`{found['path']}`" if found["label"] == found["path"] else found["label"]
-        return f"[{found['label']}]({SOURCE.format_map(os.environ)}/{target.relative_to(ROOT).as_posix()})"
-
-    def figure(found: re.Match) -> str:
-        return f"![{found['alt']}](/{os.path.relpath(folder / found['path'], DOCS)})"
+        address = f"{SOURCE.format_map(os.environ)}/{target.relative_to(ROOT).as_posix()}"
+        return f"[{found['label']}]({address}{found['anchor'] or ''})"
 
     def picture(found: re.Match) -> str:
-        modes = {mode: os.path.relpath(folder / found[mode], DOCS) for mode in ("light", "dark")}
-        return "".join(IMAGE.format(path="/" + path, mode=mode, alt=found["alt"]) for mode, path in modes.items())
+        return "".join(IMAGE.format(path=found[mode], mode=mode, alt=found["alt"]) for mode in ("light", "dark"))
 
-    return PICTURE.sub(picture, FIGURE.sub(figure, LINK.sub(link, text)))
-
-
-def adapt_page(app: Sphinx, name: str, source: list[str]) -> None:
-    path = Path(app.env.doc2path(name))
     if path.suffix == ".md":
-        source[0] = adapted(source[0], path.parent)
-
-
-def adapt_included(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:
-    content[0] = adapted(content[0], (DOCS / path).resolve().parent)
+        source[0] = PICTURE.sub(picture, LINK.sub(link, source[0]))
 
 
 def drop_module_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
@@ -95,5 +79,4 @@ def drop_module_docstring(app: Sphinx, what: str, name: str, obj: object, option
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", adapt_page)
-    app.connect("include-read", adapt_included)
     app.connect("autodoc-process-docstring", drop_module_docstring)

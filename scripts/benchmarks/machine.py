@@ -21,7 +21,7 @@ in again in every step, and on virtual machines the cost of these faults varies 
 def with_quiet_allocator() -> None:
     """Restart this program with ALLOCATOR in its environment, which glibc reads at the start of a process."""
     if not ALLOCATOR.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **ALLOCATOR})
 
 
 def machine() -> dict[str, str | int]:

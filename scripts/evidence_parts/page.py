@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import cache
 from statistics import mean
@@ -31,6 +32,9 @@ DRAWN = {
 }
 """The rows of the figure of gains."""
 
+MASKS = {"RigL": "rigl", "SET": "set", "static masks": "static"}
+"""The rows of the figure of longer training."""
+
 GAP = "masks/ramanujan_gap_iterative", "iterative Ramanujan gap"
 
 
@@ -38,8 +42,25 @@ def write() -> None:
     """Write the page and the figures beside the runs."""
     found = outcomes()
     save(figure.gains(found[:2], DRAWN), RUNS / "gains")
+    save(figure.gains_in_time(found[:2], DRAWN, times()), RUNS / "times")
+    if len(found) > 2:
+        save(figure.longer(lengths(found[0], found[2]), found[0].score.unit), RUNS / "longer")
     save(figure.spectral(found[0], *GAP), RUNS / "spectral")
     (RUNS / "tables.md").write_text("\n".join(page(found)) + "\n")
+
+
+def lengths(short: Outcomes, long: Outcomes) -> dict[int, tuple[Outcomes, dict[str, str], str]]:
+    """Return what `figure.longer` draws."""
+    found = {5: (short, {label: f"wide_0.75_{kind}" for label, kind in MASKS.items()}, "dense")}
+    for epochs in (10, 20):
+        found[epochs] = long, {label: f"{kind}_{epochs}" for label, kind in MASKS.items()}, f"dense_{epochs}"
+    return found
+
+
+@cache
+def times() -> figure.Times:
+    """Return the times of training steps that `times.py` has measured."""
+    return json.loads((RUNS / "times.json").read_text())["times"]
 
 
 @cache
@@ -58,7 +79,8 @@ def page(found: Sequence[Outcomes]) -> Iterator[str]:
         f"{len(found[0].part.seeds)} seeds. Differences are paired by seed, with 95 % intervals of the t distribution; "
         "positive is better. Costs are relative to the dense network that was trained as long: FLOPs of a forward "
         "pass, and of the whole training with the dense gradients that RigL reads. *Worth* is the forward cost of a "
-        "dense network with the same score, interpolated between the dense networks of the grid."
+        "dense network with the same score, interpolated between the dense networks of the grid. *Time* is that of a "
+        "training step relative to the dense network, on one thread, with dense kernels and with `backend=sparse`."
     )
     if missing := parts().keys() - {one.part.name for one in found}:
         yield from ("", f"Not finished yet: {', '.join(sorted(missing))}.")
@@ -91,23 +113,28 @@ def _spectral(one: Outcomes) -> Iterator[str]:
 def _rows(one: Outcomes) -> Iterator[str]:
     yield from ("", f"## {one.part.title}", "")
     unit, digits = one.score.unit, one.score.decimals
-    yield f"| row | seeds | {one.score.label} | gain over dense [{unit}] | FLOPs | training FLOPs | worth |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    timed = times().get(one.part.name)
+    columns = ["row", "seeds", one.score.label, f"gain over dense [{unit}]", "FLOPs", "training FLOPs"]
+    columns += ["worth"] if one.part.yardsticks else []
+    columns += ["time, masked", "time, sparse"] if timed else []
+    yield f"| {' | '.join(columns)} |"
+    yield f"| --- |{' ---: |' * (len(columns) - 1)}"
     for row in one.part.rows:
         scores = [abs(value) for value in one.scores(row).values()]
         dense = one.baseline(row)
         over = _gain(gain(one, row, dense), digits) if row != dense else ""
         sparse = all(run.results["sparsity"] for run in one.runs[row].values())
         equal = worth(one, row) if one.part.yardsticks and sparse else None
-        cells = (
+        cells = [
             row,
             len(one.runs[row]),
             f"{mean(scores):.{digits}f} ± {spread(scores):.{digits}f}",
             over,
             f"{one.cost(row):.4f}",
             f"{one.cost(row, 'train_total'):.4f}",
-            f"{equal:.2f}x" if equal else "",
-        )
+        ]
+        cells += [f"{equal:.2f}x" if equal else ""] if one.part.yardsticks else []
+        cells += [_time(timed[row].get(backend)) for backend in ("masked", "sparse")] if timed else []
         yield f"| {' | '.join(map(str, cells))} |"
 
 
@@ -122,6 +149,10 @@ def _differences(found: Sequence[Outcomes], family: str) -> Iterator[str]:
         text = _gain(one, score.decimals)
         strong = f"**{text}**" if corrected < 0.05 else text
         yield f"| {name} | {ours} - {theirs} | {strong} {score.unit} | {_p(one.p)} | {_p(corrected)} |"
+
+
+def _time(quartiles: list[float] | None) -> str:
+    return f"{quartiles[0]:.2f}" if quartiles else ""
 
 
 def _gain(one: Difference, digits: int) -> str:

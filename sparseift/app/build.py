@@ -240,6 +240,7 @@ def build_run(
         *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
     trainer = make_trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder), LayersCsv(folder)], devices)
+    _write_profile(trainer, folder)
     module = _module(config, net, task, data, trainer)
     init = {
         "from": config.init["from"],
@@ -248,6 +249,16 @@ def build_run(
     }
     ranks = RankWatch(folder, tell)
     return TrainingParts(net, task, plan, masks, init, mask_callback, module, data, trainer, accounting, ranks)
+
+
+def _write_profile(trainer: pl.Trainer, folder: Path) -> None:
+    """Let a profiler that has no file write into the folder; it would log its report, and runs do not log."""
+    from pytorch_lightning.profilers import PassThroughProfiler, Profiler
+
+    profiler = trainer.profiler  # type: ignore[attr-defined]  # set by a function of Lightning
+    if isinstance(profiler, Profiler) and not isinstance(profiler, PassThroughProfiler):
+        profiler.dirpath = profiler.dirpath or folder
+        profiler.filename = profiler.filename or "profile"
 
 
 def _checked_trainer(config: DictConfig, folder: Path) -> pl.Trainer:

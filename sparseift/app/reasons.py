@@ -29,6 +29,7 @@ USED_UP = {
 }
 """Errors of the system that mean that the machine has run out of something, with advice."""
 
+WITHOUT_METRIC = "Early stopping conditioned on metric `"
 LOST_WORKER = "DataLoader worker (pid"
 IN_WORKER = "in DataLoader worker process"
 REASONS = {
@@ -39,6 +40,9 @@ REASONS = {
     "It looks like your LightningModule has parameters that were not used in producing the loss": (
         "some parameters of the network had no part in the loss of a step; "
         "choose trainer.strategy=ddp_find_unused_parameters_true"
+    ),
+    "When using the learning rate finder, either": (
+        "the learning rate finder would train without masks; use a sweep, such as -m recipe.optimizer.lr=0.03,0.1"
     ),
     "You provided multiple `test_dataloader`": "dataset.test_dataloader returns several loaders; expected one",
 }
@@ -70,6 +74,9 @@ def _reason(error: Exception, checkpoint: Path | None, out_of_memory: Callable[[
             return out_of_memory()
         if isinstance(hidden, OSError) and hidden.errno in USED_UP:
             return f"{one_line(hidden)}: {USED_UP[hidden.errno]}"
+        if text.startswith(WITHOUT_METRIC):
+            name, _, metrics = text.removeprefix(WITHOUT_METRIC).partition("`")
+            return f"the monitor of EarlyStopping is {name!r}; expected one of {metrics.partition(': ')[2]}"
         if text.startswith(LOST_WORKER):
             return f"{one_line(hidden)} (dataset.num_workers)"
         if IN_WORKER in text and isinstance(hidden, EXPECTED):  # torch appends the traceback of the worker

@@ -39,6 +39,11 @@ def restore_training_state() -> None:
         (OSError(errno.EMFILE, "Too many open files"), r"Too many open files: raise the limit of open files"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), r"killed by signal.*num_workers"),
         (ValueError("Expected more than 1 value per channel when training"), "batch norm needs more than one sample"),
+        (
+            RuntimeError("Early stopping conditioned on metric `a` which is not available. Use: `loss`, `val/acc1`"),
+            "^the monitor of EarlyStopping is 'a'; expected one of `loss`, `val/acc1`$",
+        ),
+        (AttributeError("When using the learning rate finder, either `model` or"), "use a sweep"),
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nstack"), "^too large$"),
         (RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried"), "^too large$"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "^too large$"),
@@ -88,3 +93,16 @@ def test_names_of_lightning() -> None:
     from sparseift.app.reasons import RESTORING
 
     assert all(callable(getattr(_CheckpointConnector, name)) for name in RESTORING)
+
+
+def test_messages_of_lightning() -> None:
+    """An upgrade that words them otherwise fails here."""
+    from pytorch_lightning import LightningModule
+    from pytorch_lightning.callbacks import EarlyStopping
+    from pytorch_lightning.tuner.lr_finder import _determine_lr_attr_name
+
+    told = "^the monitor of EarlyStopping is 'a'; expected one of `b`$"
+    with pytest.raises(UserError, match=told), with_reason(None, told_of_memory):
+        EarlyStopping("a")._validate_condition_metric({"b": torch.zeros(())})
+    with pytest.raises(UserError, match="use a sweep"), with_reason(None, told_of_memory):
+        _determine_lr_attr_name(LightningModule())

@@ -8,38 +8,26 @@ from __future__ import annotations
 import re
 import shlex
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import torch
 import torchvision
-from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 import sparseift
 import sparseift.app.launchers  # the resolvers
-from sparseift.app.overrides import config_folder, plain_choice
+from sparseift.app.overrides import config_folder
 
-ROOT = Path(__file__).parents[2]
+from .pages import ROOT, composed
+
 TEXT = (ROOT / "docs" / "cluster.md").read_text()
 LINES = [line for block in re.findall(r"^```bash\n(.*?)^```$", TEXT, re.M | re.S) for line in block.splitlines()]
-TRAINING = [line.partition("sparseift.train")[2].strip("' ") for line in LINES if "sparseift.train" in line]
+TRAINING = [line.partition("sparseift train")[2].strip("' ") for line in LINES if "sparseift train" in line]
 
 
-def composed(arguments: list[str], *folders: str) -> DictConfig:
-    """The config of the first job."""
-    overrides = [plain_choice(argument) for argument in arguments if "=" in argument]
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    first = [
-        f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
-        if override.is_sweep_override()
-        else override.input_line
-        for override in parsed
-    ]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("train", [*first, *folders], return_hydra_config=True)
+def test_the_page_has_commands() -> None:
+    assert len(TRAINING) >= 7
 
 
 @pytest.mark.parametrize("line", TRAINING)
@@ -56,7 +44,7 @@ def test_commands_compose(line: str) -> None:
         assert resolved.hydra.launcher.gpus_per_node == (config.trainer.devices if with_gpus else None)
 
 
-def own(tmp_path: Path, name: str, defaults: str) -> str:
+def own(tmp_path, name: str, defaults: str) -> str:
     """The override that adds a folder with the choice on the page that has these defaults."""
     blocks = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.M | re.S)
     file = tmp_path / "my_conf" / f"{name}.yaml"

@@ -10,7 +10,7 @@ from sparseift.report import tables
 from sparseift.report.rows import sections
 from sparseift.runs.read import find_runs
 
-from .readme import ROOT
+from .pages import ROOT
 
 GRID = ROOT / "docs" / "evidence"
 EVIDENCE = GRID / "resnet18"

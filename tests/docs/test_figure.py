@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ..e2e.programs import environment
-from .readme import ROOT
+from .pages import ROOT
 
 pytest.importorskip("matplotlib")
 

@@ -1,12 +1,15 @@
 """docs/growth.md: what it says about its table holds for every row."""
 
 import re
+import shlex
 from itertools import product
-from pathlib import Path
 
 import pytest
 
-TEXT = (Path(__file__).parents[2] / "docs" / "growth.md").read_text()
+from .pages import DOCS, composed
+
+TEXT = (DOCS / "growth.md").read_text()
+COMMANDS = re.findall(r"^sparseift train (.*)$", TEXT, re.M)
 CELLS = [
     [cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\| (?:RigL|SET) .*$", TEXT, re.M)
 ]
@@ -40,3 +43,14 @@ def test_ratios_of_the_largest_steps() -> None:
     most = re.search(r"at most ([\d.]+) times the largest of the other weights, instead of up to ([\d.]+) times", TEXT)
     found = [max(ratios(6, state)) for state in ("matched", "new")]
     assert [float(number) for number in most.groups()] == [round(ratio, 1) for ratio in found]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_compose(line: str) -> None:
+    config = composed(shlex.split(line))
+    assert config.recipe.optimizer._target_ == "torch.optim.AdamW"
+    assert (config.sparsity.level, config.sparsifier.grown_state) == (0.75, "matched")
+
+
+def test_the_page_has_commands() -> None:
+    assert len(COMMANDS) == 2

@@ -14,7 +14,7 @@ from torchvision.models.segmentation import deeplabv3_resnet50
 from sparseift import sparsify
 from sparseift.tasks.checked import Checked
 
-from .readme import write_files
+from .pages import write_files
 
 MEMBERS = ("sparse_wide", "sparse_parallel", "sparse_factorized", "sparse_doped")
 

@@ -16,7 +16,7 @@ from torchvision.datasets import Cityscapes
 import sparseift
 
 from ..e2e.programs import environment
-from .readme import DOCS, ROOT, blocks
+from .pages import DOCS, ROOT, blocks
 
 LINES = [line for block in blocks(DOCS / "transfer.md") if block.language == "bash" for line in block.code.splitlines()]
 SHORT = ["--epochs", "1", "--batch-size", "2", "--size", "64", "--workers", "0", "--device", "cpu"]

@@ -1,4 +1,4 @@
-"""The command lines that the README shows, each as a process with a folder of its own."""
+"""The main command lines, each as a process with a folder of its own."""
 
 import re
 import subprocess

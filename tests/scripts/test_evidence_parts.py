@@ -88,3 +88,28 @@ def test_every_row_is_a_run_of_its_own(name: str) -> None:
             chosen = [config[node] for node in ("model", "member", "sparsity", "sparsifier", "pattern", "recipe")]
             seen[row] = json.dumps([OmegaConf.to_container(node) for node in chosen])
     assert len(set(seen.values())) == len(part.rows)
+
+
+def test_a_stepper_trains_as_a_run_does() -> None:
+    from evidence_parts.times import Stepper
+
+    overrides = "dataset=digits member=sparse_wide sparsity=0.75 sparsifier=rigl sparsifier.update_interval=20"
+    stepper = Stepper(f"{overrides} recipe.epochs=3 dataset.batch_size=128 model.base_width=4", "masked", 0)
+    masks, before = stepper.run.masks, {name: stepper.run.masks[name].clone() for name in stepper.run.masks}
+    weights = [weight.detach().clone() for weight in stepper.run.net.parameters()]
+    stepper.step()
+    assert all((masks[name] == mask).all() for name, mask in before.items())
+    assert any((old != new).any() for old, new in zip(weights, stepper.run.net.parameters(), strict=True))
+    stepper.update()
+    assert any((masks[name] != mask).any() for name, mask in before.items())
+    assert not masks.nonzero_outside()
+    total = 3 * len(stepper.run.data.train_dataloader())  # updates every 20 steps until three quarters
+    assert stepper.share_of_updates == pytest.approx(int(0.75 * total) // 20 / total)
+
+
+def test_times_are_relative_to_the_dense_network_of_the_same_round() -> None:
+    from evidence_parts.times import relative
+
+    found = relative({"dense": {"masked": [1.0, 2.0, 4.0]}, "wide": {"masked": [3.0, 4.0, 4.0], "sparse": [1.0, 1, 4]}})
+    assert found["dense"] == {"masked": [1, 1, 1]}
+    assert found["wide"] == {"masked": [2, 1, 3], "sparse": [1, 0.5, 1]}

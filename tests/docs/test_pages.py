@@ -17,15 +17,21 @@ from PIL import Image
 from sparseift.common.console import si
 
 from ..e2e.programs import QUICK, Outcome, Zygote, environment, files, metrics, quick, results
-from .readme import BLOCKS, COMMANDS, FENCE, PAGES, ROOT, inline_code, table, write_files
+from .pages import BLOCKS, COMMANDS, EVERY_PAGE, FENCE, ROOT, inline_code, table, write_files
 
+PROJECT = (ROOT / "pyproject.toml").read_text()
 FEW_BATCHES = ("+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1", "+trainer.limit_test_batches=1")
 OF_OWN_NETWORK = ("trainer=cpu", "recipe.epochs=2", "export=false")
 ALONE = ("profile", "report", "compare", "export", "evaluate", "predict")
 """Programs that are fast enough to run unchanged."""
 
-LONG = re.compile(r"(dataset|model|trainer)(\.(?!precision)\w+)?=|recipe\.epochs=|seed=|sparsifier\.update_interval=")
-"""Arguments of a README command that the test replaces: everything slow, and data and devices."""
+LONG = re.compile(
+    r"(dataset|model|trainer)(\.(?!precision|gradient_clip_val)\w+)?=|recipe\.epochs=|seed=|sparsifier\.update_interval="
+)
+"""Arguments of a command that the test replaces: everything slow, and data and devices."""
+
+BRIEF = {"callbacks.ema.decay": "0.1"}
+"""Values for runs of two steps."""
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,22 @@ def finished(program, tmp_path_factory) -> Path:
         arguments = quick(f"member={member}", f"hydra.run.dir=runs/quickstart/{member}", exported)
         succeeded(program("sparseift.train", arguments, folder))
     Image.new("L", (8, 8)).save(folder / "digit.png")
+    for name in ("scans/train", "scans/test"):
+        for digit in range(10):
+            (folder / name / str(digit)).mkdir(parents=True)
+            Image.new("L", (10, 9), digit).save(folder / name / str(digit) / "1.png")
+    write_files(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished_text(program, tmp_path_factory) -> Path:
+    """A folder with the sparse run of scripts/quickstart_text, much shorter."""
+    folder = tmp_path_factory.mktemp("finished_text")
+    short = ["trainer.max_steps=2", "dataset.context_length=16", *FEW_BATCHES[1:]]
+    settings = ["dataset=python_text", "trainer=cpu", "sparsity=0.5", "sparsifier=static", *short]
+    run = "hydra.run.dir=runs/quickstart_text/sparse_wide"
+    succeeded(program("sparseift.train", [*settings, run], folder))
     return folder
 
 
@@ -72,34 +94,36 @@ def chosen_wheel(folder: Path) -> str:
 
 
 def shortened(arguments: list[str]) -> list[str]:
-    return [*quick(*(argument for argument in arguments if not LONG.match(argument))), *FEW_BATCHES]
+    kept = [argument for argument in arguments if not LONG.match(argument)]
+    brief = [
+        f"{key}={BRIEF.get(key, value)}" if sign else key for key, sign, value in (one.partition("=") for one in kept)
+    ]
+    warmup = ["recipe.warmup_epochs=0"] if {"recipe=deit", "recipe=convnext"} & set(arguments) else []
+    return [*quick(*brief, *warmup), *FEW_BATCHES]
 
 
-def write_own_data(folder: Path) -> None:
-    """Image files in two folders, and two data sets of pairs."""
-    for name in ("photos/train/a", "photos/train/b", "photos/test/a", "photos/test/b"):
-        (folder / name).mkdir(parents=True)
-        for index in range(2):
-            Image.new("RGB", (40 + index, 50)).save(folder / name / f"{index}.png")
-    (folder / "my_data.py").write_text(
-        "import torch\n"
-        "class Train(torch.utils.data.Dataset):\n"
-        "    def __len__(self): return 6\n"
-        "    def __getitem__(self, index):\n"
-        "        if index >= 6: raise IndexError\n"
-        "        return torch.full((1, 8, 8), float(index)), index % 3\n"
-        "class Test(Train): pass\n"
-    )
+def write_photos(folder: Path) -> None:
+    """The image files that the page on data sets lists, and one more of each."""
+    (listed,) = [
+        block.code.split() for block in BLOCKS if block.page.name == "datasets.md" and block.language == "text"
+    ]
+    assert len(listed) == 6
+    for path in map(folder.joinpath, listed):
+        path.parent.mkdir(parents=True)
+        for name in (path.name, f"more_{path.name}"):
+            Image.new("RGB", (40, 50)).save(path.with_name(name))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_command(words, program, finished, tmp_path):
+def test_command(words, program, finished, finished_text, tmp_path):
     match words:
         case [("scripts/quickstart" | "scripts/quickstart_text" | "scripts/test") as script]:
             assert os.access(ROOT / script, os.X_OK)
             subprocess.run(["bash", "-n", ROOT / script], check=True)
-        case ["pip", "install", "."]:
-            assert (ROOT / "pyproject.toml").exists()
+        case ["pip", "install", source]:
+            extras = set(re.findall(r"[\w-]+", source.removeprefix(".")))
+            optional = re.search(r"^\[project.optional-dependencies\]\n(.*?)^\[", PROJECT, re.MULTILINE | re.DOTALL)[1]
+            assert source.startswith(".") and extras <= set(re.findall(r"^(\w+) = ", optional, re.MULTILINE))
         case ["export", "PIP_EXTRA_INDEX_URL=ADDRESS"]:
             assert chosen_wheel(tmp_path) == "torch-2.9.0+cpu-py3-none-any.whl"
         case ["scripts/bench", *rows, "--clock", "cpu"]:
@@ -112,9 +136,8 @@ def test_command(words, program, finished, tmp_path):
             assert "complete" in succeeded(program("sparseift", ["-sc", "install=bash"], tmp_path)).out
         case ["python", "-m", "sparseift.train", "--config-dir", "my_conf", *arguments]:
             write_files(tmp_path)
-            own_network = {"dataset=diabetes", "dataset=shapes", "model=small_cnn"} & set(
-                arguments
-            )  # without a base width
+            without_base_width = {"dataset=diabetes", "dataset=shapes", "model=small_cnn"}
+            own_network = without_base_width & set(arguments)
             overrides = [*(OF_OWN_NETWORK if own_network else QUICK), *arguments, "sparsifier.update_interval=2"]
             succeeded(program("sparseift.train", ["--config-dir", "my_conf", *overrides], tmp_path))
             (run,) = (tmp_path / "runs").iterdir()
@@ -122,9 +145,19 @@ def test_command(words, program, finished, tmp_path):
             assert results(run)["flops"]["ratio"] == pytest.approx(1, abs=rounded)
             assert max(float(row.get("masks/replaced", 0)) for row in metrics(run)) > 0
         case ["python", "-m", "sparseift.train", *arguments] if {"dataset=python", "dataset=image_folder"} & set(words):
-            write_own_data(tmp_path)
-            short = ["trainer=cpu", "recipe.epochs=1", "sparsifier=static", "export=false", "model.base_width=4"]
-            succeeded(program("sparseift.train", [*arguments, *short, "dataset.batch_size=2"], tmp_path))
+            write_photos(tmp_path)
+            write_files(tmp_path)
+            own_network = not {"dataset=python", "model=resnet18_cifar"} & set(words)  # a large one, of torchvision
+            small = ["member=dense", "dataset.image_size=32"] if own_network else ["model.base_width=4"]
+            short = ["trainer=cpu", "recipe.epochs=1", "sparsifier=static", "export=false", "dataset.batch_size=2"]
+            succeeded(program("sparseift.train", [*arguments, *short, *small], tmp_path))
+        case ["python", "-m", "sparseift.train", *arguments] if "".join(words[3:4]).startswith("model._target_="):
+            write_files(tmp_path)
+            succeeded(
+                program("sparseift.train", [*OF_OWN_NETWORK, *arguments, "sparsifier.update_interval=2"], tmp_path)
+            )
+            (run,) = (tmp_path / "runs").iterdir()
+            assert results(run)["flops"]["ratio"] == pytest.approx(1, abs=1e-3)
         case ["python", "-m", "sparseift.train", "-m", "hydra/sweeper=optuna", *arguments]:
             pytest.importorskip("optuna")
             trials = [argument for argument in arguments if not argument.startswith("hydra.sweeper.n_trials")]
@@ -148,12 +181,9 @@ def test_command(words, program, finished, tmp_path):
             succeeded(program("sparseift.train", [*arguments, *short, *updates, *FEW_BATCHES[1:]], tmp_path))
             (run,) = (tmp_path / "runs").iterdir()
             assert results(run)["task"] == "language_modelling" and results(run)["flops"]["ratio"] > 0.99
-        case ["python", "-m", "sparseift.export", run, "--format", "transformers", "--out", "gpt"]:
-            short = ["trainer.max_steps=2", "dataset.context_length=16", *FEW_BATCHES[1:], f"hydra.run.dir={run}"]
-            settings = ["dataset=python_text", "trainer=cpu", "sparsity=0.5", "sparsifier=static", *short]
-            succeeded(program("sparseift.train", settings, tmp_path))
-            succeeded(program("sparseift.export", words[3:], tmp_path))
-            assert (tmp_path / "gpt" / "tokenizer.json").exists()
+        case ["python", "-m", module, run, *arguments] if run.startswith("runs/quickstart_text"):
+            assert succeeded(program(module, [run, *arguments], finished_text)).out
+            assert module != "sparseift.export" or (finished_text / "gpt" / "tokenizer.json").exists()
         case ["lm_eval", "--model", "hf", "--model_args", "pretrained=gpt", "--tasks", _]:
             pass  # another program, which reads what the command before it writes
         case ["python", "-m", "sparseift.train", *arguments]:
@@ -164,6 +194,7 @@ def test_command(words, program, finished, tmp_path):
                 succeeded(program("sparseift.train", shortened(before), tmp_path))
             succeeded(program("sparseift.train", shortened(arguments), tmp_path))
             assert len(list(tmp_path.glob("runs/*/results.json"))) == 1 + given
+            assert bool(list(tmp_path.glob("runs/*/fit-profile.txt"))) == ("+trainer.profiler=simple" in arguments)
         case ["python", "-m", module, *arguments] if module.removeprefix("sparseift.") in ALONE:
             assert succeeded(program(module, arguments, finished)).out
         case _:
@@ -171,13 +202,20 @@ def test_command(words, program, finished, tmp_path):
 
 
 def test_python_of_a_user_of_the_library(tmp_path):
-    (block,) = [block for block in BLOCKS if block.language == "python" and "sparseift.sparsify" in block.code]
+    (block,) = [block for block in BLOCKS if block.language == "python" and "RigL(" in block.code]
     check = "print(sum(int((masks.weights[name][~masks[name]] != 0).sum()) for name in masks))\n"
     (tmp_path / "train.py").write_text(block.code + check)
     printed, active_where_masked = python("train.py", cwd=tmp_path).out.splitlines()
     loss = re.match(r"loss (\S+) with \d+% of the weights at 1\.0000 of", printed)
     assert float(loss[1]) < 1.0
     assert active_where_masked == "0"
+
+
+def test_python_of_the_readme(tmp_path):
+    (block,) = [block for block in BLOCKS if block.language == "python" and block.page.name == "README.md"]
+    (tmp_path / "plan.py").write_text(block.code)
+    printed = python("plan.py", cwd=tmp_path).out
+    assert re.fullmatch(r"11,\d{3},\d{3} of 45,693,032 weights at 1\.0000 of the dense FLOPs\n", printed), printed
 
 
 def test_python_without_this_package(finished, program):
@@ -203,12 +241,14 @@ def test_python_that_loads_a_run(finished):
 def test_every_other_block_is_tried_too():
     """A new code block needs a test."""
     alone = [block for block in BLOCKS if block.language in ("python", "yaml") and not block.file]
-    assert len(alone) == 3
+    assert len(alone) == 4
     assert {block.language for block in BLOCKS} == {"bash", "python", "pycon", "yaml", "text", "bibtex"}
 
 
 def test_a_run_writes_what_is_listed(finished):
-    (listed,) = [block.code.splitlines() for block in BLOCKS if block.language == "text"]
+    (listed,) = [
+        block.code.splitlines() for block in BLOCKS if block.page.name == "runs.md" and block.language == "text"
+    ]
     names = {line.split()[0] for line in listed}
     written = files(finished / "runs" / "quickstart" / "sparse_wide")
     expected = {"/".join(name.split("/")[:1]) + "/" if name.startswith("tensorboard/") else name for name in written}
@@ -219,7 +259,7 @@ def test_a_run_writes_what_is_listed(finished):
 
 def test_the_groups_have_these_choices():
     """A row with dots may omit choices."""
-    rows = {group: cells[0].split() for group, cells in table("group").items()}
+    rows = {group: cells[0].split() for group, cells in table("command_line.md", "group").items()}
     assert set(rows) == {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"shared", "hydra"}
     for group, words in rows.items():
         folder = ROOT / "conf" / group
@@ -232,7 +272,8 @@ def test_the_options_exist(program, tmp_path):
     configs = [
         OmegaConf.create(succeeded(program("sparseift.train", [*choices, "--cfg", "job"], tmp_path)).out)
         for choices in (
-            ["dataset=imagenet", "callbacks=[spectral]", "pattern=n_of_m"],
+            ["dataset=imagenet", "callbacks=[spectral,ema]", "pattern=n_of_m"],
+            ["dataset=image_folder", "dataset.num_classes=2"],
             ["dataset=text", "tokenizer=saved", "pattern=block"],
             ["member=sparse_doped", "model=timm", "+model.pretrained=true"],
             ["member=sparse_parallel", "model=torchvision", "+model.weights=DEFAULT"],
@@ -259,7 +300,7 @@ def profile(program: Zygote, cwd: Path, *arguments: str) -> dict:
 
 
 def test_the_members_cost_what_the_table_says(program, tmp_path):
-    rows = table("member")
+    rows = table("members.md", "member", "FLOPs per sample")
     for member, row in rows.items():
         seen = profile(program, tmp_path, f"member={member}")
         assert row == [f"{seen[key]:,}" for key in ("forward", "params_stored", "params_active")]
@@ -268,7 +309,7 @@ def test_the_members_cost_what_the_table_says(program, tmp_path):
 
 def test_the_comparison_is_of_what_quickstart_trains(program, tmp_path):
     width = re.search(r"BASE_WIDTH=(\d+)", (ROOT / "scripts" / "quickstart").read_text())[1]
-    rows = {name: cells for name, cells in table("").items() if cells}
+    rows = {name: cells for name, cells in table("getting_started.md", "").items() if cells}
     for column, member in enumerate(("dense", "sparse_wide")):
         seen = profile(program, tmp_path, f"member={member}", "dataset=digits", f"model.base_width={width}")
         assert rows["FLOPs per sample"][column] == si(seen["forward"])
@@ -281,12 +322,21 @@ def test_what_masks_cost_is_what_was_measured():
     """The table shows the results in docs/bench.json."""
     rows = json.loads((ROOT / "docs" / "bench.json").read_text())["rows"]
     ratios = {figure["name"]: figure["ratio"] for figure in rows["overhead"]["figures"]}
-    for name, cells in table("time relative to a step without masks").items():
+    for name, cells in table("speed.md", "time relative to a step without masks").items():
         names = name, f"rigl-torch: {name.partition(':')[0]}"
         assert cells == [f"{ratios[name]:.4f}" if name in ratios else "-" for name in names]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_supported_networks_are_those_of_the_script():
+    supported = table("networks.md", "member")
+    counted = table("dropin.md", "member")
+    assert len(supported) == 4
+    for member, (networks, rejected) in supported.items():
+        number, _, _ = counted[member][1].partition(" ")
+        assert (networks, rejected) == (f"{number} of {counted[member][0]}", counted[member][2])
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: page.name)
 def test_links_and_files_exist(page):
     text = page.read_text()
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", FENCE.sub("", text)) + re.findall(r'(?:src|srcset)="([^"]+)"', text)

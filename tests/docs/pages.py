@@ -10,10 +10,17 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from sparseift.app.overrides import config_folder, plain_choice
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 OTHERS = {"architecture.md", "bench.md", "cluster.md", "dropin.md", "dropin_language.md", "growth.md", "transfer.md"}
-PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.glob("*.md") if path.name not in OTHERS)]
+EVERY_PAGE = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [page for page in EVERY_PAGE if page.name not in OTHERS]
 FENCE = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"`([\w./]+\.(?:py|yaml))`[^`]*$")
 
@@ -64,17 +71,35 @@ def write_files(folder: Path) -> None:
             path.write_text(block.code)
 
 
-def table(header: str) -> dict[str, list[str]]:
-    """Rows of the first table with this first header cell, keyed by their first cell, without backticks."""
-    lines = TEXT.splitlines()
-    start = next(index for index, line in enumerate(lines) if re.match(rf"\|\s*{header}\s*\|", line))
+def cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row[1:-1].split("|")] if row.startswith("|") else []
+
+
+def table(page: str, *header: str) -> dict[str, list[str]]:
+    """Rows of the first table of a page with these first header cells, keyed by their first cell, without backticks."""
+    lines = (DOCS / page).read_text().splitlines()
+    start = next(index for index, line in enumerate(lines) if cells(line)[: len(header)] == list(header))
     rows = {}
     for line in lines[start + 2 :]:
         if not line.startswith("|"):
             break
-        first, *others = (cell.strip().replace("`", "") for cell in line.strip("|").split("|"))
+        first, *others = (cell.replace("`", "") for cell in cells(line))
         rows[first] = others
     return rows
+
+
+def composed(arguments: list[str], *more: str) -> DictConfig:
+    """The config of the first job of a command line."""
+    overrides = [plain_choice(argument) for argument in arguments if "=" in argument or argument.startswith("~")]
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    first = [
+        f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+        if override.is_sweep_override()
+        else override.input_line
+        for override in parsed
+    ]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("train", [*first, *more], return_hydra_config=True)
 
 
 def inline_code() -> set[str]:
