@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..common.seeds import uniform_like
 from .copies import duplicate, without_cache
 from .known_values import is_reader
 from .pytree import tree_map_only
+from .watching import same_random_numbers
 
 MOST_BYTES = 2**33
 """Largest size of a network of which a copy with values is made."""
@@ -45,15 +47,13 @@ def read_values(net: nn.Module, example: tuple[tuple, dict], training: bool) -> 
     tensors = [*net.parameters(), *net.buffers()]
     if sum(tensor.numel() * tensor.element_size() for tensor in tensors) > MOST_BYTES:
         return None
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        try:
-            twin = duplicate(net, {id(tensor): _valued(tensor) for tensor in tensors}).train(training)
-            args, kwargs = tree_map_only(Tensor, _valued, example)
-            with torch.no_grad(), without_cache(twin), _Recording() as recording:
-                twin(*args, **kwargs)
-        except Exception:  # of any code of the network, which fails on the meta device as well
-            return None
+    args, kwargs = tree_map_only(Tensor, _valued, example)
+    try:
+        twin = duplicate(net, {id(tensor): _valued(tensor) for tensor in tensors}).train(training)
+        with torch.no_grad(), same_random_numbers(), without_cache(twin), _Recording() as recording:
+            twin(*args, **kwargs)
+    except Exception:  # of any code of the network, which fails on the meta device as well
+        return None
     return recording.values
 
 
@@ -63,7 +63,7 @@ def _valued(tensor: Tensor) -> Tensor:
         if not tensor.is_meta:
             twin = tensor.detach().to("cpu", copy=True)
         elif tensor.is_floating_point():
-            twin = torch.rand(tensor.shape, dtype=tensor.dtype, device="cpu").mul_(0.02).add_(0.01)
+            twin = (uniform_like(torch.empty(tensor.shape), seed=0) / 50 + 0.01).to(tensor.dtype)
         else:
             twin = torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu")
     return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin

@@ -76,7 +76,7 @@ class Watching(TorchFunctionMode):
         hooks += [module.register_forward_hook(self._after, always_call=True) for module in self.names]
         try:
             known = KnownValues(tensor_leaves((args, kwargs)), self.read)
-            with torch.no_grad(), _same_random_numbers(), known, Shapes(self.own_code), self:
+            with torch.no_grad(), same_random_numbers(), known, Shapes(self.own_code), self:
                 output = self.net(*args, **kwargs)
         except _Carried:
             pass
@@ -129,7 +129,7 @@ class Watching(TorchFunctionMode):
 
 
 @contextmanager
-def _same_random_numbers() -> Iterator[None]:
+def same_random_numbers() -> Iterator[None]:
     """Context in which code draws the same random numbers whenever it runs. The caller's generators are restored."""
     states, numpy = (torch.get_rng_state(), random.getstate()), sys.modules.get("numpy")
     of_numpy = numpy.random.get_state() if numpy else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -57,6 +56,7 @@ class StrongAugmentation:
         self.mixup = checks.number(f"{OPTION}.mixup", mixup, 0)
         self.cutmix = checks.number(f"{OPTION}.cutmix", cutmix, 0)
         share = checks.number(f"{OPTION}.cutmix_probability", cutmix_probability, 0, 1)
+        self.shares: Tensor | None = None  # the quantiles of the shares of MixUp and CutMix
         self.cutmix_probability = share if mixup and cutmix else float(cutmix > 0)
 
     def transforms(self, mean: Sequence[float], std: Sequence[float]) -> list[Any]:
@@ -86,8 +86,9 @@ class StrongAugmentation:
         height, width = images.shape[-2:]
         which, place, row, column = draw(keys + stable_seed("mix"), PARTS, PARTS, height, width)
         cut = which < self.cutmix_probability * PARTS
-        of_cutmix, of_mixup = (table.to(images.device)[place] for table in self._shares)
-        share = torch.where(cut, of_cutmix, of_mixup)  # of the image itself
+        if self.shares is None or self.shares.device != images.device:
+            self.shares = torch.stack([_quantiles(self.mixup), _quantiles(self.cutmix)]).to(images.device)
+        share = self.shares[cut.long(), place]  # of the image itself
         inside = _boxes(row, column, 1 - share, height, width) & cut[:, None, None]
         weight = torch.where(cut[:, None, None], 1.0 - inside.float(), share[:, None, None])
         kept = weight.mean((1, 2))[:, None]  # a box at the border is smaller than drawn
@@ -97,11 +98,6 @@ class StrongAugmentation:
             images * weight + images.roll(1, 0) * (1 - weight),
             classes * kept + classes.roll(1, 0) * (1 - kept),
         )
-
-    @cached_property
-    def _shares(self) -> tuple[Tensor, Tensor]:
-        """The quantiles of the shares of CutMix and MixUp, float32 (PARTS,)."""
-        return _quantiles(self.cutmix), _quantiles(self.mixup)
 
 
 class NoiseErasing(v2.RandomErasing):
