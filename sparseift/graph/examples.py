@@ -13,9 +13,9 @@ from .pytree import tree_leaves, tree_map_only
 Example = Tensor | tuple | dict | list
 """The inputs of a network: a tensor, a tuple of arguments, a dict of keywords, or a tuple and a dict together.
 
-An argument can be any container of tensors, which begin with the batch. A list is one argument. A list of images
-(C, H, W) in grey or RGB, which detection networks take, has the samples. So have other lists of this length, such as
-that of the targets.
+An argument can be any container of tensors, which begin with the batch. A list is one argument. A list of tensors
+(1, H, W) or (3, H, W), which detection networks take, has the samples. So have other lists of this length, such as that
+of the targets.
 """
 
 
@@ -44,7 +44,7 @@ def sized_example(example: tuple[tuple, dict], samples: int) -> tuple[tuple, dic
     """
     tensors = tensors_in(example)
     first_argument = next(iter((*example[0], *example[1].values())), None)
-    if _is_images(first_argument):
+    if _of_samples(first_argument):
         count = len(first_argument)
 
         def repeated(argument: Any) -> Any:
@@ -95,8 +95,8 @@ def on_meta(example: Any) -> Any:
     return tree_map_only(Tensor, lambda tensor: tensor.to("meta"), example)
 
 
-def _is_images(argument: Any) -> TypeGuard[list[Tensor]]:
-    """Whether an argument is a list of images, (1, H, W) or (3, H, W)."""
-    images = argument if isinstance(argument, list) else []
-    fits = (isinstance(image, Tensor) and image.dim() == 3 and image.shape[0] in (1, 3) for image in images)
-    return bool(images) and all(fits)
+def _of_samples(argument: Any) -> TypeGuard[list[Tensor]]:
+    """Whether an argument is a list of tensors (1, H, W) or (3, H, W)."""
+    samples = argument if isinstance(argument, list) else []
+    fits = (isinstance(sample, Tensor) and sample.dim() == 3 and sample.shape[0] in (1, 3) for sample in samples)
+    return bool(samples) and all(fits)
