@@ -27,23 +27,25 @@ make_venv() {
     "$python" -m venv --clear .venv
 }
 
-# install_package [EXTRAS]: installs this package, editable, with its dependencies and EXTRAS. Does nothing if the stamp
-# of the last complete installation has this folder, this pyproject.toml and these extras. An installation with extras
-# also satisfies a call without them.
+# install_package EXTRA: installs this package, editable, with its dependencies and those of EXTRA. Does nothing if the
+# stamp of the last complete installation has this folder, this pyproject.toml and this extra. The extras of the scripts
+# in this folder include suite, so a call for suite is satisfied by any of them.
 install_package() {
-    local extras=${1:-} stamp=.venv/installed.stamp key info
+    local extra=$1 stamp=.venv/installed.stamp key info
     venv_is_whole || make_venv
-    key="$PWD $(cksum <pyproject.toml) $extras"
-    [[ -f $stamp && $(<"$stamp") == "$key"* ]] && return
+    key="$PWD $(cksum <pyproject.toml)"
+    if [[ -f $stamp ]]; then
+        [[ $(<"$stamp") == "$key $extra" || ($extra == suite && $(<"$stamp") == "$key "*) ]] && return
+    fi
     if [[ $(uname -s) == Linux && -z ${PIP_INDEX_URL:-}${PIP_EXTRA_INDEX_URL:-} ]] &&
         ! command -v nvidia-smi >/dev/null; then
         say "no NVIDIA GPU found: docs/getting_started.md shows how to install PyTorch without CUDA, which is smaller"
     fi
-    say "installing sparseift${extras:+[$extras]} into .venv (takes minutes the first time)"
+    say "installing sparseift[$extra] into .venv (takes minutes the first time)"
     rm -f "$stamp"
     for info in .venv/lib/python3*/site-packages/*.dist-info; do
         [[ -f $info/INSTALLER ]] || rm -rf "$info" # interrupted: pip would consider it installed
     done
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
-    printf '%s\n' "$key" >"$stamp"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extra]"
+    printf '%s\n' "$key $extra" >"$stamp"
 }

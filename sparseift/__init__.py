@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .graph.flops import forward_flops
     from .loading import LoadedRun, load
     from .masks import Masks
+    from .running import run
+    from .runs.read import Run
     from .sparsity import Plan, training_flops
 
 __version__ = "0.1.0"
@@ -24,9 +26,11 @@ __all__ = [
     "LoadedRun",
     "Masks",
     "Plan",
+    "Run",
     "UserError",
     "forward_flops",
     "load",
+    "run",
     "sparsify",
     "training_flops",
     "transform",
@@ -36,9 +40,11 @@ HOMES = {
     "LoadedRun": "loading",
     "Masks": "masks",
     "Plan": "sparsity",
+    "Run": "runs.read",
     "UserError": "errors",
     "forward_flops": "graph.flops",
     "load": "loading",
+    "run": "running",
     "sparsify": "api",
     "training_flops": "sparsity",
     "transform": "api",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .common.extras import require_suite
 from .common.messages import Arguments, one_line_errors
-from .report.differences import compare
 
 
 def main() -> None:
@@ -14,6 +14,9 @@ def main() -> None:
         parser.add_argument(name, type=Path, help="run folder")
     with one_line_errors():
         arguments = parser.parse_args()
+        require_suite("sparseift compare")
+        from .report.differences import compare
+
         compare(arguments.A, arguments.B)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .common.extras import require_suite
 from .common.messages import Arguments, one_line_errors
 from .runs.weights import WEIGHTS, WHICH
 
@@ -21,6 +22,7 @@ def main() -> None:
     )
     with one_line_errors():
         arguments = parser.parse_intermixed_args()
+        require_suite("sparseift evaluate")
         from .app.evaluate import evaluate  # imports Hydra
 
         evaluate(arguments.run, arguments.weights, arguments.overrides, arguments.out)

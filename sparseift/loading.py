@@ -12,18 +12,19 @@ from typing import Any
 from torch import Tensor, nn
 
 from .api import sparsify
-from .common.checks import one_of, require
+from .common.checks import require
 from .common.messages import one_line
-from .errors import UserError
+from .errors import Damaged, UserError
 from .masks import Masks
 from .masks.bits import unpack
 from .runs.files import present
 from .runs.read import read_config
 from .runs.results import read_results
-from .runs.weights import WEIGHTS
 from .sparsity import Plan
 from .tasks import Task
-from .training.checkpoints import BEST, CURRENT, find_checkpoint, mask_state, network_state, problem, read_checkpoint
+from .training.export import weights_sha256
+from .training.published import is_published, read_published
+from .training.saved import Saved, read_saved
 
 PRETRAINED = {"pretrained": False, "weights": None}
 """Arguments with which constructors of timm and torchvision load weights, and the value for none."""
@@ -60,38 +61,43 @@ def load(run: str | Path, weights: str | None = None) -> LoadedRun:
     The config of the run is code: this calls what its `_target_` name.
 
     Args:
-        run: The run folder.
+        run: The run folder, or a folder that `sparseift export --format hub` has written.
         weights: "last": those after the last step; "best": those of best.ckpt; "average": the average of a run with
             callbacks=[ema]. By default, those that the run has tested.
 
     Raises:
-        UserError: The folder is not that of a run with a checkpoint, or the checkpoint does not fit its config.
+        UserError: The folder is not that of a run with a checkpoint, or the weights do not fit its config.
     """
     run = Path(run)
+    saved = read_published(run, weights) if is_published(run) else _of_run(run, weights)
+    node = partial(_resolved, settings=saved.settings, config=saved.config)
+    task, pattern = made(node("task")), made(node("pattern"))
+    net, plan = _network(node, task)
+    plan = pattern.plan(plan)
+    try:
+        net.load_state_dict(saved.state)
+    except RuntimeError as error:
+        reason = one_line(error)
+        raise UserError(
+            f"{saved.file} does not fit the network that the config of the run describes: {reason}"
+        ) from error
+    if saved.sha256 not in (None, weights_sha256(net)):
+        raise Damaged(f"{saved.file} is damaged: its weights differ from their hash in {run}")
+    masks = _masks(net, plan, saved, pattern)
+    if masks:
+        if saved.exact and (wrong := masks.nonzero_outside()):
+            raise UserError(f"masked weights of {wrong[0]} are not zero in {saved.file}")
+        masks.apply()  # an average may be denser
+        plan = plan.with_active(masks.active)
+    return LoadedRun(net.eval(), masks, plan, _preprocessing(run), task, saved.file, saved.weights)
+
+
+def _of_run(run: Path, weights: str | None) -> Saved:
     config = read_config(run) if run.is_dir() else None
     if config is None:
         require(False, "RUN", str(run), "a run folder, which has .hydra/config.yaml")
     assert config is not None
-    checkpoint, saved, weights = _saved(run, weights, config["checkpoint"]["test"])
-    node = partial(_resolved, settings=saved.get("settings", {}), config=config)
-    task, pattern = made(node("task")), made(node("pattern"))
-    net, plan = _network(node, task)
-    plan = pattern.plan(plan)
-    state = saved[CURRENT] if weights == "last" and CURRENT in saved else saved["state_dict"]
-    try:
-        net.load_state_dict(network_state({"state_dict": state}))
-    except RuntimeError as error:
-        reason = one_line(error)
-        raise UserError(
-            f"{checkpoint} does not fit the network that the config of the run describes: {reason}"
-        ) from error
-    masks = _masks(net, plan, mask_state(saved), pattern, checkpoint)
-    if masks:
-        if weights != "average" and not _averaged(saved) and (wrong := masks.nonzero_outside()):
-            raise UserError(f"masked weights of {wrong[0]} are not zero in {checkpoint}")
-        masks.apply()  # an average may be denser
-        plan = plan.with_active(masks.active)
-    return LoadedRun(net.eval(), masks, plan, _preprocessing(run), task, checkpoint, weights)
+    return read_saved(run, config, weights)
 
 
 def made(node: Any, **extra: Any) -> Any:
@@ -116,25 +122,6 @@ def made(node: Any, **extra: Any) -> Any:
         raise
     except Exception as error:  # of any code that the config names
         raise UserError(f"{node['_target_']} cannot be made: {type(error).__name__}: {one_line(error)}") from error
-
-
-def _saved(run: Path, weights: str | None, tested: str) -> tuple[Path, dict[str, Any], str]:
-    """The checkpoint, its content, and which weights of it are meant."""
-    if weights is not None:
-        one_of("weights", weights, WEIGHTS)
-    best = run / "checkpoints" / BEST
-    use_best = weights == "best" or (weights is None and tested == "best" and best.exists())
-    if use_best and (reason := problem(best)):
-        raise UserError(reason)
-    checkpoint = best if use_best else find_checkpoint(run)
-    saved = read_checkpoint(checkpoint)
-    if weights == "average" and not _averaged(saved):
-        require(False, "weights", weights, f"last or best: {checkpoint} has no average of weights (callbacks=[ema])")
-    return checkpoint, saved, weights or ("best" if use_best else "average" if _averaged(saved) else "last")
-
-
-def _averaged(saved: Mapping[str, Any]) -> bool:
-    return CURRENT in saved
 
 
 def _resolved(path: str, config: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
@@ -193,19 +180,19 @@ def transformed(
     )
 
 
-def _masks(net: nn.Module, plan: Plan, state: Mapping[str, Any], pattern: Any, checkpoint: Path) -> Masks | None:
+def _masks(net: nn.Module, plan: Plan, saved: Saved, pattern: Any) -> Masks | None:
     """The saved masks, which have the layers of the plan and the saved numbers of active weights."""
-    bits: Mapping[str, Tensor] = state.get("masks", {})
+    bits: Mapping[str, Tensor] = saved.masks.get("masks", {})
     if bits.keys() != plan.masked.keys():
         strange = min(bits.keys() ^ plan.masked.keys())
-        raise UserError(f"{strange} is masked in only one of {checkpoint} and the network that the config describes")
+        raise UserError(f"{strange} is masked in only one of {saved.file} and the network that the config describes")
     if not bits:
         return None
     shapes = {name: layer.shape for name, layer in plan.masked.items()}
-    masks = Masks(net, {name: unpack(bits[name], shapes[name]) for name in bits}, pattern)
-    for name, count in state["active"].items():
+    masks = Masks(net, {name: unpack(bits[name], shape) for name, shape in shapes.items()}, pattern)
+    for name, count in saved.masks["active"].items():
         found = masks.active[name]
-        require(found == count, f"the number of active weights of {name} in {checkpoint}", found, str(count))
+        require(found == count, f"the number of active weights of {name} in {saved.file}", found, str(count))
     return masks
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .common.checks import number, require
+from .common.extras import require_suite
 from .common.messages import Arguments, one_line_errors
 from .runs.weights import WEIGHTS, WHICH
 
@@ -32,6 +33,7 @@ def main() -> None:
         for name, value in options.items():
             number(f"--{name}", value, 1 if name in ("top", "tokens") else 0)
         require(arguments.run.is_dir(), "RUN", str(arguments.run), "a run folder")
+        require_suite("sparseift predict")
         from .app.predict import predict  # imports torch
 
         predict(arguments.run, arguments.inputs, arguments.weights, arguments.device, options, arguments.format)

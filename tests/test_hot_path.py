@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from sparseift import Masks, Plan
 from sparseift.backends import Masked
-from sparseift.masks import inplace
+from sparseift.common import cache
 from sparseift.sparsifiers import RigL
 from sparseift.sparsity import LayerPlan
 from sparseift.tasks import Classification
@@ -185,7 +185,7 @@ def test_what_waits_is_seen() -> None:
 
 def test_masks_make_no_tensors_of_the_size_of_a_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside the same training without masks, a step makes the numbers of one piece of the mask at a time."""
-    monkeypatch.setattr(inplace, "PIECE", 8)
+    monkeypatch.setattr(cache, "PIECE", 8)
     with_masks, without = Made(), Made()
     steps = fit(tmp_path, with_masks).entered
     assert fit(tmp_path, without, masked=False).entered == steps

@@ -13,7 +13,7 @@ MAX_LINES = 400
 
 METHOD = "graph surgery members models sparsity masks kernels backends sparsifiers"
 ROOMS = {  # what each package may import of this one, besides itself, errors and common
-    "__init__": f"api loading {METHOD}",
+    "__init__": f"api loading running runs {METHOD}",
     "errors": "",
     "common": "",
     "graph": "",
@@ -31,6 +31,7 @@ ROOMS = {  # what each package may import of this one, besides itself, errors an
     "training": f"{METHOD} data tasks runs",
     "api": "graph surgery members sparsity",
     "loading": "api masks sparsity tasks training runs",
+    "running": "app runs",
     "report": "runs",
     "app": f"{METHOD} data tasks training runs api loading",
     "__main__": "",
@@ -46,7 +47,18 @@ LIGHTNING = {"pytorch_lightning", "torchmetrics", "numpy"}
 LIBRARIES = {  # what each package may import of others; those of METHOD and api only torch
     **{
         room: set()
-        for room in ("__init__", "__main__", "errors", "train", "evaluate", "predict", "profile", "compare", "export")
+        for room in [
+            "__init__",
+            "__main__",
+            "errors",
+            "running",
+            "train",
+            "evaluate",
+            "predict",
+            "profile",
+            "compare",
+            "export",
+        ]
     },
     **{room: TORCH for room in (*METHOD.split(), "api", "loading", "tasks")},
     "models": TORCH | {"torchvision", "timm", "transformers"},
@@ -55,7 +67,7 @@ LIBRARIES = {  # what each package may import of others; those of METHOD and api
     "runs": {"rich", "yaml"},
     "report": {"rich", "matplotlib", "jinja2", "markupsafe", "scipy"},
     "data": TORCH | LIGHTNING | {"torchvision", "PIL", "scipy", "sklearn", "tokenizers", "zstandard"},
-    "training": TORCH | LIGHTNING | {"rich", "safetensors"},
+    "training": TORCH | LIGHTNING | {"rich", "safetensors", "onnxscript"},
     "app": TORCH | LIGHTNING | {"hydra", "omegaconf", "joblib", "submitit", "rich", "transformers"},
 }
 EXCEPTIONS: set[tuple[str, str]] = set()  # (file, import)

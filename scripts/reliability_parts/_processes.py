@@ -21,6 +21,8 @@ from typing import TypeVar
 PRELOADED = (
     "sparseift.train",
     "sparseift.profile",
+    "sparseift.app.program",
+    "sparseift.app.train",
     "sparseift.report.program",
     "sparseift.report.differences",
     "sparseift.app.run",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from ..training.initial_weights import load_weights_
 from ..training.memory import out_of_memory
 from ..training.optimizers import with_fused_step
 from .devices import most_ranks
+from .hydra_versions import ANY_TARGET
 from .limits import steps_of_recipe
 from .making import make, make_choice
 from .targets import check_targets
@@ -80,7 +81,7 @@ class TrainingParts:
         A saved average of weights may be not zero outside the masks, which is mended.
         """
         saved = read_checkpoint(checkpoint)
-        self.module.load_state_dict(saved["state_dict"])
+        self.trainer.strategy.load_model_state_dict(saved)
         if self.masks:
             masks = mask_state(saved)
             self.masks.load_state_dict(masks["masks"], masks["active"])
@@ -103,6 +104,13 @@ class TrainingParts:
     def out_of_memory(self) -> str:
         """What to say if a device has no memory left."""
         return out_of_memory(self.trainer, self.net, self.masks, getattr(self.data, "batch_size", None))
+
+    def whole(self) -> tuple[nn.Module, str | None]:
+        """The network, on rank 0, and the hash of its masks. Call this on all ranks, which may have parts of them."""
+        from ..training.sharding import Sharded
+
+        strategy, sha256 = self.trainer.strategy, self.masks.sha256() if self.masks else None
+        return strategy.whole_network() if isinstance(strategy, Sharded) else self.net, sha256
 
     @property
     def plan(self) -> Plan:
@@ -143,7 +151,7 @@ def _network(
 def _dense_on_meta(model: DictConfig) -> nn.Module:
     try:
         with Shapes(), torch.device("meta"):
-            return instantiate(model, _convert_="all")
+            return instantiate(model, _convert_="all", **ANY_TARGET)
     except (InstantiationException, NotImplementedError, RuntimeError):
         return make(model)  # some networks compute with values while they are built
 
@@ -165,10 +173,14 @@ def make_task(config: DictConfig) -> Task:
     return Checked(make(config.task))
 
 
-def make_optimizer(config: DictConfig, net: nn.Module) -> Callable[..., torch.optim.Optimizer]:
-    """Return a function that makes the optimizer of the recipe from parameters of the network."""
-    trainer = config.trainer
-    return with_fused_step(make(config.recipe.optimizer), net, str(trainer.precision), bool(trainer.gradient_clip_val))
+def make_optimizer(config: DictConfig, net: nn.Module, sharded: bool = False) -> Callable[..., torch.optim.Optimizer]:
+    """Return a function that makes the optimizer of the recipe from parameters of the network.
+
+    Args:
+        sharded: Whether each rank has a part of every parameter.
+    """
+    optimizer, clips = make(config.recipe.optimizer), bool(config.trainer.gradient_clip_val)
+    return with_fused_step(optimizer, net, str(config.trainer.precision), clips, sharded)
 
 
 def build_run(
@@ -206,6 +218,7 @@ def build_run(
     )
     from ..training.loggers import LayersCsv, MetricsCsv
     from ..training.ranks import RankWatch
+    from ..training.sharding import Sharded, check_sharded
 
     quiet()
     check_targets(config, logger=("folder",))
@@ -218,7 +231,9 @@ def build_run(
     ]
     first = _checked_trainer(config, folder)
     devices = first.world_size
-    if config.trainer.get("channels_last") and suits_channels_last(first, task.example()):
+    if isinstance(first.strategy, Sharded):
+        check_sharded(first, config.trainer, sparsifier, backend, chosen)
+    elif config.trainer.get("channels_last") and suits_channels_last(first, task.example()):
         chosen.append(ChannelsLast())
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = _data(config, devices)  # before a network is built, which can take minutes
@@ -239,7 +254,10 @@ def build_run(
         *([*chosen, Remask()] if mask_callback else chosen),
         *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
-    trainer = make_trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder), LayersCsv(folder)], devices)
+    layers = [layer.name for layer in plan.layers]
+    trainer = make_trainer(
+        config, folder, callbacks, [*loggers, MetricsCsv(folder), LayersCsv(folder)], devices, layers
+    )
     _write_profile(trainer, folder)
     module = _module(config, net, task, data, trainer)
     init = {
@@ -307,14 +325,15 @@ def _module(
     from ..training.callbacks import recipe_steps
     from ..training.module import TrainingModule
     from ..training.schedulers import with_length
+    from ..training.sharding import Sharded, check_elementwise
 
-    recipe = config.recipe
+    recipe, sharded = config.recipe, isinstance(trainer.strategy, Sharded)
     length = recipe.epochs, steps_of_recipe(config)
     run_steps = recipe_steps(trainer, data, *length) if isinstance(data, DataModule) else None
     module = TrainingModule(
         net,
         task,
-        optimizer=make_optimizer(config, net),
+        optimizer=make_optimizer(config, net, sharded),
         scheduler=with_length(make(recipe.scheduler), run_steps) if recipe.scheduler else None,
         scheduler_interval=recipe.scheduler_interval,
         validates=data.validates if isinstance(data, DataModule) else config.dataset.get("val_size") != 0,
@@ -322,33 +341,41 @@ def _module(
         compile=config.trainer.get("compile", False),
     )
     try:
-        module.configure_optimizers()  # reports mistakes before the Trainer is built
+        configured = module.configure_optimizers()  # reports mistakes before the Trainer is built
     except (TypeError, ValueError) as error:
         reason = one_line(error, whole=False)
         raise UserError(f"recipe.optimizer and recipe.scheduler cannot be made: {reason}") from error
+    if sharded:
+        check_elementwise(configured["optimizer"] if isinstance(configured, dict) else configured)
     return module
 
 
 def make_trainer(
-    config: DictConfig, folder: Path, callbacks: list[pl.Callback], loggers: list[Logger], devices: int = 1
+    config: DictConfig,
+    folder: Path,
+    callbacks: list[pl.Callback],
+    loggers: list[Logger],
+    devices: int = 1,
+    layers: Iterable[str] = (),
 ) -> pl.Trainer:
     """Make the Trainer of a run that writes into `folder`.
 
     Args:
         devices: Number of devices of all nodes, if it is known.
+        layers: Layers of the network (see `strategies.with_options`).
     """
     import pytorch_lightning as pl
     from pytorch_lightning.plugins.environments import SLURMEnvironment
 
     from ..training.checkpoints.io import AtomicCheckpointIO
-    from ..training.strategies import with_views
+    from ..training.strategies import with_options
 
     torch.set_float32_matmul_precision(config.trainer.get("matmul_precision", "highest"))
     changed: dict[str, Any] = {}
     if config.trainer.get("benchmark") is None:  # the fastest algorithms differ from run to run, and so do their bits
         changed["benchmark"] = not config.trainer.get("deterministic", False)
     if isinstance(strategy := config.trainer.get("strategy"), str):
-        changed["strategy"] = with_views(strategy, devices)
+        changed["strategy"] = with_options(strategy, devices, layers)
     return make_choice(
         config,
         "trainer",

@@ -9,12 +9,13 @@ from typing import Any, cast
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from .hydra_versions import VERSION_BASE
 from .overrides import choices_of, config_folder
 
 
 def known_keys() -> Iterator[str]:
     """Yield every dotted key of the default config."""
-    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config_folder()), **VERSION_BASE):
         pending: list[tuple[str, Any]] = [("", OmegaConf.to_container(hydra.compose("train"), resolve=False))]
     while pending:
         prefix, node = pending.pop()

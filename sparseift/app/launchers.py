@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ..common.checks import integer, require
 from ..common.locks import locked
@@ -21,6 +21,7 @@ from ..errors import UserError
 from ..runs.read import FINISHED, read_run
 from .contents import LOCK
 from .devices import jobs_at_once, most_workers
+from .hydra_versions import register_resolver
 
 NEEDED = {"slurm": "hydra_plugins.hydra_submitit_launcher", "parallel": "hydra_plugins.hydra_joblib_launcher"}
 """The module that each launcher needs. The extra that installs it has the name of the launcher."""
@@ -163,9 +164,9 @@ def _wait(sweep: Path, job_id: str) -> None:
     SlurmJob(sweep / SUBMITTED / "%j", job_id).wait()
 
 
-OmegaConf.register_new_resolver("devices_per_node", devices_per_node, replace=True)
-OmegaConf.register_new_resolver("jobs_at_once", jobs_at_once, replace=True)
-OmegaConf.register_new_resolver("gpus_per_node", gpus_per_node, replace=True)
+register_resolver("devices_per_node", devices_per_node, replace=True)
+register_resolver("jobs_at_once", jobs_at_once, replace=True)
+register_resolver("gpus_per_node", gpus_per_node, replace=True)
 
 
 def _installed(module: str) -> bool:

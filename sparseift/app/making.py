@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, TypeVar
 
 from hydra.errors import InstantiationException
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ..common.checks import require
 from ..common.messages import one_line
 from ..errors import UserError
+from .hydra_versions import ANY_TARGET
 from .options import OWN
 
 Kind = TypeVar("Kind")
@@ -25,7 +27,7 @@ def make(config: DictConfig, **extra: Any) -> Any:
         UserError: The node cannot be instantiated.
     """
     try:
-        return instantiate(config, _convert_="all", **extra)
+        return instantiate(config, _convert_="all", **ANY_TARGET, **extra)
     except InstantiationException as error:
         raise _user_error(error) from error
 
@@ -56,15 +58,16 @@ def make_choice(config: DictConfig, path: str, kind: type[Kind], by: Callable[..
     node = OmegaConf.select(config, path)
     for name in extra.keys() & node.keys():
         raise UserError(f"{path}.{name} is {node[name]!r}; expected no value, because the program sets it")
-    made = by(_without_own(path, node), **extra)
+    made = by(_without_own(config, path), **extra)
     require(isinstance(made, kind), f"{path}._target_", node._target_, f"a target that returns a {kind.__name__}")
     return made
 
 
-def _without_own(path: str, node: DictConfig) -> DictConfig:
-    """The node without the options that the program reads itself."""
-    node = node.copy()
+def _without_own(config: DictConfig, path: str) -> Any:
+    """A node of the config without the options that the program reads itself."""
+    own = OWN.get(path, ())
+    node = OmegaConf.select(deepcopy(config) if own else config, path)  # a whole copy: Hydra 1.4 reads from the root
     with open_dict(node):
-        for name in OWN.get(path, ()):
+        for name in own:
             node.pop(name, None)
     return node

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..common import messages
 from ..common.messages import one_line
+from ..errors import UserError
 from .help import groups, known_keys
 from .options import COLLECTIONS
 from .overrides import choices_of, config_folder, expected_choice
@@ -26,6 +27,15 @@ def described(error: Exception) -> str:
         r"^UserError raised while resolving interpolation: (.*?)( full_key: \S+ object_type=\w+)?$", r"\1", text
     )
     return _unknown_choice(text) or _unknown_option(text, error) or _missing(text) or _several_values(text) or text
+
+
+def as_user_error(error: Exception) -> Exception:
+    """Return the `UserError` of an error of Hydra or OmegaConf, and any other error as it is."""
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+        return UserError(f"the choice of a group is not a name: {error}")
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return UserError(described(error))
+    return error
 
 
 def _unknown_choice(text: str) -> str | None:

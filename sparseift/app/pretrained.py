@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import nn
 
 from ..common.checks import require
 from ..common.console import waiting
+from ..common.files import making
 from ..data.text.base import TextData
 from ..errors import UserError
 from ..models.gpt import GPT
@@ -22,13 +22,13 @@ from .build import build_network, make
 from .resume import noted_config
 
 
-def export_pretrained(run: Path, best: bool, out: Path | None) -> str:
+def export_pretrained(run: Path, best: bool, out: Path) -> str:
     """Write a language model and its tokenizer as transformers does. Masked weights are zero.
 
     Args:
         run: A run folder.
         best: Whether to read best.ckpt in place of last.ckpt.
-        out: New folder to write; `transformers` in the run folder by default.
+        out: New folder to write.
 
     Returns:
         A message that says what was written.
@@ -36,12 +36,9 @@ def export_pretrained(run: Path, best: bool, out: Path | None) -> str:
     Raises:
         UserError: The run is not of a network that transformers can describe.
     """
-    config = noted_config(run) if run.is_dir() else None
+    config = noted_config(run)
     require(config is not None, "RUN", str(run), "a run folder, which --format transformers requires")
     assert config is not None
-    out = out or run / "transformers"
-    require(not out.exists(), "--out", str(out), "a new folder")
-    require(out.parent.is_dir(), "--out", str(out), "a folder in a folder that exists")
     with waiting(out.name):
         checkpoint, state = exported_state(run, best)
         config.init = {"from": None, "keep_weights": False}  # the weights come from the checkpoint
@@ -57,15 +54,9 @@ def _write(out: Path, *parts: Any) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    partial = out.with_name(f"{out.name}.partial")
-    partial.mkdir()
-    try:
+    with making(out) as partial:
         for part in parts:
             part.save_pretrained(partial)
-        partial.replace(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _in_format(net: nn.Module) -> Any:

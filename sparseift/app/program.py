@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -27,7 +27,8 @@ from ..errors import Stopped, UserError
 from . import launchers, resolvers  # noqa: F401  # configs call the resolvers
 from .contents import CHECKPOINTS, ERROR, STARTED
 from .help import help_page
-from .messages import EXPECTED, described, one_line_errors
+from .hydra_versions import VERSION_BASE
+from .messages import EXPECTED, as_user_error, described, one_line_errors
 from .overrides import check_folders, check_sweeps, config_folder, is_override, plain_choice
 from .sweep import resumed
 
@@ -55,16 +56,30 @@ def run(program: Program, config_name: str, description: str) -> None:
             raise UserError("--cfg prints the config of a single run; leave out -m")
         options = [argument for argument in arguments if not is_override(argument)]
         folders = _config_folders(options)
-        overrides = [plain_choice(argument, folders) for argument in arguments if is_override(argument)]
-        check_sweeps(overrides)
-        check_folders(overrides)
-        launchers.check_launcher(overrides, sweep)
+        overrides = accepted(filter(is_override, arguments), folders, sweep)
         handle(_leave, (*LEAVE, signal.SIGINT) if launchers.launcher_of(overrides) else LEAVE)
-        sys.argv[1:] = options + resumed(overrides, sweep)  # Hydra requires overrides in one piece
+        sys.argv[1:] = options + overrides  # Hydra requires overrides in one piece
         failed = _run_jobs(program, config_name)
     if failed:
         say("\n  ".join([f"{len(failed)} of the jobs failed:", *failed]))
         sys.exit(1)
+
+
+def accepted(overrides: Iterable[str], folders: Sequence[Path], sweep: bool) -> list[str]:
+    """Check overrides, and translate them to what Hydra accepts.
+
+    Args:
+        folders: Folders of configs besides the package's own.
+        sweep: Whether they describe a sweep.
+
+    Raises:
+        UserError: An override is not valid.
+    """
+    plain = [plain_choice(override, folders) for override in overrides]
+    check_sweeps(plain)
+    check_folders(plain)
+    launchers.check_launcher(plain, sweep)
+    return resumed(plain, sweep)
 
 
 def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
@@ -79,13 +94,13 @@ def _run_jobs(program: Program, config_name: str) -> Sequence[str]:
         return _run_job_of_sweep(program, config, failed)
 
     try:
-        hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(job)()
+        hydra.main(config_path=str(config_folder()), config_name=config_name, **VERSION_BASE)(job)()
     except Exception as error:
         if refusal := launchers.refusal(error):
             raise refusal from error
-        if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
-            raise UserError(f"the choice of a group is not a name: {error}") from error
         failed += [] if failed else launchers.failures(began)
+        if not failed and (told := as_user_error(error)) is not error:
+            raise told from error
         if not failed:
             raise
     except KeyboardInterrupt:

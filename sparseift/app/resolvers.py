@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from omegaconf import OmegaConf
-
 from ..common import slurm
 from ..common.folders import count_folders
+from .hydra_versions import register_resolver
 from .names import run_name
 
-OmegaConf.register_new_resolver("started", slurm.started, use_cache=True, replace=True)
-OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
-OmegaConf.register_new_resolver("fraction", lambda share, total: round(share * total), replace=True)
-OmegaConf.register_new_resolver("folders", count_folders, replace=True)
+register_resolver("started", slurm.started, use_cache=True, replace=True)
+register_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
+register_resolver("fraction", lambda share, total: round(share * total), replace=True)
+register_resolver("folders", count_folders, replace=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from torch import nn
 
 from ..common.files import replacing
 from ..common.messages import one_line
@@ -55,8 +56,9 @@ def train_here(config: DictConfig, settings: Settings, folder: RunFolder) -> Non
         _fit(parts, checkpoint)
         validation, test = _evaluate(parts, settings.test_with, folder.path)
     parts.check_masks()
+    net, masks_sha256 = parts.whole()
     if parts.trainer.is_global_zero:
-        _write_results(settings, parts, folder.path, validation, test)
+        _write_results(settings, parts, net, masks_sha256, folder.path, validation, test)
 
 
 def _how_to_resume(job: Job) -> str:
@@ -117,7 +119,15 @@ def by_name(metrics: Sequence[Mapping[str, float]]) -> Values:
     return {name.split("/")[1]: value if isfinite(value) else None for name, value in values.items()}
 
 
-def _write_results(settings: Settings, parts: TrainingParts, folder: Path, validation: Values, test: Values) -> None:
+def _write_results(
+    settings: Settings,
+    parts: TrainingParts,
+    net: nn.Module,
+    masks_sha256: str | None,
+    folder: Path,
+    validation: Values,
+    test: Values,
+) -> None:
     summary = parts.plan.summary()
     summary["flops"]["train_total"] = parts.accounting.train_flops
     summary["flops"]["train_dense_gradients"] = parts.accounting.dense_gradient_flops  # included in train_total
@@ -137,8 +147,8 @@ def _write_results(settings: Settings, parts: TrainingParts, folder: Path, valid
         "planned_steps": planned,
         "seconds": round(parts.accounting.seconds, 2),
         "mask_updates": mask_callback.updates if mask_callback else None,
-        "masks_sha256": parts.masks.sha256() if parts.masks else None,
-        "weights_sha256": weights_sha256(parts.net),
+        "masks_sha256": masks_sha256,
+        "weights_sha256": weights_sha256(net),
         "data_sha256": getattr(parts.data, "sha256", None),
         "preprocessing": parts.data.preprocessing(folder) if isinstance(parts.data, DataModule) else None,
         "versions": versions(),
@@ -146,7 +156,7 @@ def _write_results(settings: Settings, parts: TrainingParts, folder: Path, valid
     }
     if settings.export:
         try:
-            export_program(parts.net, parts.task.example(), folder / "model.pt2")
+            export_program(net, parts.task.example(), folder / "model.pt2")
         except Exception as error:  # the run itself is complete
             print(f"model.pt2 was not written: {one_line(error, whole=False)}")
     if lost := [metric.name for metric in parts.task.metrics if test.get(metric.name, 0.0) is None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ..common.checks import require
 from ..common.slurm import first_process
 from ..runs.results import read_results
 from .child import run_in_child
@@ -15,11 +16,14 @@ from .contents import RESULTS
 from .devices import reserved_gpus
 from .folder import RunFolder
 from .resume import after_requeue, already_finished, continues
-from .settings import job_of, settings_of
+from .settings import Settings, job_of, settings_of
 
 
-def train(config: DictConfig) -> float | None:
+def train(config: DictConfig, own_process: bool = True) -> float | None:
     """Train, test and write the results into the run folder.
+
+    Args:
+        own_process: Whether the command line of this process starts the run. Lightning repeats it for other devices.
 
     Returns:
         The first metric of the task on the validation data, or on the test data if there is no validation, for a
@@ -28,6 +32,8 @@ def train(config: DictConfig) -> float | None:
     job = job_of(config)
     with RunFolder(job) as folder:
         settings = settings_of(config)
+        if not own_process:
+            _require_one_process(settings)
         folder.claim(continues(settings, job.folder), settings.overwrite)
         settings = after_requeue(settings, job.folder)
         if already_finished(config, settings, job.folder):
@@ -45,6 +51,11 @@ def train(config: DictConfig) -> float | None:
 
             train_here(config, settings, folder)
     return _objective(job.folder / RESULTS) if first_process() else None
+
+
+def _require_one_process(settings: Settings) -> None:
+    for name, number in (("devices", settings.devices), ("num_nodes", settings.num_nodes)):
+        require(number == 1, f"trainer.{name}", number, "1 inside of a Python process; sparseift train takes several")
 
 
 def _objective(path: Path) -> float:

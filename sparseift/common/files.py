@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,3 +23,20 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         raise
     os.replace(partial, path)
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """Make a new folder whole or not at all.
+
+    Yields:
+        A folder to write to, which gets its name when the context ends.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        partial.replace(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

@@ -7,6 +7,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+from .cache import piece_of
+
 GAMMA = 0x9E3779B97F4A7C15 - 2**64  # torch's integers are signed
 MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 
@@ -32,9 +34,14 @@ def hashed_(state: Tensor) -> Tensor:
     Args:
         state: int64.
     """
+    return _mixed_(state).bitwise_xor_(_shifted(state, 31))
+
+
+def _mixed_(state: Tensor) -> Tensor:
+    """All of `hashed_` but its last step, which does not change the upper 31 bits."""
     for bits, factor in zip((30, 27), MULTIPLIERS, strict=True):
         state.bitwise_xor_(_shifted(state, bits)).mul_(factor)
-    return state.bitwise_xor_(_shifted(state, 31))
+    return state
 
 
 def uniform_like(values: Tensor, seed: int) -> Tensor:
@@ -42,8 +49,18 @@ def uniform_like(values: Tensor, seed: int) -> Tensor:
 
     They depend only on the shape and the seed.
     """
-    state = torch.arange(1, values.numel() + 1, device=values.device).mul_(GAMMA).add_(seed)
-    return _shifted(hashed_(state), 41).float().add_(0.5).mul_(2**-23).view(values.shape)
+    numbers, size = torch.empty(values.numel(), device=values.device), piece_of(values)
+    steps = torch.arange(1, min(size, values.numel()) + 1, device=values.device).mul_(GAMMA)
+    for part in numbers.split(size):
+        state = steps[: part.numel()] + seed
+        part.copy_(_shifted(_mixed_(state), 41)).add_(0.5).mul_(2**-23)
+        seed = _wrapped(seed + size * GAMMA)
+    return numbers.view(values.shape)
+
+
+def _wrapped(number: int) -> int:
+    """The number as a signed integer of 64 bits."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def _shifted(state: Tensor, bits: int) -> Tensor:

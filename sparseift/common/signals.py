@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -21,9 +22,13 @@ Handler = Callable[[int, "FrameType | None"], Any]
 def handle(handler: Handler, numbers: Iterable[int] = STOP) -> dict[int, Any]:
     """Install a handler for each signal, except signals that this process already ignores.
 
+    Python allows this in the main thread only. In others, no handler is installed.
+
     Returns:
         The previous handlers by signal, for `restore`.
     """
+    if not _in_main_thread():
+        return {}
     return {number: signal.signal(number, handler) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
 
 
@@ -31,6 +36,20 @@ def restore(handlers: dict[int, Any]) -> None:
     """Reinstall the handlers that `handle` replaced."""
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Reinstall the current handlers when the context ends."""
+    previous = {number: signal.getsignal(number) for number in STOP} if _in_main_thread() else {}
+    try:
+        yield
+    finally:
+        restore({number: handler for number, handler in previous.items() if handler is not None})  # None: not Python's
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
@@ -70,8 +89,9 @@ def noticed(numbers: Iterable[int] = LEAVE) -> Iterator[Callable[[], bool]]:
 
 def ignore(*numbers: int) -> None:
     """Ignore the signals from now on, because terminals, parent processes and SLURM may send them repeatedly."""
-    for number in numbers:
-        signal.signal(number, signal.SIG_IGN)
+    if _in_main_thread():
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def name_of(number: int) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PIECE = 2**16
-"""Number of weights per thread whose mask is converted at a time, so that the converted mask stays in the cache."""
+from ..common.cache import piece_of
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integer types by size in bytes."""
@@ -55,7 +54,7 @@ def mask_in_place(values: Tensor, mask: Tensor) -> None:
     if not values.is_cpu or numbers.stride() != bits.stride():
         numbers.mul_(bits)
         return
-    size = PIECE * torch.get_num_threads()
+    size = piece_of(values)
     factors = torch.empty(min(size, numbers.numel()), dtype=numbers.dtype)
     flat = (tensor.as_strided((tensor.numel(),), (1,)) for tensor in (numbers, bits))
     for part, ones in zip(*(tensor.split(size) for tensor in flat), strict=True):

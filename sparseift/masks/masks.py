@@ -22,6 +22,7 @@ from .inplace import laid_out_as, mask_all_in_place, mask_in_place, values_of
 from .optimizers import parameters_of, restart
 from .patterns import Pattern, Unstructured
 from .second_moments import matched
+from .sharded import anywhere, is_sharded, joined, local, part_of, summed, whole, whole_parameter
 
 OF_ONE_NETWORK = (
     "expected masks and an optimizer of one network, not of its copy, made after parameters have been replaced"
@@ -38,12 +39,15 @@ def _copies(weights: Mapping[str, Tensor]) -> set[str]:
     """The layers whose weights another layer has, too."""
     alike: dict[tuple, list[str]] = {}
     for name, weight in weights.items():
-        alike.setdefault((weight.shape, float(weight.detach().double().sum())), []).append(name)
+        alike.setdefault((weight.shape, float(whole(weight.detach()).double().sum())), []).append(name)
     return {name for names in alike.values() if len(names) > 1 for name in names}
 
 
 class Masks:
     """A mapping from the names of the masked layers to their masks, which have the shapes of the weights.
+
+    Of a weight that is sharded over ranks (see `sharded`), each rank stores the same part of the mask. Reading and
+    changing masks then gathers one layer at a time, and must be done on all ranks.
 
     Args:
         net: The network.
@@ -67,7 +71,8 @@ class Masks:
                     f"{name} and {other} share one weight, which can have only one mask; exclude one of them"
                 )
         self.pattern = pattern or Unstructured()
-        self._masks: dict[str, Tensor] = {}
+        self._masks: dict[str, Tensor] = {}  # the parts that this rank stores
+        self._checksums: dict[str, Tensor] = {}  # of whole masks of which this rank stores a part
         self.active: dict[str, int] = {}
         for name, mask in masks.items():
             self[name] = mask
@@ -118,13 +123,12 @@ class Masks:
         """
         copies = _copies(self.weights) if self.by_magnitude else set()
         for name, count in counts.items():
-            weight = self._weight(name)
             if not self.by_magnitude:
-                scores = random_scores(weight, seed, name)
-            elif name in copies:
-                scores = weight.detach().abs() / -random_scores(weight, seed, name).log()
+                scores = random_scores(self._weight(name), seed, name)
             else:
-                scores = weight.detach().abs()
+                scores = self.whole_weight(name).detach().abs()
+                if name in copies:
+                    scores /= -random_scores(scores, seed, name).log()
             self[name] = self.pattern.largest(scores, count)
             found = self.active[name]
             require(found == count, f"the number of active weights of {name}", found, f"{count}, as planned")
@@ -142,10 +146,18 @@ class Masks:
         return _weight(name, self.layers[name])
 
     def __repr__(self) -> str:
-        stored = sum(mask.numel() for mask in self._masks.values())
+        stored = sum(weight.numel() for weight in self.weights.values())
         active = sum(self.active.values())
         share = f", density {active / stored:.4f}" if stored else ""
         return f"Masks({len(self)} layers, {active:,} of {stored:,} weights active{share})"
+
+    def whole_weight(self, name: str, gradient: bool = False) -> Tensor:
+        """Return the weight of a layer: the parameter itself, or a copy of one that is sharded over ranks.
+
+        Args:
+            gradient: Whether the copy needs the gradient.
+        """
+        return whole_parameter(self._weight(name), gradient)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._masks)
@@ -155,7 +167,7 @@ class Masks:
 
     def __getitem__(self, name: str) -> Tensor:
         """Return the boolean mask of a layer, not a copy. It does not change when the layer gets another mask."""
-        return self._masks[name]
+        return joined(self._weight(name), self._masks[name])
 
     def __setitem__(self, name: str, mask: Tensor) -> None:
         """Store a copy of `mask` in the memory layout of the weight.
@@ -164,19 +176,34 @@ class Masks:
             UserError: It has another shape than the weight.
         """
         self._check_shape(name, mask)
-        self._masks[name] = laid_out_as(self._weight(name), mask.bool())
-        self.active[name] = int(self._masks[name].count_nonzero())
+        mask = whole(mask).bool()
+        self._masks[name] = self._stored(name, mask)
+        self.active[name] = int(mask.count_nonzero())
+
+    def _stored(self, name: str, mask: Tensor) -> Tensor:
+        """A copy of what this rank stores of a mask."""
+        weight = self._weight(name)
+        if is_sharded(weight):
+            self._checksums[name] = checksum(mask.to(weight.device))
+        return laid_out_as(local(weight), part_of(weight, mask))
 
     def to_weights(self) -> None:
-        """Move every mask to the device and the memory layout of its weight."""
+        """Move every mask to the device and the memory layout of its weight. Of a sharded weight, keep a part."""
         for name, weight in self.weights.items():
-            mask = self._masks[name]
-            if (mask.device, mask.stride()) != (weight.device, weight.stride()):
-                self._masks[name] = laid_out_as(weight, mask)
+            mask, mine = self._masks[name], local(weight)
+            if mask.shape == weight.shape != mine.shape:  # the weight has been sharded since
+                self._masks[name] = self._stored(name, mask)
+            elif (mask.device, mask.stride()) != (mine.device, mine.stride()):
+                self._masks[name] = laid_out_as(mine, mask)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the masks that this rank stores."""
+        return sum(mask.nbytes for mask in self._masks.values())
 
     def apply(self) -> None:
         """Set the masked weights to zero."""
-        mask_all_in_place((weight, self._masks[name]) for name, weight in self.weights.items())
+        mask_all_in_place((local(weight), self._masks[name]) for name, weight in self.weights.items())
 
     @torch.no_grad()
     def move(
@@ -206,28 +233,29 @@ class Masks:
         """
         self._check_shape(name, new)
         weight, count = self._weight(name), self.active[name]
-        new = laid_out_as(weight, new.bool())
+        new = self._stored(name, new.bool())
         stay = self._masks[name] & new
-        unchanged, self.active[name] = values_of(mask.count_nonzero() for mask in (stay, new))
+        unchanged, self.active[name] = values_of(summed(weight, mask.count_nonzero()) for mask in (stay, new))
         optimizers = list(optimizers)
         starts = list(matched(optimizers, weight, count, weight.grad if dense_gradient else None)) if match else []
-        mask_in_place(weight, stay)
+        mask_in_place(local(weight), stay)
         restart(optimizers, weight, stay)
         for start in starts:
             start.set(new & ~stay)
         if weight.grad is not None:
-            mask_in_place(weight.grad, stay.logical_or_(~new))
+            mask_in_place(local(weight.grad), stay.logical_or_(~new))
         self._masks[name] = new
         self.moves[name] += not unchanged == count == self.active[name]
 
     def mask_gradients(self, names: Iterable[str] | None = None) -> None:
         """Set the gradients of the masked weights of these layers, by default all, to zero."""
         weights = ((name, self._weight(name)) for name in (self if names is None else names))
-        mask_all_in_place((weight.grad, self._masks[name]) for name, weight in weights if weight.grad is not None)
+        graded = ((name, weight.grad) for name, weight in weights if weight.grad is not None)
+        mask_all_in_place((local(gradient), self._masks[name]) for name, gradient in graded)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the masks as packed bits, by layer name."""
-        return {name: pack(mask) for name, mask in self._masks.items()}
+        return {name: pack(self[name]) for name in self}
 
     def load_state_dict(self, state: Mapping[str, Tensor], active: Mapping[str, int] | None = None) -> None:
         """Load packed masks.
@@ -260,7 +288,8 @@ class Masks:
     @torch.no_grad()
     def nonzero_outside(self) -> list[str]:
         """Return the layers with masked weights that are not zero."""
-        outside = ((weight != 0).logical_and_(~self._masks[name]).any() for name, weight in self.weights.items())
+        parts = ((name, weight, local(weight)) for name, weight in self.weights.items())
+        outside = (anywhere(weight, (mine != 0).logical_and_(~self._masks[name]).any()) for name, weight, mine in parts)
         return [name for name, wrong in zip(self, values_of(outside), strict=True) if wrong]
 
     def check(self, optimizers: Iterable[torch.optim.Optimizer], net: nn.Module | None = None) -> None:
@@ -293,7 +322,8 @@ class Masks:
         trained = {id(parameter) for parameter in parameters_of(optimizers)}
         owned = {id(parameter) for parameter in net.parameters()} if net else set()
         for name, weight in self.weights.items():
-            self._check_shape(name, self._masks[name])
+            found, shape = tuple(self._masks[name].shape), tuple(local(weight).shape)
+            require(found == shape, f"the shape of the mask of {name}", found, f"{shape}, as of its weight")
             if net and id(weight) not in owned:
                 raise UserError(f"the masked weight of {name} is not in the network that trains; {OF_ONE_NETWORK}")
             if trained and weight.requires_grad and id(weight) not in trained:
@@ -310,8 +340,8 @@ class Masks:
 
     def checksums(self) -> Tensor:
         """Return a checksum of each mask, (len(self),) int64, on the device of the first, without a wait for it."""
-        first = next(iter(self._masks.values()))
-        return torch.stack([checksum(mask).to(first.device) for mask in self._masks.values()])
+        of_all = [self._checksums[name] if name in self._checksums else checksum(self._masks[name]) for name in self]
+        return torch.stack([one.to(of_all[0].device) for one in of_all])
 
     def sha256(self) -> str:
         """Return the SHA-256 hash of all masks, in the order of the layers."""

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from ..common.messages import one_line
 from ..errors import UserError
 from .inplace import mask_in_place
+from .sharded import local
 
 ELEMENTWISE = frozenset(
     {
@@ -42,7 +43,7 @@ def restart(optimizers: Iterable[Optimizer], weight: nn.Parameter, stay: Tensor)
 
     Args:
         weight: A parameter of the optimizers.
-        stay: Boolean, of the shape of the weight.
+        stay: Boolean, of the shape of the weight, or of its part on this rank.
 
     Raises:
         UserError: The state is not of floating-point numbers.
@@ -55,9 +56,9 @@ def restart(optimizers: Iterable[Optimizer], weight: nn.Parameter, stay: Tensor)
             if not (values.is_floating_point() or values.is_complex()):
                 kind = f"what {type(optimizer).__name__} keeps for every weight as {key}"
                 raise UserError(f"{kind} is of type {values.dtype}; expected floating point, which can be set to zero")
-            mask_in_place(values, stay)
+            mask_in_place(local(values), stay)
             if first := new.get(key):
-                values.masked_fill_(~stay, first)
+                local(values).masked_fill_(~stay, first)
 
 
 def with_inner(optimizers: Iterable[Optimizer]) -> Iterator[Optimizer]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .optimizers import group_of, with_inner
+from .sharded import local, whole
 
 SECOND_MOMENTS = ("exp_avg_sq", "max_exp_avg_sq")
 """Keys under which Adam, AdamW, NAdam, RAdam and others keep, for every weight, a running mean of its squared gradients
@@ -22,7 +23,7 @@ class Start:
     """Second moments of a weight, and what those of its grown elements start with.
 
     Args:
-        values: What the optimizer keeps, as real numbers.
+        values: What the optimizer keeps on this rank, as real numbers.
         first: A scalar, or a tensor of the shape of `values`.
     """
 
@@ -30,7 +31,7 @@ class Start:
     first: Tensor
 
     def set(self, grown: Tensor) -> None:
-        """Set the second moments where `grown`, a boolean mask of the weight, holds."""
+        """Set the second moments where `grown` holds, a boolean mask of the weight, or of its part on this rank."""
         places = grown if grown.dim() == self.values.dim() else grown.unsqueeze(-1)
         self.values.copy_(torch.where(places, self.first, self.values))
 
@@ -60,11 +61,11 @@ def matched(
             kept = state.get(key)
             if not (isinstance(kept, Tensor) and kept.shape == weight.shape and active):
                 continue
-            values = _real(kept)
-            numbers = active * (values.numel() // kept.numel())
-            first = (values.sum(dtype=torch.float64) / numbers).to(values.dtype)
+            values, of_all = _real(local(kept)), _real(whole(kept))
+            numbers = active * (of_all.numel() // kept.numel())
+            first = (of_all.sum(dtype=torch.float64) / numbers).to(values.dtype)
             if gradient is not None:
-                squares = _real(gradient).square().mul_(_gathered(group_of(optimizer, weight), state))
+                squares = _real(local(gradient)).square().mul_(_gathered(group_of(optimizer, weight), state))
                 first = torch.maximum(first, squares.to(values.dtype))
             yield Start(values, first)
 

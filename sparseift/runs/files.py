@@ -11,8 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ..common.extras import without_suite
 from ..errors import Damaged, UserError
 
 MIB = 2**20
@@ -66,7 +65,9 @@ def _parsed(path: Path, largest: int, parse: Callable[[str], Any]) -> Any:
         return parse(content.decode("utf-8"))
     except RecursionError:
         reason = _TOO_DEEP
-    except (yaml.YAMLError, ValueError, csv.Error) as error:  # ValueError: not UTF-8, an impossible date and others
+    except UserError:  # a parser is not installed
+        raise
+    except (ValueError, csv.Error) as error:  # ValueError: not UTF-8, an impossible date and others
         reason = " ".join(str(error).split())
     raise Damaged(f"{path.name} is damaged: {reason}")
 
@@ -120,22 +121,27 @@ def _plain_scalar(value: Any) -> Any:
     return value
 
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one may not be installed
-
-
 def _yaml(text: str) -> Any:
     """Parse YAML without aliases. Hydra does not write them, and a few can stand for any number of values."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise without_suite("to read a run folder, sparseift", "pyyaml") from error
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one may not be installed
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise ValueError(_TOO_DEEP)
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it has aliases")
-        scalar = getattr(event, "value", "")
-        if len(scalar) > LONGEST_NUMBER and scalar[0] in "+-.0123456789":
-            raise ValueError(f"a number of more than {LONGEST_NUMBER:,} characters")
-    return yaml.load(text, Loader=_Loader)
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise ValueError(_TOO_DEEP)
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("it has aliases")
+            scalar = getattr(event, "value", "")
+            if len(scalar) > LONGEST_NUMBER and scalar[0] in "+-.0123456789":
+                raise ValueError(f"a number of more than {LONGEST_NUMBER:,} characters")
+        return yaml.load(text, Loader=loader)
+    except yaml.YAMLError as error:
+        raise ValueError(error) from error
 
 
 def _numbers(text: str) -> list[dict[str, float]]:

@@ -23,7 +23,7 @@ from .upgrade import upgraded
 
 FINISHED, FAILED, UNFINISHED, UNREADABLE = "finished", "failed", "unfinished", "unreadable"
 STATES = (FINISHED, FAILED, UNFINISHED, UNREADABLE)
-CONTENTS = {".hydra", "checkpoints", "tensorboard"}  # folders in a run folder, which contain no runs
+CONTENTS = {".hydra", "checkpoints", "hub", "tensorboard"}  # folders in a run folder, which contain no runs
 EPOCH_END = {"epoch", "train/loss_epoch"}  # columns of metrics.csv that are written together when an epoch ends
 LONGEST_DETAIL = 500  # characters
 DEEPEST_FOLDER, MOST_FOLDERS = 100, 100_000

@@ -57,7 +57,8 @@ class DenseWarmup(Sparsifier):
             return
         optimizers = list(optimizers)
         masks.check(optimizers)
-        for name, weight in masks.weights.items():
+        for name in masks:
+            weight = masks.whole_weight(name)
             masks.move(name, masks.pattern.largest(weight.abs(), masks.planned[name]), optimizers)
 
     def _end(self, total: int) -> int:

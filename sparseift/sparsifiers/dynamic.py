@@ -11,6 +11,7 @@ from ..common.checks import one_of, require
 from ..common.seeds import stable_seed
 from ..masks import Masks
 from ..masks.optimizers import parameters_of
+from ..masks.sharded import anywhere, local
 from ..masks.topk import largest
 from .base import Sparsifier, Update
 from .schedule import Schedule
@@ -85,9 +86,9 @@ class DropGrow(Sparsifier):
 
     def _updated(self, masks: Masks, name: str, fraction: float, seed: int) -> Tensor:
         """The new mask of a layer. As a separate function, it frees its tensors before the next layer."""
-        weight, pattern = masks.weights[name], masks.pattern
-        old, shape = pattern.unit_mask(masks[name]), tuple(weight.shape)
-        count = masks.active[name] if old is masks[name] else int(old.count_nonzero())  # units may be weights
+        weight, mask, pattern = masks.whole_weight(name, self.dense_gradient), masks[name], masks.pattern
+        old, shape = pattern.unit_mask(mask), tuple(weight.shape)
+        count = masks.active[name] if old is mask else int(old.count_nonzero())  # units may be weights
         dropped = int(fraction * count)
         kept = largest(pattern.pool(weight.abs()), count - dropped, among=old)
         units = pattern.refill(pattern.pool(self.grow_score(weight, seed)), kept, old, dropped, shape)
@@ -96,11 +97,13 @@ class DropGrow(Sparsifier):
 
 def _finite(optimizers: Iterable[torch.optim.Optimizer]) -> bool:
     """Whether the gradients of all parameters are finite. A loss scaler skips the step otherwise."""
-    gradients = [_numbers(p.grad) for p in parameters_of(optimizers) if p.grad is not None]
-    ends = [
-        torch.stack(torch.aminmax(gradient)) for gradient in gradients if gradient.numel()
-    ]  # NaN propagates; isfinite would need a copy
-    return not ends or bool(torch.cat([end.to(ends[0].device) for end in ends]).isfinite().all())
+    gradients = [p.grad for p in parameters_of(optimizers) if p.grad is not None]
+    numbers = [_numbers(local(gradient)) for gradient in gradients]
+    ends = [torch.stack(torch.aminmax(one)) for one in numbers if one.numel()]  # NaN propagates; isfinite needs a copy
+    if not gradients:
+        return True
+    wrong = ~torch.cat([end.to(ends[0].device) for end in ends]).isfinite() if ends else torch.zeros(0)
+    return not anywhere(gradients[0], wrong.any())
 
 
 def _numbers(gradient: Tensor) -> Tensor:

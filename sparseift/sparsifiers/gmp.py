@@ -71,7 +71,7 @@ class GMP(Sparsifier):
         optimizers = list(optimizers)
         masks.check(optimizers)
         for name, count in self.counts(masks, self.remaining(at.step, at.total)).items():
-            weight, pattern = masks.weights[name], masks.pattern
+            weight, pattern = masks.whole_weight(name), masks.pattern
             fitting = pattern.nearest(tuple(weight.shape), count, masks.planned[name], masks.active[name])
             masks.move(name, pattern.largest(weight.abs(), fitting, among=masks[name]), optimizers)
 

@@ -1,8 +1,9 @@
-"""Exports a trained network: as a state dict, as a program, and as a hash of the weights."""
+"""Exports a trained network: as a state dict, as a program of torch or ONNX, and as a hash of the weights."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from inspect import signature
 from io import BytesIO
 from pathlib import Path
@@ -21,8 +22,6 @@ from ..masks.inplace import mask_in_place
 from .checkpoints.codec import mask_state, network_state, read_checkpoint
 from .checkpoints.files import BEST, find_checkpoint
 
-FORMATS = (".pt", ".safetensors")
-
 
 def weights_sha256(net: nn.Module) -> str:
     """Return the SHA-256 hash of the state dict: names, shapes, types and values, in order."""
@@ -34,12 +33,11 @@ def weights_sha256(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def export_program(net: nn.Module, example: Example, path: Path) -> None:
-    """Write the network as a program that `torch.export.load` reads without this package.
+def program_of(net: nn.Module, example: Example) -> torch.export.ExportedProgram:
+    """Return the network as a program for any batch size.
 
     Args:
-        example: Inputs of the network, for their shapes and types. The program accepts any batch size.
-        path: File to write, with suffix .pt2.
+        example: Inputs of the network, for their shapes and types.
     """
     batch = torch.export.Dim("batch")
     args, kwargs = tree_map_only(
@@ -47,12 +45,43 @@ def export_program(net: nn.Module, example: Example, path: Path) -> None:
     )  # two samples: torch treats a size of 1 as a constant
     inputs = dict(signature(net.forward).bind(*args, **kwargs).arguments)
     dynamic = tree_map_only(Tensor, lambda _: {0: batch}, inputs)
-    with waiting(path.name), torch.no_grad():
-        program = torch.export.export(net.eval(), args, kwargs, dynamic_shapes=dynamic)
+    with torch.no_grad():
+        return torch.export.export(net.eval(), args, kwargs, dynamic_shapes=dynamic)
+
+
+def export_program(net: nn.Module, example: Example, path: Path) -> None:
+    """Write the network as a program that `torch.export.load` reads without this package.
+
+    Args:
+        example: See `program_of`.
+        path: File to write, with suffix .pt2.
+    """
+    with waiting(path.name):
+        program = program_of(net, example)
     content = BytesIO()  # torch would end the process if it met a full disk
     torch.export.save(program, content)
     with replacing(path) as partial:
         partial.write_bytes(content.getbuffer())
+
+
+def export_onnx(net: nn.Module, example: Example, path: Path) -> None:
+    """Write the network as a program in ONNX.
+
+    Args:
+        example: See `program_of`.
+        path: File to write, with suffix .onnx.
+
+    Raises:
+        UserError: torch's converter is not installed, or does not support the network.
+    """
+    try:
+        import onnxscript  # noqa: F401  # torch.onnx imports it
+    except ImportError as error:
+        raise UserError("--format onnx needs onnxscript, which is not installed: pip install onnxscript") from error
+    with waiting(path.name), replacing(path) as partial:
+        program = torch.onnx.export(program_of(net, example), dynamo=True, verbose=False)
+        assert program is not None
+        program.save(partial)
 
 
 def exported_state(run: Path, best: bool) -> tuple[Path, dict[str, Tensor]]:
@@ -75,30 +104,28 @@ def exported_state(run: Path, best: bool) -> tuple[Path, dict[str, Tensor]]:
     return checkpoint, state
 
 
-def export_weights(run: Path, best: bool, out: Path | None) -> str:
+def export_weights(run: Path, best: bool, out: Path) -> str:
     """Write the state dict of the network in a checkpoint (see `exported_state`).
 
     Args:
-        out: File to write, whose suffix selects the format; weights.pt in the run folder by default.
+        out: File to write, with suffix .pt or .safetensors.
 
     Returns:
         A message that says what was written.
     """
-    out = out or (run if run.is_dir() else run.parent) / "weights.pt"
-    require(out.suffix in FORMATS, "--out", str(out), f"a file name that ends in {' or '.join(FORMATS)}")
-    require(out.parent.is_dir(), "--out", str(out), "a file in a folder that exists")
     with waiting(out.name):
         checkpoint, state = exported_state(run, best)
-        with replacing(out) as partial:
-            _write(state, partial, out.suffix)
+        if out.suffix == ".safetensors":
+            write_tensors(out, state)
+        else:
+            with replacing(out) as partial, partial.open("wb") as file:
+                torch.save(state, file)
     return f"{len(state)} tensors of {checkpoint} in {out}"
 
 
-def _write(state: dict[str, Tensor], path: Path, suffix: str) -> None:
-    if suffix == ".safetensors":
-        from safetensors.torch import save
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to a .safetensors file, which tensors that share memory cannot be in."""
+    from safetensors.torch import save
 
-        path.write_bytes(save(state, metadata={"format": "pt"}))
-    else:
-        with path.open("wb") as file:
-            torch.save(state, file)
+    with replacing(path) as partial:
+        partial.write_bytes(save(dict(tensors), metadata={"format": "pt"}))

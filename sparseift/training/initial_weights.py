@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..common.checks import require
 from ..common.messages import one_line
+from ..common.tensor_files import read_tensors
 from ..errors import UserError
 from .checkpoints.codec import network_state, read_checkpoint
 from .checkpoints.files import find_checkpoint
@@ -52,16 +53,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.is_dir() or path.suffix == ".ckpt":
             state = network_state(read_checkpoint(find_checkpoint(path)))
         elif path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
+            state = read_tensors(path)
         elif is_zipfile(path) and (reason := damage(path)):  # formats other than that of torch.save have no checksums
             raise UserError(f"{OPTION} is {str(path)!r}, which is damaged: {reason}")
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
-    except Exception as error:  # torch and safetensors raise errors of many types for files of other kinds
+    except Exception as error:  # torch raises errors of many types for files of other kinds
         raise UserError(f"{OPTION} is {str(path)!r}, which can't be read: {one_line(error, whole=False)}") from error
     fits = isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())
     require(bool(fits), OPTION, str(path), KINDS)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..masks import Masks
+from ..masks.sharded import local
 
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|STATUS_ALLOC_FAILED", re.IGNORECASE)
 """In messages of CUDA and its libraries, of other accelerators, and of the CPU."""
@@ -25,7 +26,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def stored(net: nn.Module, optimizers: Iterable[torch.optim.Optimizer], masks: Masks | None) -> dict[str, int]:
-    """Return the bytes that a run stores at least, by what they are for, activations not included.
+    """Return the bytes that a rank stores at least, by what they are for, activations not included.
 
     The state of an optimizer counts from its first step on.
     """
@@ -34,7 +35,7 @@ def stored(net: nn.Module, optimizers: Iterable[torch.optim.Optimizer], masks: M
         "weights": _bytes([*net.parameters(), *net.buffers()]),
         "gradients": _bytes(parameter for parameter in net.parameters() if parameter.requires_grad),
         "optimizer state": _bytes(value for value in states if isinstance(value, Tensor)),
-        "masks": _bytes(masks[name] for name in masks) if masks else 0,
+        "masks": masks.nbytes if masks else 0,
     }
 
 
@@ -74,4 +75,4 @@ def _advice(trainer: pl.Trainer, batch_size: int | None) -> Iterator[str]:
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return sum(local(tensor).nbytes for tensor in tensors)

@@ -30,7 +30,7 @@ def parameter_groups(net: nn.Module, decay_norm_and_bias: bool) -> list[dict[str
 
 
 def with_fused_step(
-    optimizer: Callable[..., Optimizer], net: nn.Module, precision: str, clips: bool
+    optimizer: Callable[..., Optimizer], net: nn.Module, precision: str, clips: bool, sharded: bool = False
 ) -> Callable[..., Optimizer]:
     """Return the optimizer with `fused=True` where this is possible.
 
@@ -39,18 +39,20 @@ def with_fused_step(
 
     In fp16 a fused step unscales the gradients itself, after the mask updates that read them. Lightning refuses fused
     optimizers with gradient clipping in mixed precision. Fused steps support neither complex parameters nor sparse
-    gradients.
+    gradients, and of sharded parameters only torch's Adam and AdamW.
 
     Args:
         optimizer: Called with parameter groups. A `partial` that sets `fused`, `foreach` or `differentiable` keeps it.
         net: The network.
         precision: Precision of the Trainer.
         clips: Whether the Trainer clips gradients.
+        sharded: Whether each rank has a part of every parameter.
     """
     set_by_user = getattr(optimizer, "keywords", {})
     chosen = {"fused", "foreach", "differentiable"} & set_by_user.keys()
     unusable = precision.startswith("16") or (clips and precision.startswith("bf16")) or set_by_user.get("dampening")
     unusable = unusable or any(parameter.is_complex() for parameter in net.parameters())
+    unusable = unusable or (sharded and getattr(optimizer, "func", None) not in (torch.optim.Adam, torch.optim.AdamW))
     unusable = unusable or any(getattr(module, "sparse", False) is True for module in net.modules())  # embeddings
     try:
         offered = "fused" in signature(optimizer).parameters

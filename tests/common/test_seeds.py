@@ -5,6 +5,7 @@ from math import sqrt
 import pytest
 import torch
 
+from sparseift.common import cache
 from sparseift.common.seeds import GAMMA, hashed_, uniform_like
 
 WORD = 2**64 - 1
@@ -32,8 +33,10 @@ def test_a_known_number() -> None:
     assert splitmix64(0, 1) == [0xE220A8397B1DCDAF]
 
 
+@pytest.mark.parametrize("piece", [5, 2**16])
 @pytest.mark.parametrize("seed", [0, 2**62 + 5])
-def test_uniform_numbers_are_the_upper_bits(seed: int) -> None:
+def test_uniform_numbers_are_the_upper_bits(seed: int, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "PIECE", piece)
     expected = [((number >> 41) + 0.5) / 2**23 for number in splitmix64(seed, 12)]
     found = uniform_like(torch.zeros(3, 4, dtype=torch.bfloat16), seed)
     assert found.dtype == torch.float32 and found.double().flatten().tolist() == expected

@@ -18,7 +18,10 @@ from sparseift.app.overrides import config_folder, plain_choice
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-OTHERS = {"architecture.md", "bench.md", "cluster.md", "dropin.md", "dropin_language.md", "growth.md", "transfer.md"}
+OTHERS = {
+    *("architecture.md", "bench.md", "cluster.md", "dropin.md", "dropin_language.md", "growth.md"),
+    *("notebooks.md", "publish.md", "transfer.md"),
+}
 EVERY_PAGE = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 PAGES = [page for page in EVERY_PAGE if page.name not in OTHERS]
 FENCE = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,5 +1,5 @@
-"""sparseift.train on two ranks, each of which notes its weights, masks and the images it trained on in
-rank_N.json.
+"""sparseift.train on two ranks, each of which notes its weights, masks, the bytes that it stores, and the images it
+trained on in rank_N.json.
 
 With CORRUPT=LAYER in the environment, the mask of that layer is another one on rank 1 from the third step on. With
 SIGNAL="RANK NUMBER" that rank gets the signal of that number at the beginning of step 13. With EARLY="kill" or "raise"
@@ -15,10 +15,12 @@ import torch
 from waits import Waits
 
 from sparseift import train
+from sparseift.masks.sharded import whole
 from sparseift.training import heartbeat, ranks
 from sparseift.training.active_gradients import ActiveGradients
 from sparseift.training.callbacks import Preemption, RngState
 from sparseift.training.callbacks.masks import MaskCallback
+from sparseift.training.memory import stored
 
 
 def main() -> None:
@@ -32,7 +34,8 @@ def main() -> None:
         seen["watched"] = watched
         seen["sent"] = [callback.sent for callback in trainer.callbacks if isinstance(callback, ActiveGradients)]
         seen["random"] = torch.rand(3).tolist()
-        seen["weights"] = [float(weight.detach().double().sum()) for weight in self.masks.weights.values()]
+        seen["weights"] = [float(whole(weight.detach()).double().sum()) for weight in self.masks.weights.values()]
+        seen["stored"] = stored(module, trainer.optimizers, self.masks)
         with open(os.path.join(trainer.default_root_dir, f"rank_{trainer.global_rank}.json"), "w") as file:
             json.dump(seen, file)
 

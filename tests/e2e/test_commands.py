@@ -25,7 +25,7 @@ REQUIRED = {
     "sparsifier": {"none", "rigl", "set", "static"},
     "sparsity": {"er", "erk", "uniform"},
     "task": {"classification"},
-    "trainer": {"auto", "cpu", "ddp"},
+    "trainer": {"auto", "cpu", "ddp", "fsdp"},
 }
 
 

@@ -2,11 +2,14 @@
 
 import hashlib
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+import sparseift
 
 from .programs import checkpoint, files, results
 
@@ -42,6 +45,31 @@ def test_safetensors(program, run, tmp_path) -> None:
     assert files(run) == before and {path.name for path in tmp_path.iterdir()} == {"run", "w.safetensors"}
 
 
+def test_the_suffix_of_a_format(program, run, tmp_path) -> None:
+    outcome = program("sparseift.export", ["run", "--format", "safetensors"], tmp_path)
+    assert outcome.code == 0 and outcome.out.endswith(" in run/weights.safetensors\n"), outcome
+    assert load_file(run / "weights.safetensors").keys() == _of_network(checkpoint(run)["state_dict"]).keys()
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_programs_compute_what_the_network_does(program, run, tmp_path, best: bool) -> None:
+    """For another batch size than that of the export."""
+    batch = torch.rand(5, 1, 8, 8)
+    with torch.no_grad():
+        expected = sparseift.load(run, "best" if best else "last").network(batch)
+    options = ["--best"] if best else []
+    assert program("sparseift.export", ["run", "--out", "net.pt2", *options], tmp_path).code == 0
+    assert torch.allclose(torch.export.load(tmp_path / "net.pt2").module()(batch), expected, atol=1e-5)
+    outcome = program("sparseift.export", ["run", "--format", "onnx", "--out", "net.onnx", *options], tmp_path)
+    if not find_spec("onnxscript"):
+        assert outcome.mistake() == "--format onnx needs onnxscript, which is not installed: pip install onnxscript"
+        return
+    assert outcome.code == 0, outcome
+    session = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "net.onnx")
+    [outputs] = session.run(None, {session.get_inputs()[0].name: batch.numpy()})
+    assert torch.allclose(torch.from_numpy(outputs), expected, atol=1e-5)
+
+
 def test_the_best_weights(program, run, tmp_path) -> None:
     assert program("sparseift.export", ["run", "--best", "--out", "best.pt"], tmp_path).code == 0
     state, saved = torch.load(tmp_path / "best.pt", weights_only=True), checkpoint(run, "best")["state_dict"]
@@ -69,8 +97,16 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(program, run, tmp_p
         (["run/results.json"], "run/results.json is damaged"),
         (["other.ckpt"], "other.ckpt holds no network of sparseift.train"),
         (
-            ["run", "--out", "weights.onnx"],
-            "--out is 'weights.onnx'; expected a file name that ends in .pt or .safetensors",
+            ["run", "--out", "weights.bin"],
+            "--out is 'weights.bin'; expected a file name that ends in .pt or .safetensors or .pt2 or .onnx",
+        ),
+        (
+            ["run", "--format", "pt2", "--out", "weights.pt"],
+            "--out is 'weights.pt'; expected a file name that ends in .pt2",
+        ),
+        (
+            ["run/checkpoints/last.ckpt", "--format", "pt2"],
+            "RUN is 'run/checkpoints/last.ckpt'; expected a run folder, which --format pt2 requires",
         ),
         (
             ["run", "--out", "nowhere/weights.pt"],

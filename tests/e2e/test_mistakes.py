@@ -38,7 +38,7 @@ MISTAKES = {
     "-m seed=glob(zzz*)": "seed=glob(zzz*) has no values",
     "-m member=glob(zzz*)": "member is 'glob(zzz*)'; expected a glob that matches one of dense, sparse_doped",
     "-m hydra/launcher=parallel hydra.launcher.n_jobs=0": "hydra.launcher.n_jobs is 0; expected an integer from 1 to",
-    "+recipe.mixup=0.2": "there is no option 'recipe.mixup'; recipe has decay_norm_and_bias",
+    "+recipe.mixup=0.2": "there is no option 'recipe.mixup'; recipe has augmentation, decay_norm_and_bias",
     "++compile=true": "there is no option 'compile'",
     "+hydra.fast=1": "there is no option 'hydra.fast'",
     "sparsifier=none +sparsifier.update_interval=5": "there is no option 'sparsifier.update_interval'",

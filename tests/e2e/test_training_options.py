@@ -1,12 +1,14 @@
 """Masks stay exact, and networks train, under every option of the Trainer and under other optimizers."""
 
+import shutil
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
 from sparseift.app.overrides import config_folder
 
-from .programs import checkpoint, metrics, network_state, results, saved_masks, unpacked
+from .programs import checkpoint, metrics, network_state, quick, results, saved_masks, unpacked
 
 COMMON = ("sparsifier.update_interval=2", "recipe.epochs=2")
 TINY = "model._target_=tiny_nets.dropout"  # half precision takes its time on most processors
@@ -76,3 +78,22 @@ def test_accumulation_counts_optimizer_steps(trained) -> None:
 def test_training_learns(trained) -> None:
     run = results(trained("recipe.epochs=6", "recipe.optimizer.lr=0.05", "dataset.batch_size=64"))
     assert run["test"]["acc1"] > 0.7 and run["test"]["acc5"] > 0.9
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch's compiler needs a C++ compiler")
+def test_a_compiled_network_trains_as_the_eager_one(program, trained, tmp_path) -> None:
+    """With Inductor, torch's own compiler, whose kernels round otherwise. Masks move while its graph is in use."""
+    options = ("model._target_=tiny_nets.normless", *COMMON)
+    cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor"), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    arguments = quick(*options, "trainer.compile=true", "hydra.run.dir=run")
+    outcome = program("sparseift.train", arguments, tmp_path, **cache)
+    assert outcome.code == 0, outcome
+    assert list((tmp_path / "inductor").rglob("*.so")), "kernels were compiled"
+    compiled, eager = tmp_path / "run", trained(*options)
+    assert results(compiled)["masks_sha256"] == results(eager)["masks_sha256"]
+    assert results(compiled)["mask_updates"] == 7
+    state = network_state(eager)
+    for name, value in network_state(compiled).items():
+        assert torch.allclose(value, state[name], atol=1e-5)
+        mask = saved_masks(compiled).get(name.removesuffix(".weight"))
+        assert mask is None or not value[~unpacked(mask, tuple(value.shape))].any()

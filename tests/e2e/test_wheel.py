@@ -5,10 +5,15 @@ import json
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+import sparseift
+from sparseift.common.extras import SUITE
 
 from .programs import environment, files, once, quick, results
 
@@ -48,6 +53,29 @@ def test_contents(site) -> None:
     top = {name.partition("/")[0] for name in shipped}
     assert {name for name in top if not name.endswith(".dist-info")} == {"sparseift"}
     assert any(name.endswith("licenses/LICENSE") for name in shipped)
+
+
+def test_the_library_requires_torch_and_numpy_alone(site) -> None:
+    """And the extras of the experiment suite, of its launchers and of the tests all that its programs import."""
+    [distribution] = distributions(path=[str(site)])
+    required: dict[str, set[str]] = {extra: set() for extra in ("", *distribution.metadata.get_all("Provides-Extra"))}
+    for requirement in map(Requirement, distribution.requires):
+        for extra, names in required.items():
+            if not requirement.marker or requirement.marker.evaluate({"extra": extra}):
+                names.add(requirement.name)
+    assert required[""] == {"numpy", "torch"}
+    assert set(SUITE.values()) < required["suite"]
+    for extra in required.keys() - {"", "dev", "sparse", "suite"}:
+        assert required["suite"] < required[extra], extra
+    assert distribution.version == sparseift.__version__
+
+
+def test_the_version_is_written_in_one_place() -> None:
+    """Apart from the citation and the heading of the changes, which follow it."""
+    version = sparseift.__version__
+    assert f"\nversion: {version}\n" in (CHECKOUT / "CITATION.cff").read_text()
+    assert f"\n## {version}, " in (CHECKOUT / "CHANGELOG.md").read_text()
+    assert version not in (CHECKOUT / "pyproject.toml").read_text()
 
 
 def test_console_scripts(site) -> None:

@@ -90,6 +90,7 @@ def test_new_masks_of_an_update(device: torch.device, weight: Tensor, mask: Tens
     layer.weight.grad = torch.empty_like(layer.weight)
     masks = Masks.__new__(Masks)
     masks.layers, masks._masks, masks.active, masks.pattern = {"0": layer}, {"0": mask}, {"0": 100}, Unstructured()
+    masks._checksums = {}
     for sparsifier in (RigL(**MOVING), SET(**MOVING)):
         with torch.no_grad():
             on(device, sparsifier._updated(masks, "0", 0.3, seed=5))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparseift.masks import inplace
+from sparseift.common import cache
 from sparseift.masks.inplace import mask_in_place
 
 SHAPE = (5, 4, 3, 3)
@@ -34,7 +34,7 @@ def values_of(dtype: torch.dtype) -> Tensor:
 def test_values_outside_become_zero_and_those_inside_stay_to_the_bit(
     dtype: torch.dtype, layout: str, mask_layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inplace, "PIECE", 7)
+    monkeypatch.setattr(cache, "PIECE", 7)
     values = LAYOUTS[layout](values_of(dtype))
     mask = LAYOUTS[mask_layout](torch.rand(SHAPE, generator=torch.Generator().manual_seed(1)) < 0.5)
     expected = torch.where(mask, values, torch.zeros((), dtype=dtype))

@@ -19,13 +19,17 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_checks_of_a_cpu(tmp_path: Path) -> None:
-    done = run("same_masks", "same_losses", "no_waits", "overhead", "profile", "--quick", "--out", tmp_path)
+    checks = ("same_masks", "same_losses", "no_waits", "formats", "overhead", "profile")
+    done = run(*checks, "--quick", "--out", tmp_path)
     assert done.returncode == 0, done
     report = json.loads((tmp_path / "gpu_check.json").read_text())
     assert report["quick"] and report["machine"]["device"] == "cpu" and report["machine"]["gpus"] == []
     outcomes = {name: row["outcome"] for name, row in report["checks"].items()}
     assert [outcomes.pop(name).partition(":")[0] for name in ("same_losses", "no_waits")] == ["left out"] * 2
-    assert outcomes == dict.fromkeys(("same_masks", "overhead", "profile"), "passed")
+    assert outcomes == dict.fromkeys(("same_masks", "formats", "overhead", "profile"), "passed")
+    *formats, (_, left_out) = report["checks"]["formats"]["figures"].items()
+    assert len(formats) == 3 and all(row["nonzero outside masks"] == 0 for _, row in formats)
+    assert "compiled networks" in left_out
     assert report["checks"]["same_masks"]["figures"]["RigL"]["different"] == 0
     page = (tmp_path / "gpu_check.md").read_text()
     assert "the times mean nothing" in page and "left out: a comparison with a CPU needs a GPU" in page

@@ -1,22 +1,26 @@
-"""What turns an image into the input of a trained network. Needs no Lightning."""
+"""What turns an image into the input of a trained network. Needs torchvision only where an image is resized or read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from torchvision.transforms import v2
 
 from ...common.checks import require
+from ...common.extras import without_suite
 from .augment import Normalize
-from .files import read_image
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
 
 
 def resized_and_cropped(resize: int, size: int) -> v2.Transform:
     """Return a transform of uint8 images (..., H, W): resize the shorter side, and crop a square at the center."""
+    from torchvision.transforms import v2
+
     return v2.Compose([v2.Resize(resize), v2.CenterCrop(size)])
 
 
@@ -53,13 +57,24 @@ class ImagePreprocessing:
             image: The path of a file, or a uint8 tensor (C, H, W).
 
         Raises:
-            UserError: The file cannot be read, or the tensor is no image.
+            UserError: The file cannot be read, the tensor is no image, or torchvision is needed and not installed.
         """
-        pixels = image if isinstance(image, Tensor) else read_image(image, self.channels)
+        try:
+            return self._of_pixels(image if isinstance(image, Tensor) else self._read(image))
+        except ModuleNotFoundError as error:
+            raise without_suite("to read or resize images, sparseift", "torchvision") from error
+
+    def _read(self, path: str | Path) -> Tensor:
+        from .files import read_image
+
+        return read_image(path, self.channels)
+
+    def _of_pixels(self, pixels: Tensor) -> Tensor:
         fits = pixels.dim() == 3 and pixels.shape[0] in (1, self.channels) and str(pixels.dtype) == "torch.uint8"
         found = f"{pixels.dtype} of shape {tuple(pixels.shape)}"
         require(fits, "image", found, f"torch.uint8 of shape ({self.channels}, H, W)")
-        cropped = resized_and_cropped(self.resize, self.size)(pixels)
+        ready = pixels.shape[1:] == (self.size, self.size) and self.resize == self.size
+        cropped = pixels if ready else resized_and_cropped(self.resize, self.size)(pixels)
         return Normalize(self.mean, self.std)(cropped.expand(self.channels, -1, -1)[None])
 
     def name(self, index: int) -> str:

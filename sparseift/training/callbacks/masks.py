@@ -105,8 +105,8 @@ class MaskCallback(NeedsSteps):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        self.masks.check_trained(trainer.optimizers, pl_module)
         self.masks.to_weights()
+        self.masks.check_trained(trainer.optimizers, pl_module)
         self._mixes = not all(keeps_zeros(optimizer) for optimizer in trainer.optimizers)
         self._total = total_steps(trainer)
         if self.sparsifier.moves and trainer.is_global_zero:
