@@ -5,7 +5,7 @@ For AVX2 alone, see `sparse`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from sparseift.models import resnet18_cifar
 
 from .harness import Figure, Phase, Scale, row
 from .network import CLASSES
+from .sparse import LAYOUTS
 
 AT_MOST = {0.75: 1.6, 0.9: 2.0, 0.95: 2.4}
 """Largest ratio to the original dense network with a batch of `LIMITED`, by sparsity."""
@@ -30,9 +31,7 @@ def inference(scale: Scale) -> Iterator[Figure]:
     torch.manual_seed(0)
     width, image = scale(64, 8), scale(32, 8)
     dense = resnet18_cifar(CLASSES, 3, width).eval()
-    layouts = {
-        layout: fuse(dense).to(memory_format=layout) for layout in (torch.contiguous_format, torch.channels_last)
-    }
+    layouts = {layout: fuse(dense).to(memory_format=layout) for layout in LAYOUTS}
     compact = {sparsity: compact_network(dense, sparsity, torch.empty(1, 3, image, image)) for sparsity in AT_MOST}
     for batch in (1, 8, LIMITED):
         x = torch.randn(scale(batch, 2), 3, image, image)
@@ -62,7 +61,9 @@ def compact_network(dense: nn.Module, sparsity: float, example: Tensor) -> Compa
     return CompactNetwork(program, packed)
 
 
-def prediction(net: nn.Module, x: Tensor):
+def prediction(net: nn.Module, x: Tensor) -> Callable[[], None]:
+    """Return a function that predicts a batch."""
+
     @torch.inference_mode()
     def run() -> None:
         net(x)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sparseift.backends import Sparse
 from sparseift.kernels import load
@@ -26,9 +24,6 @@ AT_MOST = {0.75: 1.6, 0.9: 2.0, 0.95: 2.6}
 
 AT_MOST_IN_BLOCKS = {0.75: 1.2, 0.9: 1.3, 0.95: 1.5}
 """The same if pairs of channels share their masks."""
-
-AT_MOST_INFERENCE = {0.75: 1.6, 0.9: 2.0, 0.95: 2.4}
-"""The same for inference, where the norms of the dense network are part of its convolutions."""
 
 AT_LEAST = {0.75: 2.7, 0.9: 6.0, 0.95: 9.0}
 """Smallest ratio of a masked step to a sparse one."""
@@ -48,21 +43,6 @@ def sparse(scale: Scale) -> Iterator[Figure]:
 def sparse_blocks(scale: Scale) -> Iterator[Figure]:
     for sparsity in AT_MOST_IN_BLOCKS:
         yield from _steps(scale, 32, sparsity, 5, AT_MOST_IN_BLOCKS, pattern=Block(size=2, tolerance=0.02))
-
-
-@row("inference of ResNet-18 with the sparse backend, Sparse Wide at three sparsities", quick=False)
-def sparse_inference(scale: Scale) -> Iterator[Figure]:
-    for batch in (32, 8, 1):
-        for sparsity, at_most in AT_MOST_INFERENCE.items():
-            name = f"batch {batch}, sparsity {sparsity}: "
-            dense = [Inference(training(scale, 64, batch, None, layout), folded=True) for layout in LAYOUTS]
-            run = SparseTraining(training(scale, 64, batch, sparsity))
-            phases = [Phase(f"{name}dense network, {layout}", net) for net, layout in zip(dense, LAYOUTS, strict=True)]
-            phases.append(Phase(f"{name}sparse ({load()})", Inference(run.train)))
-            *denses, own = scale.timed(phases, rounds=scale(7, 2), warmup=2)
-            base = _fastest(denses)
-            yield base
-            yield own.over(base, at_most=at_most if batch == 32 else None)
 
 
 @row("a training step of a GPT with the sparse backend: width 512, 8 sequences of 256 tokens", quick=False)
@@ -111,30 +91,6 @@ def _steps(
 
 def _fastest(figures: list[Figure]) -> Figure:
     return min(figures, key=lambda figure: figure.median or 0)
-
-
-class Inference:
-    """Predictions of a network in evaluation mode, with its norms `folded` into its convolutions if wanted."""
-
-    def __init__(self, train: Training, folded: bool = False) -> None:
-        self.net, self.images = train.net.eval(), train.images
-        if folded:
-            _fold_norms(self.net)
-
-    @torch.inference_mode()
-    def __call__(self) -> None:
-        self.net(self.images)
-
-
-def _fold_norms(net: nn.Module) -> None:
-    """Make norms part of the convolutions that come before them among the children of a module."""
-    before = None
-    for name, child in list(net.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and before is not None:
-            setattr(net, before, fuse_conv_bn_eval(net.get_submodule(before), child))
-            setattr(net, name, nn.Identity())
-        _fold_norms(child)
-        before = name if isinstance(child, nn.Conv2d) else None
 
 
 class SparseTraining:
