@@ -23,6 +23,13 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("graph/counter.py", "_python_dispatch"): "the documented module of TorchDispatchMode",
     ("graph/pytree.py", "_pytree"): "nested containers: not every version has a public module with these functions",
     ("graph/watching.py", "_C"): "torch functions inside a mode that must not see them: modes have no public switch",
+    (
+        "kernels/deferred.py",
+        "_C",
+    ): "a tensor class that describes itself without its functions: there is no public switch",
+    ("kernels/deferred.py", "_make_wrapper_subclass"): "tensors without memory, as torch's own classes make them",
+    ("kernels/deferred.py", "_pytree"): "nested containers: not every version has a public module with these functions",
+    ("kernels/deferred.py", "_replace"): "a documented method of named tuples",
     ("surgery/pretrained.py", "_weight_conversions"): "where transformers keeps how a model is saved in its format",
     ("masks/inplace.py", "_foreach_mul_"): "one call for all layers; torch's optimizers use it, too",
     ("sparsifiers/probe.py", "_foreach_add_"): "one kernel for all weights; torch's optimizers use it, too",

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparseift import Masks, sparsify
+from sparseift.masks.patterns import Pattern
 from sparseift.models import GPT, resnet18_cifar
 
 from .harness import Scale
@@ -64,10 +65,11 @@ def training(
     batch: int = 64,
     sparsity: float | None = 0.75,
     layout: torch.memory_format = torch.contiguous_format,
+    pattern: Pattern | None = None,
 ) -> Training:
     """Return a ResNet-18 of base width `width`, transformed by Sparse Wide: at sparsity 0.75 it has twice the width.
 
-    Without a sparsity, the network is dense and has no masks.
+    Without a sparsity, the network is dense and has no masks. Masks are unstructured without a pattern.
     """
     width, batch, image = scale(width, 8), scale(batch, 4), scale(32, 8)
     torch.manual_seed(0)
@@ -77,7 +79,8 @@ def training(
     if sparsity is not None:
         net, plan = sparsify(net, "sparse_wide", sparsity, images)
     net = net.train().to(memory_format=layout)
-    masks = Masks.random(net, plan, seed=0) if plan else Masks(net, {})
+    plan = pattern.plan(plan) if pattern and plan else plan
+    masks = Masks.random(net, plan, seed=0, pattern=pattern) if plan else Masks(net, {})
     masks.apply()
     net.to(scale.device)
     masks.to_weights()
@@ -95,16 +98,22 @@ class LanguageTraining(Training):
         F.cross_entropy(self.net(self.images).flatten(0, 1), self.labels.flatten()).backward()
 
 
-def language_training(scale: Scale) -> LanguageTraining:
-    """Return a GPT of the proportions of GPT-3 Small at a third of its width, with 4 of its 12 layers and a quarter of
-    its context, transformed by Sparse Wide at 0.75, and AdamW.
+def language_training(
+    scale: Scale, width: int = 256, layers: int = 4, vocabulary: int = 4096, sparsity: float | None = 0.75
+) -> LanguageTraining:
+    """Return a GPT, by default of the proportions of GPT-3 Small at a third of its width, with 4 of its 12 layers and a
+    quarter of its context, transformed by Sparse Wide, and AdamW.
+
+    Without a sparsity, the network is dense and has no masks.
     """
-    width, layers, length, batch, vocabulary = scale(256, 32), scale(4, 1), scale(256, 16), 8, scale(4096, 64)
+    width, layers, length, vocabulary = scale(width, 32), scale(layers, 1), scale(256, 16), scale(vocabulary, 64)
     torch.manual_seed(0)
-    tokens = torch.randint(vocabulary, (batch, length + 1))
-    dense = GPT(vocabulary, length, layers, width, heads=width // scale(64, 16))
-    net, plan = sparsify(dense, "sparse_wide", 0.75, tokens[:, :-1])
-    masks = Masks.random(net, plan, seed=0)
+    tokens = torch.randint(vocabulary, (8, length + 1))
+    net: nn.Module = GPT(vocabulary, length, layers, width, heads=width // scale(64, 16))
+    plan = None
+    if sparsity is not None:
+        net, plan = sparsify(net, "sparse_wide", sparsity, tokens[:, :-1])
+    masks = Masks.random(net, plan, seed=0) if plan else Masks(net, {})
     masks.apply()
     net.to(scale.device)
     masks.to_weights()

@@ -215,7 +215,7 @@ def build_run(
         quiet,
         suits_channels_last,
     )
-    from ..training.loggers import MetricsCsv
+    from ..training.loggers import LayersCsv, MetricsCsv
     from ..training.ranks import RankWatch
     from ..training.sharding import Sharded, check_sharded
 
@@ -254,7 +254,9 @@ def build_run(
         *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
     layers = [layer.name for layer in plan.layers]
-    trainer = make_trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)], devices, layers)
+    trainer = make_trainer(
+        config, folder, callbacks, [*loggers, MetricsCsv(folder), LayersCsv(folder)], devices, layers
+    )
     _write_profile(trainer, folder)
     module = _module(config, net, task, data, trainer)
     init = {

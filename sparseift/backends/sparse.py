@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..kernels import Geometry, Index, convolution, dense_weight_gradient, from_batch_innermost, load
+from ..kernels import (
+    Convolved,
+    Deferred,
+    Geometry,
+    Index,
+    Operand,
+    convolution,
+    defer,
+    dense_weight_gradient,
+    from_batch_innermost,
+    load,
+    operand_of,
+)
 from ..masks import Masks
 from ..masks.patterns import Pattern
 
@@ -19,6 +31,7 @@ class Sparse:
 
     Other masked layers are computed with torch's dense kernels, as by `Masked`. The parameters stay dense tensors with
     zeros: a forward pass gathers the active weights, and a backward pass writes their gradients to a dense tensor.
+    Dense convolutions of few input channels, such as the first one of a network, are computed by the kernels, too.
 
     Raises:
         UserError: The kernels cannot be built, or the processor lacks their instructions.
@@ -27,6 +40,7 @@ class Sparse:
     def __init__(self) -> None:
         load()
         self._layers: dict[str, SparseLayer] = {}
+        self._dense: list[SparseLayer] = []
         self._to_mask: set[str] = set()
 
     def refusal(self, layer: nn.Module, pattern: Pattern) -> str | None:
@@ -39,9 +53,11 @@ class Sparse:
                 weight = masks.weights[name]
                 if not weight.is_cpu or weight.dtype != torch.float32:
                     raise UserError(f"{name} is {weight.dtype} on {weight.device.type}; expected float32 on a CPU")
-                layer.__class__ = COMPUTED_BY[type(layer)]
-                self._layers[name] = cast(SparseLayer, layer)
-                self._layers[name].follow(masks[name])
+                self._layers[name] = _computing(layer, masks[name])
+        if any(isinstance(layer, nn.Conv2d) for layer in self._layers.values()):
+            masked = set(map(id, masks.layers.values()))
+            stems = [layer for layer in net.modules() if id(layer) not in masked and _is_stem(layer)]
+            self._dense = [_computing(stem, torch.ones_like(stem.weight, dtype=torch.bool)) for stem in stems]
 
     def moved(self, names: Iterable[str]) -> None:
         for name in self._layers.keys() & set(names):
@@ -60,9 +76,31 @@ class Sparse:
         self._to_mask.clear()
 
     def detach(self, net: nn.Module) -> None:
-        for layer in self._layers.values():
+        for layer in (*self._layers.values(), *self._dense):
             layer.release()
         self._layers.clear()
+        self._dense.clear()
+
+
+def _computing(layer: nn.Module, mask: Tensor) -> SparseLayer:
+    """The layer, which computes with the active weights of a mask from now on."""
+    layer.__class__ = COMPUTED_BY[type(layer)]
+    computing = cast(SparseLayer, layer)
+    computing.follow(mask)
+    return computing
+
+
+STEM_WEIGHTS = 3 * 7 * 7
+"""Weights of an output channel up to which a dense convolution is computed by the kernels, too."""
+
+
+def _is_stem(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether a convolution computes so little that the kernels gain more by what follows: norm and ReLU are deferred,
+    and the next convolution finds its layout. Depthwise convolutions are faster densely."""
+    if type(layer) is not nn.Conv2d or refusal(layer) is not None or layer.groups > 1:
+        return False
+    weight = layer.weight
+    return weight.is_cpu and weight.dtype == torch.float32 and weight[0].numel() <= STEM_WEIGHTS
 
 
 def refusal(layer: nn.Module) -> str | None:
@@ -108,16 +146,24 @@ class SparseLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             raise UserError("backend sparse computes in float32; expected trainer.precision=32-true")
-        return self._from_image(from_batch_innermost(self._output(self._as_image(x))), x)
+        return self._compute(x)
 
-    def _output(self, x: Tensor) -> Tensor:
-        """The output (N, O, H', W') of an input (N, C, H, W)."""
+    def _compute(self, x: Tensor) -> Tensor:
+        """The output for an input of float32."""
+        image = self._as_image(x)
+        output = self._convolve(Operand(image), moments=False).output
+        return self._from_image(from_batch_innermost(output), x)
+
+    def _convolve(self, operand: Operand, moments: bool) -> Convolved:
+        """The output (N, O, H', W') of an operand (N, C, H, W), and its moments if they are wanted and exist."""
         weight = self._as_kernel(self.weight)
-        index = self._index(x.shape)
+        index = self._index(operand.x.shape)
         if not self.dense_gradient:
-            return convolution(x, weight, self.bias, index, self._geometry)
-        output = convolution(x, weight.detach(), self.bias, index, self._geometry)
-        return dense_weight_gradient(output, x, weight, self._geometry)
+            return convolution(operand, weight, self.bias, index, self._geometry, moments)
+        value = operand.evaluate()  # dense kernels read it, too
+        output, *_ = convolution(Operand(value), weight.detach(), self.bias, index, self._geometry)
+        output = dense_weight_gradient(output, value, weight, self._geometry)
+        return Convolved(output, None, None if operand.other is None else value)
 
     def _index(self, size: torch.Size) -> Index:
         """The index for inputs of this size, which is built when it is first used."""
@@ -142,6 +188,16 @@ class SparseLayer(nn.Module):
 
 
 class SparseConv2d(SparseLayer, nn.Conv2d):
+    """Its output is deferred (`kernels.Deferred`), and so may its input be."""
+
+    def _compute(self, x: Tensor) -> Tensor:
+        if x.dim() != 4 or torch.compiler.is_compiling():
+            return super()._compute(x)
+        convolved = self._convolve(operand_of(x), moments=self.training)
+        if convolved.value is not None and isinstance(x, Deferred):
+            x.keep(convolved.value)
+        return defer(Operand(convolved.output), convolved.moments)
+
     def _as_image(self, x: Tensor) -> Tensor:
         return x if x.dim() == 4 else x.unsqueeze(0)
 

@@ -67,13 +67,15 @@ class Index(NamedTuple):
     Attributes:
         forward: Active weights in the order of the forward pass.
         transposed: Active weights in the order of the input gradient.
-        positions: Place of each active weight in the memory of the dense weight, in the order of the forward pass.
+        positions: Place of each active weight in the memory of the dense weight, increasing.
+        entries: Its place in the order of the forward pass.
         order: Place in the order of the forward pass, for each weight in the order of the input gradient.
     """
 
     forward: Tensor
     transposed: Tensor
     positions: Tensor
+    entries: Tensor
     order: Tensor
 
     @classmethod

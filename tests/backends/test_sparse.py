@@ -91,6 +91,33 @@ def test_dense_gradients_and_moved_masks() -> None:
     assert torch.allclose(sparse(x), dense(x), atol=1e-5)
 
 
+def test_a_dense_stem_is_computed_by_the_kernels() -> None:
+    """Its output has their layout. It stays dense, and so do its gradients."""
+    torch.manual_seed(0)
+    stem, depthwise = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, groups=8)
+    net = nn.Sequential(stem, nn.BatchNorm2d(8), nn.ReLU(), depthwise, nn.Conv2d(8, 8, 3), nn.Flatten())
+    masks = Masks(net, {"4": torch.rand_like(net[4].weight) < 0.3})
+    masks.apply()
+    dense, backend, x = copy.deepcopy(net), Sparse(), torch.randn(7, 3, 8, 9)
+    backend.attach(net, masks)
+    assert isinstance(stem, SparseLayer) and not isinstance(depthwise, SparseLayer)
+    backend.dense_gradients(True)
+    assert close(gradients(net, x), gradients(dense, x))
+    backend.dense_gradients(False)
+    ours, theirs = gradients(net, x), gradients(dense, x)
+    backend.mask_gradients()
+    theirs["4.weight"] *= masks["4"]
+    assert close(ours, theirs) and ours["0.weight"].all()
+    backend.detach(net)
+    assert type(stem) is nn.Conv2d
+
+
+def test_a_network_without_masked_convolutions_keeps_its_stem() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 4))
+    Sparse().attach(net, Masks(net, {"2": torch.rand_like(net[2].weight) < 0.5}))
+    assert type(net[0]) is nn.Conv2d
+
+
 def test_detaching_restores_the_modules() -> None:
     sparse, dense, masks, _ = networks()
     backend = Sparse()

@@ -61,7 +61,7 @@ def test_the_run_of_the_command_line(trained) -> None:
     assert run.folder == Path("run").resolve() and run.state == "finished"
     assert lasting(run.folder) == lasting(reference) and metrics(run.folder) == metrics(reference)
     missing = {name for name in files(reference) - files(run.folder) if "tfevents" not in name}
-    assert missing == {"train.log", "outcome.json"}
+    assert missing == {"outcome.json"}
     assert {name: value for name, value in results(run.folder).items() if name != "crc32"} == run.results
     assert run.score == 100 * run.results["test"]["acc1"]
     assert run.command == shlex.join(["python", "-m", "sparseift.train", *quick("sparsity.level=0.9", "seed=3")])

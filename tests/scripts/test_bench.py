@@ -36,6 +36,14 @@ def results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "bench.json").read_text())
 
 
+def test_the_benchmarks_of_the_sparse_backend_run(tmp_path: Path) -> None:
+    rows = ["sparse", "sparse_blocks", "sparse_inference", "sparse_language"]
+    done = run(SCRIPT, *rows, "--quick", "--out", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert list(found) == rows and all(figure["samples"] for row in found.values() for figure in row["figures"])
+
+
 def test_every_figure_is_measured_or_says_why_not(results: dict[str, Any]) -> None:
     assert set(results["rows"]) == set(ROWS)
     figures = [figure for row in results["rows"].values() for figure in row["figures"]]

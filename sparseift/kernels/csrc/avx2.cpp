@@ -10,7 +10,8 @@ namespace sparseift {
 
 const Kernels* avx2() {
   using namespace avx2_kernels;
-  static constexpr Kernels kernels{"avx2", LANES, tiles, sizeof(tiles) / sizeof(Tile), convolve, weight_gradient};
+  static constexpr Kernels kernels{"avx2", LANES, tiles, sizeof(tiles) / sizeof(Tile), convolve, weight_gradient,
+                                   evaluate, gate};
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kernels : nullptr;
 }
 

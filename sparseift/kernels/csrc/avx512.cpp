@@ -10,7 +10,8 @@ namespace sparseift {
 
 const Kernels* avx512() {
   using namespace avx512_kernels;
-  static constexpr Kernels kernels{"avx512", LANES, tiles, sizeof(tiles) / sizeof(Tile), convolve, weight_gradient};
+  static constexpr Kernels kernels{"avx512", LANES, tiles, sizeof(tiles) / sizeof(Tile), convolve, weight_gradient,
+                                   evaluate, gate};
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
              ? &kernels

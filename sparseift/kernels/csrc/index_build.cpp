@@ -83,7 +83,7 @@ Layout::Layout(const Kernels& kernels, Tile tile, const WeightShape& weight, con
   const int64_t vector = int64_t(kernels.lanes) * sizeof(float);
   const int64_t of_column = pixels * tile.blocks * vector;  // packed tile, in the L1 cache with room for the sums
   const int64_t of_row = int64_t(tile.height) * tile.width * tile.blocks * vector;  // sums, in the L2 cache
-  const int32_t column_block = even(columns, int32_t(cache_size(_SC_LEVEL1_DCACHE_SIZE, 1 << 15) * 3 / 4 / of_column));
+  const int32_t column_block = even(columns, int32_t(cache_size(_SC_LEVEL1_DCACHE_SIZE, 1 << 15) * 7 / 8 / of_column));
   const int32_t row_block = even(rows, int32_t(cache_size(_SC_LEVEL2_CACHE_SIZE, 1 << 19) / 2 / of_row));
   header = {kernels.lanes, tile, columns, rows, column_block, row_block, {h.source_stride, w.source_stride},
             {h.phases, w.phases}, int32_t(planes.size()), w.widest, pixels, 0, 0};
