@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
@@ -29,10 +30,13 @@ from .programs import HERE, checkpoint, environment, files, lasting, metrics, qu
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path, monkeypatch) -> Iterator[Path]:
+    """The working directory. Ctrl-C is not ignored, as other tests in this process may have left it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(HERE)
-    return tmp_path
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield tmp_path
+    signal.signal(signal.SIGINT, previous)
 
 
 def state() -> dict[str, object]:
@@ -123,7 +127,7 @@ def test_own_configs(folder) -> None:
 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Stopped)])
-def test_stopped_and_resumed(trained, number: int, raised: type[BaseException]) -> None:
+def test_stopped_and_resumed(number: int, raised: type[BaseException]) -> None:
     own = ("recipe.epochs=2", "hydra.run.dir=run")
     sends = "+callbacks.x={_target_: toy_callbacks.Signal, number: %d, step: %s}"
     before = {number: signal.getsignal(number) for number in STOP}
