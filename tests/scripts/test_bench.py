@@ -37,7 +37,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def test_the_benchmarks_of_the_sparse_backend_run(tmp_path: Path) -> None:
-    rows = ["sparse", "sparse_blocks", "inference", "sparse_language"]
+    rows = ["sparse", "sparse_blocks", "sparse_language", "inference"]
     done = run(SCRIPT, *rows, "--quick", "--out", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads((tmp_path / "bench.json").read_text())["rows"]
