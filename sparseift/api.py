@@ -55,8 +55,8 @@ def transform(
         member: 'dense', 'sparse_wide', 'sparse_parallel', 'sparse_factorized', 'sparse_doped', or an instance of a
             class of `sparseift.members`.
         sparsity: Nominal sparsity s in (0, 1).
-        example: A batch of one or more samples, as a tensor, a tuple of arguments or a dict of keywords. Only its
-            shapes matter.
+        example: A batch of one or more samples, as a tensor, a tuple of arguments or a dict of keywords (see
+            `graph.examples`). Its values matter only if the code of the network reads them.
         include: Globs of names of layers to transform besides the eligible ones (see `eligible_layers`).
         exclude: Globs of names of layers not to transform.
         keep_weights: If True, the result computes the same function as `net`. If False, the weights of replaced layers
@@ -176,7 +176,7 @@ def _checked(new: nn.Module, record: Trace) -> Trace:
     """
     results = []
     for dense in record.modes:
-        result = trace(new, record.example, dense.training, subject="the transformed network")
+        result = trace(new, record.example, dense.training, "the transformed network", dense.read)
         if result.outputs != dense.outputs:
             mode = " in training mode" if dense.training else ""
             raise UserError(
@@ -245,7 +245,7 @@ def _explained(error: BudgetError, record: Trace, choices: _Choices) -> BudgetEr
 
 def _nearest_feasible(record: Trace, choices: _Choices) -> float | None:
     """The nearest sparsity in steps of 0.01 at which the member meets the budget; None if there is none."""
-    dense = trace(meta_copy(record.net), record.example)
+    dense = trace(meta_copy(record.net), record.example, read=record.read)
 
     @cache
     def works(percent: int) -> bool:

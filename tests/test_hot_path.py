@@ -140,7 +140,13 @@ def test_a_step_between_updates_never_waits_for_the_device(
 ) -> None:
     monkeypatch.setattr(sys.modules[Bar.__module__], "SECONDS", 1000)  # between two looks at the metrics
     bar = (
-        (Bar(SimpleNamespace(density=0.5), SimpleNamespace(spent={"samples": 0}), ("samples", 1)),)
+        (
+            Bar(
+                SimpleNamespace(density=0.5),
+                Classification(5, 3, 4, label_smoothing=0.0),
+                SimpleNamespace(spent={"samples": 0}),
+            ),
+        )
         if "enable_progress_bar" in options
         else ()
     )

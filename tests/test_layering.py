@@ -66,8 +66,8 @@ LIBRARIES = {  # what each package may import of others; those of METHOD and api
     "common": TORCH | {"rich", "filelock"},
     "runs": {"rich", "yaml"},
     "report": {"rich", "matplotlib", "jinja2", "markupsafe", "scipy"},
-    "data": TORCH | LIGHTNING | {"torchvision", "PIL", "sklearn", "tokenizers", "zstandard"},
-    "training": TORCH | LIGHTNING | {"safetensors", "onnxscript"},
+    "data": TORCH | LIGHTNING | {"torchvision", "PIL", "scipy", "sklearn", "tokenizers", "zstandard"},
+    "training": TORCH | LIGHTNING | {"rich", "safetensors", "onnxscript"},
     "app": TORCH | LIGHTNING | {"hydra", "omegaconf", "joblib", "submitit", "rich", "transformers"},
 }
 EXCEPTIONS: set[tuple[str, str]] = set()  # (file, import)

@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+LAYERS = "layers.csv"
+"""The file with the values of single layers, which runs with masks write."""
+
 OWN = ("seconds", "crc32")
 """Entries of results.json that differ between two runs: the time, and the checksum over it."""
 
@@ -16,8 +19,8 @@ def results(folder: Path) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in OWN}
 
 
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+def rows(folder: Path, name: str = "metrics.csv") -> list[dict[str, str]]:
+    with (folder / name).open(newline="", encoding="utf-8") as file:
         return [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
 
 
@@ -32,4 +35,6 @@ def difference(folder: Path, reference: Path) -> str:
     if rows(folder) != rows(reference):
         lost = [row["step"] for row in rows(reference) if row not in rows(folder)]
         return f"metrics.csv differs: rows of steps {', '.join(lost)} are lost" if lost else "metrics.csv differs"
+    if (reference / LAYERS).exists() and rows(folder, LAYERS) != rows(reference, LAYERS):
+        return f"{LAYERS} differs"
     return ""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -152,8 +151,8 @@ def _dense_on_meta(model: DictConfig) -> nn.Module:
     try:
         with Shapes(), torch.device("meta"):
             return instantiate(model, _convert_="all", **ANY_TARGET)
-    except (InstantiationException, NotImplementedError, RuntimeError):
-        return make(model)  # some networks compute with values while they are built
+    except Exception:  # some networks compute with values while they are built
+        return make(model)
 
 
 def make_sparsifier(config: DictConfig) -> Sparsifier:
@@ -216,7 +215,7 @@ def build_run(
         quiet,
         suits_channels_last,
     )
-    from ..training.loggers import MetricsCsv
+    from ..training.loggers import LayersCsv, MetricsCsv
     from ..training.ranks import RankWatch
     from ..training.sharding import Sharded, check_sharded
 
@@ -255,7 +254,9 @@ def build_run(
         *(TrainMetrics(task), checkpoint, Preemption(checkpoint, how_to_resume)),
     ]
     layers = [layer.name for layer in plan.layers]
-    trainer = make_trainer(config, folder, callbacks, [*loggers, MetricsCsv(folder)], devices, layers)
+    trainer = make_trainer(
+        config, folder, callbacks, [*loggers, MetricsCsv(folder), LayersCsv(folder)], devices, layers
+    )
     _write_profile(trainer, folder)
     module = _module(config, net, task, data, trainer)
     init = {

@@ -32,13 +32,14 @@ CHECKPOINTS = ("checkpoints/last.ckpt", "checkpoints/previous.ckpt")
 
 OF_TRAINING = (
     *OF_THE_END,
-    *("metrics.csv", "generated.json", "tokenizer.json", "evaluation_*.json"),
+    *("metrics.csv", "layers.csv", "generated.json", "tokenizer.json", "evaluation_*.json"),
     *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
     *(*CHECKPOINTS, "checkpoints/best.ckpt"),
     *(
         "results.partial",
         "model.partial",
         "metrics.partial",
+        "layers.partial",
         "generated.partial",
         "tokenizer.partial",
         "checkpoints/last.partial",

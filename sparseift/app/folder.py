@@ -21,7 +21,6 @@ from .contents import (
     NOTES,
     OF_THE_END,
     RESULTS,
-    STARTED,
     has_checkpoint,
     is_failed_start,
     more_than_a_start,
@@ -33,9 +32,6 @@ from .settings import Job
 
 PATIENCE = 10.0
 """Seconds to wait for the lock: processes of a killed run, such as data workers, may still hold it."""
-
-LOG = "train.log"
-"""The log that Hydra opens in the folder before the run starts, named after hydra.job.name in conf/train.yaml."""
 
 
 class RunFolder:
@@ -155,17 +151,13 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Remove what Hydra and `claim` have made for this start."""
-        names, log = set(os.listdir(self.path)) if self.path.exists() else set(), self.path / LOG
+        names = set(os.listdir(self.path)) if self.path.exists() else set()
         if describes_run(self.path) or (LOCK in names and not self._made_lock):
             return  # another process may be using the folder
         if self._made_lock:
             (self.path / LOCK).unlink(missing_ok=True)
-        if self.path.exists() and names <= {LOG, LOCK}:
-            log.unlink(missing_ok=True)
-            if not self.path.samefile("."):  # the working directory of a shell stays
-                self.path.rmdir()
-        elif LOG in names and not log.stat().st_size and log.stat().st_mtime >= STARTED:
-            log.unlink()
+        if self.path.exists() and names <= {LOCK} and not self.path.samefile("."):  # a shell's working directory stays
+            self.path.rmdir()
 
     def _describe(self) -> None:
         (self.path / NOTES).mkdir(exist_ok=True)

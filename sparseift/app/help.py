@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,16 +32,30 @@ def groups() -> list[Path]:
     return [*own, folder / "hydra" / "launcher"]
 
 
-def help_page(description: str) -> str:
-    """Return a page of all groups and choices, with the first comment and the `override` entries of each file."""
+def _names_of_groups(folders: Sequence[Path]) -> list[str]:
+    """The groups of the package, and those that other folders of configs add: a folder with configs in it."""
+    names = [group.relative_to(config_folder()).as_posix() for group in groups()]
+    added = (path.parent.name for folder in folders for path in sorted(folder.glob("*/*.yaml")))
+    return [*names, *(name for name in dict.fromkeys(added) if name not in names)]
+
+
+def help_page(description: str, folders: Sequence[Path] = ()) -> str:
+    """Return a page of all groups and choices, with the first comment and the `override` entries of each file.
+
+    Args:
+        folders: Folders of configs besides the package's own.
+    """
     lines = [description, "", "Choices, GROUP=CHOICE (defaults are in conf/train.yaml):", ""]
-    for group in groups():
-        lines.append(f"  {group.relative_to(config_folder())}")
-        choices = choices_of(group)
+    roots = (*folders, config_folder())
+    for name in _names_of_groups(folders):
+        choices: dict[str, Path] = {}
+        for root in roots:  # Hydra takes a choice from the first folder that has it
+            choices = choices_of(root / name) | choices
+        lines.append(f"  {name}")
         width = max(map(len, choices)) + 2
-        for name, file in choices.items():
-            lines.append(f"    {name:<{width}}{summary(file)}")
-            if others := ", ".join(f"{key}: {choice}" for key, choice in sorted(sets(file).items())):
+        for choice, file in choices.items():
+            lines.append(f"    {choice:<{width}}{summary(file)}")
+            if others := ", ".join(f"{key}: {value}" for key, value in sorted(sets(file).items())):
                 lines.append(f"    {'':<{width}}sets {others}")
     lines += [
         "",

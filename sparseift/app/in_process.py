@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
 
@@ -92,6 +94,8 @@ def _restored() -> Iterator[None]:
     finally:
         random.setstate(of_python)
         np.random.set_state(of_numpy)
+        now = Singleton.get_state()["instances"]  # Hydra fills the store of its own configs once in a process
+        hydra["instances"] |= {kind: now[kind] for kind in (ConfigStore, Plugins) if kind in now}
         Singleton.set_state(hydra)
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]

@@ -28,18 +28,21 @@ def make(config: DictConfig, **extra: Any) -> Any:
     """
     try:
         return instantiate(config, _convert_="all", **ANY_TARGET, **extra)
-    except InstantiationException as error:
+    except UserError:
+        raise
+    except Exception as error:  # of any code that the config names; Hydra 1.3 raises all of it as one type
         raise _user_error(error) from error
 
 
-def _user_error(error: InstantiationException) -> UserError:
+def _user_error(error: Exception) -> UserError:
     """The UserError of a constructor, or one that names the node of the config."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__
-    node = re.search(r"full_key: (\S+)", str(error))
-    if cause is None and node and isinstance(error.__cause__, Exception):
-        return UserError(f"{node[1]} cannot be made: {one_line(error.__cause__)}")
+    node = re.search(r"full_key: (\S+)", "\n".join([str(error), *getattr(error, "__notes__", [])]))
+    reason = error.__cause__ if isinstance(error, InstantiationException) else error
+    if cause is None and node and isinstance(reason, Exception):
+        return UserError(f"{node[1]} cannot be made: {one_line(reason)}")
     return cause or UserError(one_line(error))
 
 

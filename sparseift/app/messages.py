@@ -13,6 +13,7 @@ from ..common import messages
 from ..common.messages import one_line
 from ..errors import UserError
 from .help import groups, known_keys
+from .options import COLLECTIONS
 from .overrides import choices_of, config_folder, expected_choice
 
 EXPECTED = (*messages.EXPECTED, HydraException, OmegaConfBaseException)
@@ -55,7 +56,11 @@ def _unknown_option(text: str, error: Exception) -> str | None:
     inside = re.search(r"full_key: (\S+)", str(error.__cause__))
     key = inside[1] if inside else unknown[1]
     if key != unknown[1]:
-        node = unknown[1]
+        node, (collection, _, choice) = unknown[1], key.partition(".")
+        if collection in COLLECTIONS:
+            choices = choices_of(config_folder() / collection)
+            add = choice if choice in choices else "CHOICE"
+            return f"{node} needs {collection}=[{add}]; expected one of {', '.join(choices)}"
         return f"there is no option '{key}'; to replace {node} as a whole: '~{node}' '+{node}={{...}}'"
     known = set(known_keys()) - {key}  # other choices of a group may have this option
     near = get_close_matches(key, known, n=3, cutoff=0.6)

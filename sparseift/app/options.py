@@ -43,8 +43,11 @@ NEEDED = {"trainer": ("max_epochs", "accelerator", "devices", "num_nodes", "prec
 OWN = {"trainer": ("compile", "matmul_precision", "channels_last", "send_active_gradients")}
 """Options that the program itself reads from nodes that name a class, which does not take them."""
 
-OFFERED = ("recipe.warmup_epochs", "recipe.label_smoothing", "recipe.steps", "recipe.dropout")
-"""Options of the recipes that other nodes refer to: scheduler, task, trainer and model of the package."""
+AUGMENTATION = "recipe.augmentation"
+"""The option of the recipes that data sets refer to. Training without it would be another recipe."""
+
+OFFERED = ("recipe.warmup_epochs", "recipe.label_smoothing", "recipe.steps", "recipe.dropout", AUGMENTATION)
+"""Options of the recipes that other nodes refer to: scheduler, task, trainer, model and data of the package."""
 
 
 def check_options(config: DictConfig) -> None:
@@ -84,6 +87,9 @@ def check_options(config: DictConfig) -> None:
     for key in typed_keys("hydra"):
         if key.startswith("hydra.") and key.split(".")[1] not in known:
             raise no_option(key, [f"hydra.{name}" for name in known])
+    if OmegaConf.select(config, AUGMENTATION) is not None:
+        fits = _is_read(AUGMENTATION, references)
+        require(fits, AUGMENTATION, plain(config.recipe.augmentation), "null, because dataset does not refer to it")
     for key in typed_keys("task").intersection(OFFERED):
         fits = _is_read(key, references)
         require(fits, key, OmegaConf.select(config, key), "no value, because no other option refers to it")

@@ -47,7 +47,7 @@ def run(program: Program, config_name: str, description: str) -> None:
     failed: Sequence[str] = ()
     with one_line_errors():
         if {"-h", "--help"} & set(arguments):
-            print(help_page(description))
+            print(help_page(description, _config_folders([option for option in arguments if not is_override(option)])))
             return
         if "--version" in arguments:
             print(f"sparseift {sparseift.__version__}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from functools import partial
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,21 +15,30 @@ from .attention import with_linear_attention
 from .calls import Call, Value, name_of
 from .copies import meta_copy, require_plain
 from .counter import FlopCounter
-from .examples import Example, inputs_of, on_meta, results_in, tensor_leaves, tensors_in
+from .examples import Example, hint, inputs_of, on_meta, results_in, sized_example, tensor_leaves, tensors_in
 from .formulas import ELEMENTWISE
 from .layers import LAYER_FUNCTIONS, AnyLayer, layer_at, layers_by_weight, stored_weight
 from .linear_modules import with_linear_layers
 from .products import ADDED, PRODUCTS, RECURRENT, uses
-from .pytree import tree_map, tree_map_only
+from .pytree import tree_map
+from .read_values import read_values
 from .trace import BareWeight, Layer, Trace
 from .watching import Failed, Watching, storage
+
+UNSHAPED, MEANING = re.compile(r"The register_meta function for (\S+) raises.*"), r"\1 has shapes that depend on values"
+"""What torch says of such a function on the meta device, and what it means."""
+
+WAY_OUT = (
+    "expected code whose shapes do not depend on values; or transform a part, such as the backbone, and build the "
+    "network with the result"
+)
 
 
 class _Recorder(Watching):
     """Writes a trace while a network runs."""
 
     def __init__(self, record: Trace, runner: nn.Module):
-        super().__init__(runner)
+        super().__init__(runner, record.read)
         self.record = record
         self.owner = layers_by_weight(runner)
         self.counter = FlopCounter()
@@ -189,35 +200,62 @@ def _both(net: nn.Module, example: Example) -> Trace:
     return record
 
 
-def trace(net: nn.Module, example: Example, training: bool = False, subject: str = "the network") -> Trace:
+def trace(
+    net: nn.Module,
+    example: Example,
+    training: bool = False,
+    subject: str = "the network",
+    read: Sequence[Any] | None = None,
+) -> Trace:
     """Run a meta copy of `net` once and record what happens.
+
+    If it fails, it runs again with all tensors that its code makes on the meta device, and then with the values that
+    its code reads in a run with values on the CPU.
 
     Args:
         net: The network, which is left unchanged.
         example: A batch of any size that the network takes; counts are for one sample.
         training: Run in training mode with two samples, which norms need, instead of in evaluation mode with one.
         subject: What a message calls the network.
+        read: The values that the code reads, if they are known: `Trace.read` of the network that was transformed.
 
     Raises:
         UserError: The network does not run on the example, is compiled, or has a lazy layer.
     """
     require_plain(net)
-    args, kwargs = _sized(on_meta(inputs_of(example)), 2 if training else 1)
-    tensors = tensors_in((args, kwargs))
-    record = Trace(net, (args, kwargs), training)
-    recorder = _Recorder(record, meta_copy(net).train(training))
-    for tensor in tensors:
-        recorder.new_value(tensor)
+    sized = sized_example(inputs_of(example), 2 if training else 1)
     try:
-        with recorder.counter:
-            output = recorder.run(args, kwargs)
-    except Failed as failure:
-        shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-        where = failure.module or type(net).__name__
-        mode = " in training mode" if training else ""
-        raise UserError(
-            f"{subject} cannot run{mode} on an example of shape {shapes}: {where}: {failure}"
-        ) from failure.__cause__
+        return _traced(net, on_meta(sized), training, read)
+    except Failed as error:
+        failure, with_values = error, None
+    if read is None:
+        with suppress(Failed):
+            return _traced(net, on_meta(sized), training, [])
+        with_values = read_values(net, sized, training)
+    if with_values is not None:
+        try:
+            return _traced(net, on_meta(sized), training, with_values)
+        except Failed as error:
+            failure = error
+    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(sized))
+    mode = " in training mode" if training else ""
+    where = f"{failure.module or type(net).__name__}: {UNSHAPED.sub(MEANING, str(failure))}"
+    if with_values is None:
+        reason = f"{subject} cannot run{mode} on an example of shape {shapes}: {where}{hint(example)}"
+    else:
+        reason = f"{subject} runs{mode} with values, but not with shapes alone: {where}; {WAY_OUT}"
+    raise UserError(reason) from failure.__cause__
+
+
+def _traced(net: nn.Module, example: tuple[tuple, dict], training: bool, read: Sequence[Any] | None) -> Trace:
+    """The trace of one run on the meta device, or `Failed`."""
+    args, kwargs = example
+    record = Trace(net, example, training, read)
+    recorder = _Recorder(record, meta_copy(net).train(training))
+    for tensor in tensors_in(example):
+        recorder.new_value(tensor)
+    with recorder.counter:
+        output = recorder.run(args, kwargs)
     record.uncounted = recorder.uncounted()
     outputs = results_in(output)
     record.network_outputs = set(recorder.values(outputs))
@@ -235,14 +273,3 @@ def _same(tensor: Tensor, weight: Tensor) -> bool:
 def _containers(output: Any) -> str:
     """A description of nested containers that leaves out the values in them."""
     return str(tree_map(lambda leaf: type(leaf).__name__, output))
-
-
-def _sized(example: tuple[tuple, dict], samples: int) -> tuple[tuple, dict]:
-    """The example with another number of samples, which all are its first."""
-    tensors = tensors_in(example)
-    if not tensors or not tensors[0].dim() or not len(tensors[0]):
-        found = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "without tensors"
-        raise UserError(f"the example is {found}; expected tensors that begin with a batch of at least one sample")
-    batch, first = len(tensors[0]), [0] * samples
-    sized = partial(tree_map_only, Tensor, lambda tensor: tensor[first] if tensor.shape[:1] == (batch,) else tensor)
-    return sized(example[0]), sized(example[1])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -86,6 +86,7 @@ class Trace:
 
     Attributes:
         training: Whether the network ran in training mode.
+        read: The values that its code reads (see `Watching`), for other runs of this network.
         in_training: The trace of the same network in training mode, or None if it does not run in it with this example.
         read_outside: Names of modules whose parameters code outside of them reads.
         more_arguments: Names of layers that are called with more than one tensor.
@@ -97,8 +98,9 @@ class Trace:
         runs: For each run of a module, the numbers of the tensors that it was called with and that it returned.
     """
 
-    def __init__(self, net: nn.Module, example: tuple[tuple, dict], training: bool):
+    def __init__(self, net: nn.Module, example: tuple[tuple, dict], training: bool, read: Sequence[Any] | None = None):
         self.net = net
+        self.read = read
         self.example = example
         self.training = training
         self.calls: list[Call] = []

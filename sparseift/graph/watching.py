@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,13 +45,18 @@ class Watching(TorchFunctionMode):
 
     A subclass defines `__torch_function__`, with its own code in `own_code`.
 
+    Args:
+        net: The network.
+        read: The values that its code reads (see `KnownValues`).
+
     Attributes:
         names: The name of each module.
     """
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: nn.Module, read: Sequence[Any] | None = None):
         super().__init__()
         self.net = net
+        self.read = read
         self.names = names_in(net)
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -70,8 +75,8 @@ class Watching(TorchFunctionMode):
         hooks = [module.register_forward_pre_hook(self._before, with_kwargs=True) for module in self.names]
         hooks += [module.register_forward_hook(self._after, always_call=True) for module in self.names]
         try:
-            known = KnownValues(tensor_leaves((args, kwargs)))
-            with torch.no_grad(), _same_random_numbers(), known, Shapes(self.own_code), self:
+            known = KnownValues(tensor_leaves((args, kwargs)), self.read)
+            with torch.no_grad(), same_random_numbers(), known, Shapes(self.own_code), self:
                 output = self.net(*args, **kwargs)
         except _Carried:
             pass
@@ -124,7 +129,7 @@ class Watching(TorchFunctionMode):
 
 
 @contextmanager
-def _same_random_numbers() -> Iterator[None]:
+def same_random_numbers() -> Iterator[None]:
     """Context in which code draws the same random numbers whenever it runs. The caller's generators are restored."""
     states, numpy = (torch.get_rng_state(), random.getstate()), sys.modules.get("numpy")
     of_numpy = numpy.random.get_state() if numpy else None

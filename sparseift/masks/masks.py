@@ -145,6 +145,12 @@ class Masks:
     def _weight(self, name: str) -> nn.Parameter:
         return _weight(name, self.layers[name])
 
+    def __repr__(self) -> str:
+        stored = sum(weight.numel() for weight in self.weights.values())
+        active = sum(self.active.values())
+        share = f", density {active / stored:.4f}" if stored else ""
+        return f"Masks({len(self)} layers, {active:,} of {stored:,} weights active{share})"
+
     def whole_weight(self, name: str, gradient: bool = False) -> Tensor:
         """Return the weight of a layer: the parameter itself, or a copy of one that is sharded over ranks.
 

@@ -36,7 +36,7 @@ class LayerPlan:
         return self.active * self.flops_per_weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The plan of a network.
 
@@ -55,6 +55,13 @@ class Plan:
     products: int = 0
     by_flops: bool = True
     kept: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """The totals in one line."""
+        return (
+            f"Plan({len(self.masked)} of {len(self.layers)} layers masked, density {self.density:.4f}, "
+            f"{self.forward:,} FLOPs, {self.ratio:.4f} of the budget)"
+        )
 
     def __str__(self) -> str:
         """The totals, and a line for each layer: shape, active weights, their share, and FLOPs for one sample."""

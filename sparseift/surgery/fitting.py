@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -53,10 +53,17 @@ class Fitting(Watching):
     Args:
         factor: The factor of sizes other than outputs of layers.
         outputs: See `widening.widened`.
+        read: See `Watching`.
     """
 
-    def __init__(self, net: nn.Module, factor: Fraction, outputs: Callable[[str, bool, bool], int]):
-        super().__init__(net)
+    def __init__(
+        self,
+        net: nn.Module,
+        factor: Fraction,
+        outputs: Callable[[str, bool, bool], int],
+        read: Sequence[Any] | None,
+    ):
+        super().__init__(net, read)
         self.factor, self.outputs = factor, outputs
         self.done: set[nn.Module] = set()
         self.wanted: dict[nn.Module, int] = {}  # outputs of layers that their reader determines

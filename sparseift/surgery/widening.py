@@ -73,7 +73,7 @@ def widened(record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool]
     runner = meta_copy(record.net).train(record.training)
     try:
         before, numbers = names_in(runner), _numbers(runner)
-        reference = Reference(runner).steps(*record.example)
+        reference = Reference(runner, record.read).steps(*record.example)
         if made := [name for module, name in names_in(runner).items() if module not in before]:
             raise UserError(
                 f"sparse_wide can't widen {made[0]}, which the network makes in its first run; run it once before the "
@@ -82,7 +82,7 @@ def widened(record: Trace, factor: Fraction, outputs: Callable[[str, bool, bool]
         find_heads(reference)
         counted = numbers.items() - _numbers(runner).items()
         mark(runner)
-        _Widening(runner, record.example, factor, outputs, reference).settle()
+        _Widening(runner, record, factor, outputs, reference).settle()
         unmark(runner)
         for (module, key), value in counted:  # state of the network's code, such as a counter of its runs
             vars(module)[key] = value
@@ -104,13 +104,13 @@ class _Widening(Fitting):
     def __init__(
         self,
         net: nn.Module,
-        example: tuple[tuple, dict],
+        record: Trace,
         factor: Fraction,
         outputs: Callable[[str, bool, bool], int],
         reference: list[Step],
     ):
-        super().__init__(net, factor, outputs)
-        self.example, self.reference = example, reference
+        super().__init__(net, factor, outputs, record.read)
+        self.example, self.reference = record.example, reference
 
     def settle(self) -> None:
         """Run until no tensor or attribute changes that was already used."""

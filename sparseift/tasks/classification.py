@@ -17,6 +17,9 @@ from .base import Task
 class Classification(Task):
     """Cross-entropy loss of a network that maps images (N, C, H, W) to logits (N, classes).
 
+    A batch has the images and their classes, int64 (N,), or probabilities of the classes, (N, classes), for images that
+    have been mixed.
+
     Args:
         num_classes: Number of classes.
         channels: Channels of an image.
@@ -39,15 +42,18 @@ class Classification(Task):
         return (batch[0],), {}
 
     def loss(self, outputs: Tensor, batch: Sequence[Tensor]) -> Tensor:
-        return F.cross_entropy(outputs, batch[1], reduction="none")
+        return F.cross_entropy(outputs, _as(outputs, batch[1]), reduction="none")
 
     def training_loss(self, outputs: Tensor, batch: Sequence[Tensor]) -> Tensor:
         """Return the mean as torch computes it: the mean over smoothed losses of samples rounds differently."""
-        return F.cross_entropy(outputs, batch[1], label_smoothing=self.label_smoothing)
+        return F.cross_entropy(outputs, _as(outputs, batch[1]), label_smoothing=self.label_smoothing)
 
     def measure(self, outputs: Tensor, batch: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return 1 where the class has the largest logit (acc1) or one of the five largest (acc5), and 0 elsewhere."""
-        targets = batch[1]
+        """Return 1 where the class has the largest logit (acc1) or one of the five largest (acc5), and 0 elsewhere.
+
+        The class of a mixed image is the most probable one.
+        """
+        targets = batch[1] if batch[1].dim() == 1 else batch[1].argmax(1)
         best = outputs.topk(min(5, self.num_classes)).indices
         # Unlike topk, argmax takes the first of equal logits, which are common in half precision.
         return {
@@ -71,3 +77,8 @@ class Classification(Task):
             {"class": preprocessing.name(index), "probability": probability}
             for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
+
+
+def _as(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The classes, or their probabilities in the type of the logits."""
+    return targets if targets.dim() == 1 else targets.to(outputs.dtype)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..masks import Masks
 from ..masks.sharded import local
+from .sharding import Sharded
 
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|STATUS_ALLOC_FAILED", re.IGNORECASE)
 """In messages of CUDA and its libraries, of other accelerators, and of the CPU."""
@@ -71,6 +72,8 @@ def _advice(trainer: pl.Trainer, batch_size: int | None) -> Iterator[str]:
     if trainer.precision == "32-true":
         yield "trainer.precision=bf16-mixed"
     yield "model.checkpointing=true where the model has it"
+    if not isinstance(trainer.strategy, Sharded):
+        yield "trainer=fsdp on several devices"
     yield "a smaller network"
 
 

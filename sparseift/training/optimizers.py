@@ -16,14 +16,17 @@ def parameter_groups(net: nn.Module, decay_norm_and_bias: bool) -> list[dict[str
     """Return the parameter groups of a network, for its optimizer.
 
     Args:
-        decay_norm_and_bias: Whether weight decay applies to parameters of fewer than two dimensions.
+        decay_norm_and_bias: Whether weight decay applies to parameters of fewer than two dimensions, and to those that
+            `net.no_weight_decay()` names, such as the positional embeddings of transformers of timm.
     """
-    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    trained = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
     if decay_norm_and_bias:
-        return [{"params": trained}]
-    matrices = [parameter for parameter in trained if parameter.dim() > 1]
-    vectors = [parameter for parameter in trained if parameter.dim() <= 1]
-    return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        return [{"params": list(trained.values())}]
+    method = getattr(net, "no_weight_decay", None)
+    named = set(method()) if callable(method) else set()
+    decayed = [parameter for name, parameter in trained.items() if parameter.dim() > 1 and name not in named]
+    others = [parameter for name, parameter in trained.items() if parameter.dim() <= 1 or name in named]
+    return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
 
 
 def with_fused_step(

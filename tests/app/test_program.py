@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
 
 from sparseift import UserError
 from sparseift.app import help, messages, overrides, program
@@ -54,6 +55,21 @@ def test_one_line_of_several() -> None:
 def test_unknown_options_are_answered_with_the_nearest(key: str, suggestion: str) -> None:
     told = messages.described(ValueError(f"Could not override '{key}'.\nTo append to your config use +{key}=1"))
     assert told.startswith(f"there is no option '{key}'; did you mean {suggestion}")
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("callbacks.ema.decay", "callbacks.ema.decay needs callbacks=[ema]; expected one of channels_last, ema, "),
+        ("logger.wandb.project", "logger.wandb.project needs logger=[wandb]; expected one of mlflow, "),
+        ("callbacks.emma.decay", "callbacks.emma.decay needs callbacks=[CHOICE]; expected one of channels_last, ema, "),
+    ],
+)
+def test_an_option_of_a_choice_that_was_not_made(key: str, told: str) -> None:
+    folder = str(overrides.config_folder())
+    with initialize_config_dir(folder, version_base="1.3"), pytest.raises(ConfigCompositionException) as raised:
+        compose("train", [f"{key}=1"])
+    assert messages.described(raised.value).startswith(told)
 
 
 def test_known_keys_are_those_of_the_config() -> None:
@@ -113,6 +129,21 @@ def test_help_composes_nothing(monkeypatch, capsys) -> None:
     program.run(lambda config: pytest.fail("ran"), "train", "What it does")
     out = capsys.readouterr().out
     assert out.startswith("What it does\n") and "sparse_parallel" in out
+
+
+def test_help_lists_the_choices_of_other_folders(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Also those of a group that the package does not have."""
+    for name, comment in {"model/mine": "My network", "model/gpt": "My GPT", "shapes/round": "Circles"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text(f"# {comment}\n_target_: mine\n")
+    monkeypatch.setattr(sys, "argv", ["program", "--config-dir", str(tmp_path), "--help"])
+    program.run(lambda config: pytest.fail("ran"), "train", "What it does")
+    groups = re.split(r"^  (\S+)\n", capsys.readouterr().out, flags=re.MULTILINE)
+    listed = dict(zip(groups[1::2], groups[2::2], strict=True))
+    assert re.search("^    mine +My network$", listed["model"], re.MULTILINE)
+    assert re.search("^    gpt +My GPT$", listed["model"], re.MULTILINE)
+    assert listed["model"].count("    gpt ") == 1 and "    resnet18 " in listed["model"]
+    assert re.search("^    round +Circles$", listed["shapes"], re.MULTILINE)
 
 
 @pytest.mark.parametrize(

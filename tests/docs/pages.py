@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 OTHERS = {
     *("architecture.md", "bench.md", "cluster.md", "dropin.md", "dropin_language.md", "growth.md"),
-    *("notebooks.md", "publish.md"),
+    *("notebooks.md", "publish.md", "transfer.md"),
 }
 EVERY_PAGE = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 PAGES = [page for page in EVERY_PAGE if page.name not in OTHERS]

@@ -140,7 +140,6 @@ def test_a_language_model(program, tmp_path) -> None:
         ("masks.safetensors", None, "is masked in only one of"),
         ("results.json", lambda content: content[:50], "results.json is damaged"),
     ],
-    ids=str,
 )
 def test_damage(trained, exported, file: str, change, told: str) -> None:
     path = exported(trained()) / file

@@ -58,7 +58,7 @@ def test_files(folder) -> None:
         ".lock",
         *(".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"),
         *("checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/previous.ckpt"),
-        *("metrics.csv", "model.pt2", "results.json", "train.log"),
+        *("layers.csv", "metrics.csv", "model.pt2", "results.json"),
         *(name for name in files(folder) if name.startswith("tensorboard/")),
     }
 

@@ -197,3 +197,52 @@ def test_rigl_s_own_masks_move_until_step_25_000_of_32_000(composed: Compose) ->
     due = [step for step in range(1, 32_001) if sparsifier.due(step, 32_000)]
     assert due == list(range(100, 25_000, 100))
     assert sparsifier.fraction(100, 32_000) == pytest.approx(0.3 * (1 + cos(pi * 100 / 25_000)) / 2)
+
+
+STRONG = {
+    "rand_augment": {"operations": 2, "magnitude": 0.9 * 30, "probability": 0.5},
+    "erasing": 0.25,
+    "mixup": 0.8,
+    "cutmix": 1.0,
+    "cutmix_probability": 0.5,
+}
+"""Touvron et al. 2021, table 9, and Liu et al. 2022, table 5; the magnitude is 9 of 10."""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "batch", "rate_of_512", "warmup", "average"),
+    [("deit", 1024, 5e-4, 5, 0.99996), ("convnext", 4096, 5e-4, 20, 0.9999)],
+)
+def test_recipes_with_strong_augmentation(
+    composed: Compose, recipe: str, batch: int, rate_of_512: float, warmup: int, average: float
+) -> None:
+    config = composed(f"recipe={recipe}", "dataset=imagenet")
+    peak = rate_of_512 * batch / 512
+    table = [peak * (epoch + 1) / warmup for epoch in range(warmup)]
+    table += [peak * 0.5 * (1 + cos(pi * epoch / (300 - warmup))) for epoch in range(300 - warmup)]
+    assert rates(config) == pytest.approx(table, rel=1e-9)
+    optimizer = config.recipe.optimizer
+    assert optimizer._target_ == "torch.optim.AdamW" and list(optimizer.betas) == [0.9, 0.999]
+    assert (optimizer.weight_decay, config.recipe.label_smoothing) == (0.05, 0.1)
+    assert config.dataset.augmentation == config.recipe.augmentation == STRONG
+    assert config.callbacks.ema.decay == average
+    assert {value for name, value in decays(config).items() if not name.endswith("weight")} == {0.0}
+
+
+@pytest.mark.parametrize("recipe", ["cifar", "imagenet", "short", "finetune"])
+def test_other_recipes_augment_as_the_data_set_does(composed: Compose, recipe: str) -> None:
+    for name in ("cifar100", "imagenet", "image_folder"):
+        config = composed(f"recipe={recipe}", f"dataset={name}", "dataset.num_classes=3")
+        assert config.dataset.augmentation is None and "ema" not in config.callbacks
+
+
+def test_finetune_is_a_short_cosine_to_zero_with_a_small_rate(composed: Compose) -> None:
+    recipe, seen = composed("recipe=finetune").recipe, []
+    optimizer = make(recipe.optimizer)([nn.Parameter(torch.zeros(1))])
+    schedule = make(recipe.scheduler)(optimizer, run_steps=20)
+    for _ in range(20):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert recipe.epochs == 10 and recipe.scheduler_interval == "step"
+    assert seen == pytest.approx([1e-4 * 0.5 * (1 + cos(pi * step / 20)) for step in range(20)], rel=1e-9)

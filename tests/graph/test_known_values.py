@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparseift import UserError, forward_flops
+from sparseift import forward_flops
 
 IDS = torch.randint(0, 9, (2, 6))
 
@@ -44,7 +44,7 @@ def test_masks_are_full_and_positions_are_known(question, dtype: torch.dtype) ->
     assert forward_flops(Asking(question), (IDS, mask)) == 6 * 2 * 4 * 4
 
 
-def test_other_values_are_not_known() -> None:
+@pytest.mark.parametrize(("value", "width"), [(1.0, 4), (0.0, 40)])
+def test_other_values_are_those_of_the_example(value: float, width: int) -> None:
     net = Asking(lambda ids, mask: mask.sum() > 0)
-    with pytest.raises(UserError, match="meta"):
-        forward_flops(net, (IDS, torch.ones(2, 6)))
+    assert forward_flops(net, (IDS, torch.full((2, 6), value))) == 6 * 2 * 4 * width

@@ -357,3 +357,10 @@ def test_random_masks_do_not_depend_on_the_device() -> None:
     """Scores are drawn on the CPU, and then go to the device of the weight."""
     on_meta = random_scores(torch.empty(5, 7, device="meta"), 0, "layer")
     assert on_meta.is_meta and on_meta.shape == (5, 7)
+
+
+def test_the_repr_is_a_line_with_the_totals() -> None:
+    net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    masks = Masks(net, {"0": torch.eye(3, 4), "1": torch.ones(2, 3)})
+    assert repr(masks) == "Masks(2 layers, 9 of 18 weights active, density 0.5000)"
+    assert repr(Masks(net, {})) == "Masks(0 layers, 0 of 0 weights active)"

@@ -199,6 +199,7 @@ def test_summary() -> None:
 def test_a_printed_plan_has_totals_and_layers() -> None:
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(8, 10))
     _, plan = sparsify(net, "dense", 0.75, torch.zeros(1, 1, 5, 5))
+    assert repr(plan) == "Plan(1 of 3 layers masked, density 0.2500, 952 FLOPs, 0.6879 of the budget)"
     assert str(plan).splitlines() == [
         "952 FLOPs for one sample, 0.6879 of the budget of 1,384",
         "210 of 426 parameters active, 0.2500 where masked",

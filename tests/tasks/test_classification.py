@@ -89,3 +89,21 @@ def test_mistakes(change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as refusal:
         Classification(**SETTINGS | change)
     assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_mixed_images_have_probabilities_as_targets(dtype: torch.dtype) -> None:
+    """The loss is the weighted mean of those of the classes, smoothed or not; the most probable class counts."""
+    task, (logits, (images, labels)) = Classification(**SETTINGS), batch()
+    logits, others = logits.to(dtype), labels.roll(1)
+    share = torch.linspace(0.6, 1, 38)
+    soft = F.one_hot(labels, 7) * share[:, None] + F.one_hot(others, 7) * (1 - share[:, None])
+    mixed, close = [images, soft], {"rtol": 2e-2, "atol": 1e-2} if dtype == torch.bfloat16 else {}
+    one, other = (F.cross_entropy(logits.float(), target, reduction="none") for target in (labels, others))
+    torch.testing.assert_close(task.loss(logits, mixed).float(), share * one + (1 - share) * other, **close)
+    log_p = logits.float().log_softmax(1)
+    expected = -((0.9 * soft + 0.1 / 7) * log_p).sum(1).mean()
+    torch.testing.assert_close(task.training_loss(logits, mixed).float(), expected, **close)
+    for name, values in task.measure(logits, mixed).items():
+        assert torch.equal(values, task.measure(logits, [images, labels])[name])
+    assert task.samples(mixed) == 38

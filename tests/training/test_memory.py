@@ -30,7 +30,8 @@ def test_one_line_with_advice() -> None:
     assert told == (
         "out of memory on cpu: weights 20.4 kB, gradients 20.4 kB; "
         "try dataset.batch_size=32 trainer.accumulate_grad_batches=6, or trainer.precision=bf16-mixed, "
-        "or model.checkpointing=true where the model has it, or a smaller network"
+        "or model.checkpointing=true where the model has it, or trainer=fsdp on several devices, "
+        "or a smaller network"
     )
     trainer.precision = "bf16-mixed"
     told = out_of_memory(trainer, nn.Linear(50, 100), None, batch_size=1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparseift.training.optimizers import with_fused_step
+from sparseift.training.optimizers import parameter_groups, with_fused_step
 from sparseift.training.schedulers import Scheduled, multi_step
 
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
@@ -105,3 +105,22 @@ def test_a_group_that_is_added_later_follows_the_schedule(resumed: bool) -> None
         schedule.step()
     factors = [1, 1, 0.1, 0.1, 0.01, 0.01]
     assert rates[0] == [1] and rates[1:] == [pytest.approx([factor, factor / 2]) for factor in factors[1:]]
+
+
+class Positions(nn.Linear):
+    """Names a parameter without weight decay, as transformers of timm do."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 5, 4))
+
+    def no_weight_decay(self) -> set[str]:
+        return {"pos_embed"}
+
+
+def test_parameters_without_weight_decay() -> None:
+    net = Positions()
+    decayed, others = parameter_groups(net, decay_norm_and_bias=False)
+    assert decayed == {"params": [net.weight]} and others["weight_decay"] == 0.0
+    assert {id(parameter) for parameter in others["params"]} == {id(net.bias), id(net.pos_embed)}
+    assert parameter_groups(net, decay_norm_and_bias=True) == [{"params": list(net.parameters())}]

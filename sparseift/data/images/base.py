@@ -1,6 +1,6 @@
 """The base of data modules of labelled images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from ...common import checks
 from ..base import DataModule
 from .augment import Normalize
 from .split import stratified_split
-from .views import LabelledImages
+from .strong import StrongAugmentation
+from .views import LabelledImages, Transform
 
 
 class ImageData(DataModule):
@@ -27,6 +28,7 @@ class ImageData(DataModule):
         image_size: Height and width of the images in a batch.
         mean: Mean of each channel, of images in [0, 1].
         std: Standard deviation of each channel, of images in [0, 1].
+        augmentation: Arguments of `StrongAugmentation`, for recipes that have it; None for none.
         common: Arguments of `DataModule`. `seed` also seeds the augmentation.
     """
 
@@ -38,6 +40,7 @@ class ImageData(DataModule):
         image_size: int,
         mean: Sequence[float],
         std: Sequence[float],
+        augmentation: Mapping[str, Any] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -51,6 +54,7 @@ class ImageData(DataModule):
             checks.require(fits, f"dataset.{name}", values, f"a list of {channels} finite numbers{above}, or of one")
         self.mean, self.std = mean, std
         self.normalize = Normalize(mean, std)
+        self.strong = StrongAugmentation(**augmentation) if augmentation else None
 
     def check(self, images: LabelledImages, train: bool) -> None:
         super().check(images, train)
@@ -84,14 +88,28 @@ class ImageData(DataModule):
         known = vars(self).get("_training")
         return [str(name) for name in known[0].classes] if known else None
 
-    def finish(self, images: Tensor) -> Tensor:
+    @property
+    def mixes(self) -> bool:
+        """Whether training images are mixed, for which their batches have keys (see `augment.keys_of`)."""
+        return self.strong is not None and self.strong.mixes
+
+    def more_transforms(self) -> list[Transform]:
+        """Return the transforms of a recipe for a training image, uint8 (C, H, W), that has been cropped."""
+        return self.strong.transforms(self.mean, self.std) if self.strong else []
+
+    def finish(self, images: Tensor, keys: Tensor | None = None) -> Tensor:
         """Return the images of a batch as normalized float32 (B, C, H, W), augmented if they are training images."""
         return self.normalize(images)
 
     def on_after_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int = 0) -> tuple[Tensor, Tensor]:
-        """Return the images, as inputs of the network, and the classes of a batch of any loader."""
-        images, targets, *more = batch
-        images = self.finish(images, *more)
+        """Return the images of a batch of any loader as inputs of the network, and their classes.
+
+        The classes are int64 (B,), or probabilities (B, num_classes) for training images that have been mixed.
+        """
+        images, targets, *keys = batch
+        images = self.finish(images, *keys)
+        if keys and self.strong and self.strong.mixes:
+            images, targets = self.strong.mix(images, targets, keys[0], self.num_classes)
         return self.trainer.precision_plugin.convert_input(images) if self.trainer else images, targets
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:

@@ -18,7 +18,7 @@ from ...errors import UserError
 from .base import ImageData
 from .files import decode, is_whole, read_image
 from .preprocessing import resized_and_cropped
-from .views import EvalImages, TrainImages, Transform
+from .views import EvalImages, KeyedImages, TrainImages, Transform
 
 
 class ImageNet(ImageData):
@@ -89,13 +89,14 @@ class ImageNet(ImageData):
         return folder
 
     def train_view(self, images: ImageFolder, indices: Tensor) -> TrainImages:
-        return TrainImages(images, indices, self.train_transform(), self.seed)
+        view = KeyedImages if self.mixes else TrainImages
+        return view(images, indices, v2.Compose([self.train_transform(), *self.more_transforms()]), self.seed)
 
     def eval_view(self, images: ImageFolder, indices: Tensor) -> EvalImages:
         return EvalImages(images, indices, self.eval_transform())
 
     def train_transform(self) -> Transform:
-        """Return the random transform of a training image, uint8 (C, H, W)."""
+        """Return the random crop and flip of a training image, uint8 (C, H, W)."""
         return v2.Compose([v2.RandomResizedCrop(self.image_size), v2.RandomHorizontalFlip()])
 
     def eval_transform(self) -> Transform:

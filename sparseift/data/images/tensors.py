@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchvision.transforms import v2
 
 from ...common import checks
 from ..base import EvalView
 from .augment import Augment, keys_of
 from .base import ImageData
+from .views import Transform, transformed
 
 
 class TensorImages:
@@ -37,16 +39,25 @@ class EvalBatches(EvalView):
 
 
 class TrainBatches(EvalView):
-    """Batches of images, classes and keys of the augmentation (B,), by (epoch, positions in `indices`)."""
+    """Batches of images, classes and keys of the augmentation (B,), by (epoch, positions in `indices`).
 
-    def __init__(self, images: TensorImages, indices: Tensor, seed: int) -> None:
+    Args:
+        transform: A random transform of each image before those on the device; None for none.
+    """
+
+    def __init__(self, images: TensorImages, indices: Tensor, seed: int, transform: Transform | None = None) -> None:
         super().__init__(images, indices)
         self.seed = seed
+        self.transform = transform
 
     def __getitems__(self, batch: tuple[int, Tensor]) -> tuple[Tensor, ...]:
         epoch, positions = batch
         indices = self.indices[positions]
-        return *self.samples.batch(indices), keys_of(indices, self.seed, epoch)
+        images, targets = self.samples.batch(indices)
+        if self.transform:
+            each = zip(images, indices.tolist(), strict=True)
+            images = torch.stack([transformed(image, self.transform, self.seed, epoch, i) for image, i in each])
+        return images, targets, keys_of(indices, self.seed, epoch)
 
 
 def collated(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -93,7 +104,8 @@ class TensorImageData(ImageData):
         return list(self.names) if self.names else super().class_names()
 
     def train_view(self, images: TensorImages, indices: Tensor) -> TrainBatches:
-        return TrainBatches(images, indices, self.seed)
+        transforms = self.more_transforms()
+        return TrainBatches(images, indices, self.seed, v2.Compose(transforms) if transforms else None)
 
     def eval_view(self, images: TensorImages, indices: Tensor) -> EvalBatches:
         return EvalBatches(images, indices)

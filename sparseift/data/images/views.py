@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...common.seeds import stable_seed
 from ..base import EvalView
+from .augment import keys_of
 
 
 class LabelledImages(Protocol):
@@ -56,12 +57,25 @@ class TrainImages(EvalView):
     def __getitem__(self, place: Any) -> tuple[Tensor, int]:
         epoch, position = place
         image, target = super().__getitem__(position)
-        with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would also seed every accelerator.
-            seed = stable_seed(self.seed, "augment", epoch, int(self.indices[position]))
-            torch.default_generator.manual_seed(seed)
-            return self.transform(image), target
+        return transformed(image, self.transform, self.seed, epoch, int(self.indices[position])), target
 
-    def __getitems__(self, batch: tuple[int, Tensor]) -> list[tuple[Tensor, int]]:
+    def __getitems__(self, batch: tuple[int, Tensor]) -> list[Any]:
         epoch, positions = batch
         return [self[epoch, position] for position in positions.tolist()]
+
+
+class KeyedImages(TrainImages):
+    """`TrainImages` with the keys of their augmentation on the device (see `augment.keys_of`)."""
+
+    def __getitems__(self, batch: tuple[int, Tensor]) -> list[Any]:
+        epoch, positions = batch
+        keys = keys_of(self.indices[positions], self.seed, epoch).tolist()
+        return [(*sample, key) for sample, key in zip(super().__getitems__(batch), keys, strict=True)]
+
+
+def transformed(image: Any, transform: Transform, seed: int, epoch: int, index: int) -> Tensor:
+    """Apply a random transform with random numbers that depend on (seed, epoch, index) alone."""
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would also seed every accelerator.
+        torch.default_generator.manual_seed(stable_seed(seed, "augment", epoch, index))
+        return transform(image)

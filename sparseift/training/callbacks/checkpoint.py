@@ -12,13 +12,10 @@ from ...common import slurm
 from ...errors import UserError
 from ...runs.metric import Metric
 from ..checkpoints.files import BEST, LAST, SETTINGS, STEPS, STOPPED
-from ..loggers.metrics_csv import MetricsCsv
+from ..loggers.metrics_csv import CsvFile
 from ..loggers.tensorboard import TensorBoard
 from .masks import MaskCallback
 from .steps import steps_per_epoch
-
-METRICS = "metrics.csv"
-"""The entry of a checkpoint with the content of metrics.csv."""
 
 EVENTS = "tensorboard"
 """The entry of a checkpoint with the sizes of TensorBoard's event files."""
@@ -99,8 +96,8 @@ class Checkpoint(pl.callbacks.Checkpoint):
     ) -> None:
         checkpoint[SETTINGS] = self.settings
         for logger in trainer.loggers:
-            if isinstance(logger, MetricsCsv):
-                checkpoint[METRICS] = logger.text
+            if isinstance(logger, CsvFile):
+                checkpoint[logger.file_name] = logger.text
             if isinstance(logger, TensorBoard):
                 checkpoint[EVENTS] = logger.sizes()
         checkpoint[STOPPED] = trainer.should_stop
@@ -111,8 +108,8 @@ class Checkpoint(pl.callbacks.Checkpoint):
     ) -> None:
         """Have the loggers cut what was logged after the checkpoint was saved."""
         for logger in trainer.loggers:
-            if isinstance(logger, MetricsCsv):
-                logger.continue_from(checkpoint["global_step"], checkpoint.get(METRICS))
+            if isinstance(logger, CsvFile):
+                logger.continue_from(checkpoint["global_step"], checkpoint.get(logger.file_name))
             if isinstance(logger, TensorBoard) and EVENTS in checkpoint:
                 logger.continue_from(checkpoint[EVENTS])
         trainer.should_stop = checkpoint.get(STOPPED, False)

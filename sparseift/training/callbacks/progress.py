@@ -10,7 +10,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.utilities import rank_zero_only
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from ...masks import Masks
 from ...runs.metric import Metric
@@ -21,31 +23,56 @@ from .accounting import Accounting
 SECONDS = 0.5
 """Seconds between updates of the metrics on the bar. Reading metrics synchronizes with the device."""
 
+BAR_WIDTH = 5
+"""Columns of the bar itself, so that a line with its metrics fits in 100 columns."""
+
 
 class Bar(RichProgressBar):
-    """Shows the loss, the validation metrics, the density of the masked layers, and the speed of training.
+    """Shows the loss, the first validation metric, the density of the masked layers, and the speed of training.
 
     Args:
         masked: Has the density.
+        task: Names the metric, what the speed counts, and how many of them a sample has.
         accounting: Counts the samples.
-        parts: What the speed counts, and how many of them a sample has.
     """
 
-    def __init__(self, masked: Masks | Plan, accounting: Accounting, parts: tuple[str, int]):
-        super().__init__()
+    def __init__(self, masked: Masks | Plan, task: Task, accounting: Accounting):
+        super().__init__(theme=RichProgressBarTheme(metrics_format=".4g"))
         self.masked = masked
         self.accounting = accounting
-        self.unit, self.per_sample = parts
+        self.unit, self.per_sample = task.parts_of_sample
+        self.left_out = {f"val/{metric.name}" for metric in task.metrics[1:]}
         self._shown: dict[str, Any] = {}
         self._until = 0.0
         self._since: tuple[float, int] | None = None
+
+    def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
+        text = TextColumn("[progress.description]{task.description}")
+        return [text, BarColumn(BAR_WIDTH), MofNCompleteColumn(), TimeRemainingColumn(compact=True)]
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        self._count_from_one(trainer)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        begins = self.train_progress_bar_id is None  # a run that resumes within an epoch
+        super().on_train_batch_end(trainer, *args)
+        if begins:
+            self._count_from_one(trainer)
+
+    def _count_from_one(self, trainer: pl.Trainer) -> None:
+        """Name the epoch as `Lines` and a report do. Lightning counts epochs from 0."""
+        if self.progress is not None and self.train_progress_bar_id is not None:
+            of = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
+            self.progress.update(self.train_progress_bar_id, description=f"epoch {trainer.current_epoch + 1}{of}")
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         now = time.monotonic()
         if now >= self._until or not trainer.training:
             metrics = super().get_metrics(trainer, pl_module)
             metrics.pop("v_num", None)
-            self._shown = {**metrics, "density": f"{self.masked.density:.4f}", **self._speed(trainer, now)}
+            shown = {name.removeprefix("train/"): value for name, value in metrics.items() if name not in self.left_out}
+            self._shown = {**shown, "density": f"{self.masked.density:.3g}", **self._speed(trainer, now)}
             self._until = now + SECONDS
         return self._shown
 
@@ -77,7 +104,7 @@ class Lines(pl.Callback):
 def progress(masked: Masks | Plan, task: Task, accounting: Accounting) -> pl.Callback:
     """Return a callback that shows losses, metrics and the density of `masked` on standard output."""
     if sys.stdout.isatty():
-        return Bar(masked, accounting, task.parts_of_sample)
+        return Bar(masked, task, accounting)
     return Lines(masked, task.metrics[0])
 
 

@@ -1,12 +1,14 @@
-"""metrics.csv: one row for each call of a log method. A resumed run continues the file."""
+"""metrics.csv, and layers.csv with the values of single layers. A resumed run continues the files."""
 
 from __future__ import annotations
 
 import csv
 import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
@@ -16,14 +18,30 @@ from ...common.files import replacing
 ROWS_PER_SAVE = 100
 
 
-class MetricsCsv(Logger):
-    """Keeps all rows and replaces the file atomically. Lightning's own CSV logger deletes the file on a resume."""
+LAYERS = "layers/"
+"""Prefix of the values of single layers, which are logged as layers/LAYER/NAME."""
+
+
+class CsvFile(Logger):
+    """Keeps all rows and replaces the file atomically. Lightning's own CSV logger deletes the file on a resume.
+
+    Attributes:
+        file_name: Name of the file in the run folder. Checkpoints hold the content under this name.
+        keys: The columns that say what a row is about. The other cells are numbers.
+    """
+
+    file_name: ClassVar[str]
+    keys: ClassVar[tuple[str, ...]]
 
     def __init__(self, folder: Path):
         super().__init__()
-        self.path = Path(folder) / "metrics.csv"
+        self.path = Path(folder) / self.file_name
         self.rows: list[dict[str, Any]] = []
         self._unsaved = 0
+
+    def rows_of(self, metrics: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the file for these values, without the step."""
+        raise NotImplementedError
 
     @property
     def name(self) -> str:
@@ -35,7 +53,7 @@ class MetricsCsv(Logger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> MetricsCsv:
+    def experiment(self) -> CsvFile:
         return self
 
     @rank_zero_only
@@ -44,15 +62,16 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self.rows.append({"step": step, **{key: float(value) for key, value in metrics.items()}})
-        self._unsaved += 1
+        rows = [{"step": step, **row} for row in self.rows_of(metrics)]
+        self.rows += rows
+        self._unsaved += bool(rows)
         if self._unsaved >= ROWS_PER_SAVE:
             self.save()
 
     @property
     def text(self) -> str:
         """The content of the file with all rows. Checkpoints hold it, so that a resume does not read the file."""
-        columns = ["step", *sorted({key for row in self.rows for key in row} - {"step"})]
+        columns = [*self.keys, *sorted({key for row in self.rows for key in row} - {*self.keys})]
         file = StringIO(newline="")
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -90,10 +109,44 @@ class MetricsCsv(Logger):
         whole, _, unfinished = text.rpartition("\n")
         header, *lines = map(_cells, whole.split("\n"))
         rows = [dict(zip(header, cells, strict=True)) for cells in lines if len(cells) == len(header)]
-        readable = [{key: cell for key, cell in row.items() if cell} for row in rows if _is_readable(row)]
+        readable = [{key: cell for key, cell in row.items() if cell} for row in rows if self._is_readable(row)]
         if damaged := len(lines) + bool(unfinished) - len(readable):
             warnings.warn(f"{self.path} has {damaged} damaged rows, which are left out", stacklevel=2)
         return readable
+
+    def _is_readable(self, row: dict[str, str]) -> bool:
+        """Whether a row has its keys, and numbers in its other cells."""
+        try:
+            numbers = [float(cell) for key, cell in row.items() if cell and key not in self.keys]
+            return int(row["step"]) >= 0 and all(row[key] for key in self.keys) and bool(numbers)
+        except (KeyError, ValueError):
+            return False
+
+
+class MetricsCsv(CsvFile):
+    """Writes metrics.csv: one row for each call of a log method, without the values of single layers."""
+
+    file_name = "metrics.csv"
+    keys = ("step",)
+
+    def rows_of(self, metrics: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+        if row := {key: float(value) for key, value in metrics.items() if not key.startswith(LAYERS)}:
+            yield row
+
+
+class LayersCsv(CsvFile):
+    """Writes layers.csv: for each call of a log method, one row for each layer that it has values of."""
+
+    file_name = "layers.csv"
+    keys = ("step", "layer")
+
+    def rows_of(self, metrics: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+        layers: dict[str, dict[str, float]] = defaultdict(dict)
+        for key, value in metrics.items():
+            if key.startswith(LAYERS):
+                layer, _, name = key.removeprefix(LAYERS).rpartition("/")
+                layers[layer][name] = float(value)
+        yield from ({"layer": layer, **values} for layer, values in layers.items())
 
 
 def _cells(line: str) -> list[str]:
@@ -102,12 +155,3 @@ def _cells(line: str) -> list[str]:
         return next(csv.reader([line.replace("\0", "?")]), [])
     except csv.Error:
         return []
-
-
-def _is_readable(row: dict[str, str]) -> bool:
-    """Whether a row has a step, and numbers in its other cells."""
-    try:
-        numbers = [float(cell) for cell in row.values() if cell]
-        return int(row["step"]) >= 0 and len(numbers) > 0
-    except (KeyError, ValueError):
-        return False

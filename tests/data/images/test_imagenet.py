@@ -200,3 +200,24 @@ def test_test_classes_must_be_the_training_classes(make, tmp_path: Path) -> None
 def test_only_three_channels(make) -> None:
     with pytest.raises(UserError, match=r"dataset.channels is 1; expected 3, as in the data"):
         make(channels=1)
+
+
+def test_strong_augmentation_of_files(make, root: Path, finished) -> None:
+    """The transforms follow the crop, and batches have what mixing needs; other images stay as they are."""
+    options = {"rand_augment": None, "erasing": 1.0, "mixup": 0.8, "cutmix": 1.0, "cutmix_probability": 0.5}
+    data, plain = make(augmentation=options), make()
+    images, classes = finished(data, data.train_dataloader())[0]
+    assert images.shape == (4, 3, 28, 28) and classes.shape == (4, 3)
+    torch.testing.assert_close(classes.sum(1), torch.ones(4))
+    assert set(finished(plain, plain.train_dataloader())[0][1].shape) == {4}
+    for loaders in zip(
+        (data.val_dataloader(), data.test_dataloader()), (plain.val_dataloader(), plain.test_dataloader()), strict=True
+    ):
+        for ours, theirs in zip(*loaders, strict=True):
+            assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
+
+    unmixed = make(augmentation=options | {"mixup": 0, "cutmix": 0})
+    erased, whole = (view.train_dataloader().dataset[0, 0][0] for view in (unmixed, plain))
+    changed = (erased != whole).any(0)
+    rows, columns = changed.any(1), changed.any(0)
+    assert changed.any() and torch.equal(changed[rows][:, columns], torch.ones_like(changed[rows][:, columns]))

@@ -1,11 +1,11 @@
-"""metrics.csv: any columns, whole at any time, continued by the process that goes on with the run."""
+"""metrics.csv and layers.csv: any columns, whole at any time, continued by the process that goes on with the run."""
 
 import csv
 from pathlib import Path
 
 import pytest
 
-from sparseift.training.loggers import MetricsCsv
+from sparseift.training.loggers import LayersCsv, MetricsCsv
 from sparseift.training.loggers.metrics_csv import ROWS_PER_SAVE
 
 
@@ -108,3 +108,21 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
         log.save()
     monkeypatch.undo()
     assert rows(tmp_path) == [{"step": "0", "loss": "1.0"}]
+
+
+def test_values_of_layers_have_a_file_of_their_own(tmp_path) -> None:
+    """A row for each layer, and a column for each value, however many layers there are."""
+    values = {"layers/conv1/itop": 0.5, "layers/fc.0/itop": 0.25, "layers/fc.0/churn": 1}
+    metrics, layers = MetricsCsv(tmp_path), LayersCsv(tmp_path)
+    for log in (metrics, layers):
+        log.log_metrics({"masks/itop": 0.4, **values}, step=3)
+        log.log_metrics(values, step=4)
+        log.save()
+    assert rows(tmp_path) == [{"step": "3", "masks/itop": "0.4"}]
+    assert (tmp_path / "layers.csv").read_text().splitlines() == [
+        *("step,layer,churn,itop", "3,conv1,,0.5", "3,fc.0,1.0,0.25", "4,conv1,,0.5", "4,fc.0,1.0,0.25")
+    ]
+    after = LayersCsv(tmp_path)
+    after.continue_from(4, layers.text)
+    after.save()
+    assert (tmp_path / "layers.csv").read_text().splitlines()[1:] == ["3,conv1,,0.5", "3,fc.0,1.0,0.25"]
