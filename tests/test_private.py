@@ -29,6 +29,10 @@ ALLOWED: dict[tuple[str, str], str] = {
     ): "a tensor class that describes itself without its functions: there is no public switch",
     ("kernels/deferred.py", "_make_wrapper_subclass"): "tensors without memory, as torch's own classes make them",
     ("kernels/deferred.py", "_pytree"): "nested containers: not every version has a public module with these functions",
+    (
+        "kernels/deferred.py",
+        "_version",
+    ): "whether a tensor has been changed in place: documented in torch's notes on autograd",
     ("kernels/deferred.py", "_replace"): "a documented method of named tuples",
     ("surgery/pretrained.py", "_weight_conversions"): "where transformers keeps how a model is saved in its format",
     ("masks/inplace.py", "_foreach_mul_"): "one call for all layers; torch's optimizers use it, too",

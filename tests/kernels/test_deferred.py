@@ -217,6 +217,13 @@ def test_frozen_norms_and_weights() -> None:
     check(net, torch.randn(5, 3, 6, 10))
 
 
+def test_no_samples() -> None:
+    net = Net(residual).eval()
+    net.first, net.second = sparse(net.first), sparse(net.second)
+    found = results(net, torch.randn(0, 3, 6, 10))
+    assert found["output"].shape == (0, CHANNELS, 6, 10) and not found["second.weight"].any()
+
+
 def test_channels_far_from_zero(instruction_set: str) -> None:
     """Moments about zero would lose most digits of the variance."""
     torch.manual_seed(0)

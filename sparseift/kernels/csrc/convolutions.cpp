@@ -1,5 +1,6 @@
-// The operators that compute: convolutions with active weights, and operands. Activations are float tensors (N, C, H, W)
-// with the batch innermost in memory. An operand is six arguments: x, scale, other, slope, shift and floor (kernels.h).
+// The operators that compute: convolutions with active weights, and operands. Activations are float tensors
+// (N, C, H, W) with the batch innermost in memory. An operand is six arguments: x, scale, other, slope, shift and floor
+// (kernels.h).
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -165,7 +166,8 @@ Tensor memory_for_other(const OperandTensors& operand) {
 // Gradients of an operand from those of x and of other, if it has memory of its own, and the sums of gates.
 OperandGradients gradients(const OperandTensors& operand, const Tensor& of_x, const Tensor& of_other,
                            const Tensor& sums) {
-  const int64_t channels = operand.x.size(0), parts = sums.size(0), phases = sums.numel() / (parts * channels * SUMS);
+  const int64_t channels = operand.x.size(0), parts = sums.size(0);
+  const int64_t phases = sums.size(1) / std::max<int64_t>(1, channels);
   const double* from = sums.const_data_ptr<double>();
   auto total = [&](const Maybe& of, int64_t which) {  // over parts, and over the rows that are phases of a channel
     if (!of) return nothing();
@@ -191,21 +193,23 @@ OperandTensors output_gradient(const Tensor& gradient, const Maybe& output, cons
   TORCH_CHECK(mean, "expected the mean of an output whose moments have gradients");
   Tensor slope = at::empty_like(*mean), shift = at::empty_like(*mean);
   const float count = output->numel() / std::max<int64_t>(1, mean->numel());
-  const Maybe given[] = {of_mean ? of_mean->contiguous() : of_mean, of_variance ? of_variance->contiguous() : of_variance};
+  const Maybe means = of_mean ? of_mean->contiguous() : of_mean;
+  const Maybe variances = of_variance ? of_variance->contiguous() : of_variance;
   for (int64_t c = 0; c < mean->numel(); ++c) {
-    const float rise = given[1] ? 2 / count * data(given[1])[c] : 0;
+    const float rise = variances ? 2 / count * data(variances)[c] : 0;
     slope.data_ptr<float>()[c] = rise;
-    shift.data_ptr<float>()[c] = (given[0] ? data(given[0])[c] / count : 0) - rise * data(mean)[c];
+    shift.data_ptr<float>()[c] = (means ? data(means)[c] / count : 0) - rise * data(mean)[c];
   }
   return {gradient, {}, output, slope, shift, -INFINITY};
 }
 
 // The gradients of an operand that `convolution` has taken, from those of its results. `of_value`, that of its value,
 // is added to the gradient of the operand.
-OperandGradients input_gradient(const Tensor& gradient, const Maybe& output, const Maybe& mean, const Maybe& of_mean,
-                                const Maybe& of_variance, const Maybe& of_value, const Tensor& x, const Maybe& scale, const Maybe& other,
-                                const Maybe& slope, const Maybe& shift, double floor, const Tensor& values,
-                                const Tensor& transposed, const Tensor& order, Ints kernel, Ints geometry) {
+OperandGradients input_gradient(
+    const Tensor& gradient, const Maybe& output, const Maybe& mean, const Maybe& of_mean, const Maybe& of_variance,
+    const Maybe& of_value, const Tensor& x, const Maybe& scale, const Maybe& other, const Maybe& slope,
+    const Maybe& shift, double floor, const Tensor& values, const Tensor& transposed, const Tensor& order, Ints kernel,
+    Ints geometry) {
   const bool flat = pointwise(geometry_of(pair(kernel.slice(1, 2)), geometry));
   const OperandTensors of_output = output_gradient(gradient, output, mean, of_mean, of_variance);
   const OperandTensors operand(x, scale, other, slope, shift, floor);
@@ -227,8 +231,8 @@ OperandGradients input_gradient(const Tensor& gradient, const Maybe& output, con
 
 // The gradients of active weights.
 Tensor weight_gradient(const Tensor& gradient, const Maybe& output, const Maybe& mean, const Maybe& of_mean,
-                       const Maybe& of_variance, const Tensor& x, const Maybe& scale, const Maybe& shift, double floor, const Tensor& forward,
-                       int64_t active, Ints kernel, Ints geometry) {
+                       const Maybe& of_variance, const Tensor& x, const Maybe& scale, const Maybe& shift, double floor,
+                       const Tensor& forward, int64_t active, Ints kernel, Ints geometry) {
   const bool flat = pointwise(geometry_of(pair(kernel.slice(1, 2)), geometry));
   const OperandTensors of_output = output_gradient(gradient, output, mean, of_mean, of_variance);
   const OperandTensors operand(x, scale, {}, {}, shift, floor);
@@ -272,8 +276,8 @@ TORCH_LIBRARY_FRAGMENT(sparseift, m) {
       "convolution(" OPERAND ", Tensor values, Tensor? bias, Tensor forward, Tensor transposed, Tensor order, "
       "int[] kernel, int[] geometry, bool with_moments) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def(
-      "input_gradient(" GRADIENT ", Tensor? of_value, " OPERAND ", Tensor values, Tensor transposed, Tensor order, int[] kernel, "
-      "int[] geometry) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "input_gradient(" GRADIENT ", Tensor? of_value, " OPERAND ", Tensor values, Tensor transposed, Tensor order, "
+      "int[] kernel, int[] geometry) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "weight_gradient(" GRADIENT ", Tensor x, Tensor? scale, Tensor? shift, float floor, Tensor forward, "
       "SymInt active, int[] kernel, int[] geometry) -> Tensor");

@@ -105,8 +105,8 @@ Tensor scatter(const Tensor& values, const Tensor& positions, const Tensor& entr
   at::parallel_for(0, count / at_once + 1, 32, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * at_once, last = std::min(first + at_once, count);
-      std::fill(to + (first == 0 ? 0 : first < count ? position[first] : size), to + (last < count ? position[last] : size),
-                0.0f);
+      const int64_t begins = first == 0 ? 0 : first < count ? position[first] : size;
+      std::fill(to + begins, to + (last < count ? position[last] : size), 0.0f);
       for (int64_t k = first; k < last; ++k) to[position[k]] = from[entry[k]];
     }
   });
