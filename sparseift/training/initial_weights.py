@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from zipfile import is_zipfile
 
@@ -19,6 +20,7 @@ from .checkpoints.integrity import damage
 
 OPTION = "init.from"
 KINDS = "a state dict (.pt, .pth or .safetensors), or a checkpoint (.ckpt) or run folder of a dense run"
+PICKLED = "which holds Python objects other than tensors; expected the file of torch.save(net.state_dict(), FILE)"
 OPTIONAL = "num_batches_tracked"
 """Buffer of batch norms that older state dicts lack."""
 
@@ -61,7 +63,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except UserError:
         raise
     except Exception as error:  # torch raises errors of many types for files of other kinds
-        raise UserError(f"{OPTION} is {str(path)!r}, which can't be read: {one_line(error, whole=False)}") from error
-    fits = isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())
-    require(bool(fits), OPTION, str(path), KINDS)
+        pickled = isinstance(error, UnpicklingError) and is_zipfile(path)  # torch's message is on how to unpickle them
+        reason = PICKLED if pickled else f"which can't be read: {one_line(error, whole=False)}"
+        raise UserError(f"{OPTION} is {str(path)!r}, {reason}") from error
+    entries = state if isinstance(state, dict) else {}
+    others = [str(name) for name, value in entries.items() if not isinstance(value, Tensor)][:5]
+    found = f"; the file has entries that are not tensors: {', '.join(others)}" if others else ""
+    require(bool(entries) and not others, OPTION, str(path), KINDS + found)
     return state

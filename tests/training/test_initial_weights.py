@@ -38,3 +38,17 @@ def test_a_fifo_is_refused(tmp_path) -> None:
     os.mkfifo(tmp_path / "weights.pt")
     with pytest.raises(UserError, match=r"^init\.from is .*; expected a state dict"):
         read_weights(tmp_path / "weights.pt")
+
+
+def test_a_whole_network_is_refused_with_what_to_save_instead(tmp_path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "net.pt")
+    with pytest.raises(UserError) as error:
+        read_weights(tmp_path / "net.pt")
+    expected = "holds Python objects other than tensors; expected the file of torch.save(net.state_dict(), FILE)"
+    assert str(error.value).endswith(f"net.pt', which {expected}")
+
+
+def test_a_checkpoint_of_another_program_is_refused_with_its_entries(tmp_path) -> None:
+    torch.save({"state_dict": STATE, "epoch": 3}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match=r"; the file has entries that are not tensors: state_dict, epoch$"):
+        read_weights(tmp_path / "other.pt")
