@@ -40,7 +40,7 @@ def drop_foreign(config: DictConfig) -> None:
                 del node[name]
         if first_process():
             taker = f"{node._target_} does not take" if node._target_ else "a run without masks does not use"
-            say(f"{path} has no {', '.join(foreign)}, which {taker}")
+            say(f"{path}: dropped {', '.join(foreign)}, which {taker}")
 
 
 def _nodes(config: DictConfig) -> Iterator[tuple[str, Any]]:

@@ -49,6 +49,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: There is none.
     """
+    require(path.exists(), OPTION, str(path), KINDS + "; there is no such file")
     require(path.is_dir() or path.is_file(), OPTION, str(path), KINDS)  # a FIFO would wait for a writer
     state: Any
     try:

@@ -71,7 +71,7 @@ def test_in_a_wider_network_repeated_inputs_share_the_weight(train, given, tmp_p
 
 
 MISTAKES = {
-    "init.from=nowhere.pt": "init.from is 'nowhere.pt'; expected a state dict",
+    "init.from=nowhere.pt": "; there is no such file",
     "init.from=3": "init.from is 3; expected null or a path",
     "init.from=text.pt": "init.from is 'text.pt', which can't be read: ",
     "init.from=list.pt": "init.from is 'list.pt'; expected a state dict",

@@ -104,7 +104,7 @@ def test_python_data_and_network(program, own, tmp_path) -> None:
     arguments = ["dataset=python", *SETS, *SIZES, *SHORT, "dataset.val_size=10", "model._target_=own.net"]
     outcome = program("sparseift.train", arguments, tmp_path)
     assert outcome.code == 0, outcome
-    told = "model has no num_classes, in_channels, base_width, zero_init_residual, which own.net does not take"
+    told = "model: dropped num_classes, in_channels, base_width, zero_init_residual, which own.net does not take"
     assert outcome.err.count(f"sparseift: {told}\n") == 1
     run = tmp_path / "run"
     assert results(run)["steps"] == 2 and results(run)["model"] == "own.net"  # 50 samples in batches of 32
@@ -132,7 +132,7 @@ def test_another_optimizer(program, tmp_path) -> None:
     adamw = "recipe.optimizer._target_=torch.optim.AdamW"
     outcome = program("sparseift.train", quick(adamw, "hydra.run.dir=run"), tmp_path)
     assert outcome.code == 0, outcome
-    assert "recipe.optimizer has no momentum, nesterov, which torch.optim.AdamW does not take\n" in outcome.err
+    assert "recipe.optimizer: dropped momentum, nesterov, which torch.optim.AdamW does not take\n" in outcome.err
     optimizer = yaml.safe_load((tmp_path / "run/.hydra/config.yaml").read_text())["recipe"]["optimizer"]
     assert optimizer.keys() == {"_target_", "_partial_", "lr", "weight_decay"}
     typed = program("sparseift.train", quick(adamw, "recipe.optimizer.momentum=0.5"), tmp_path)
@@ -143,7 +143,7 @@ def test_the_dense_baseline_of_an_experiment_with_rigl(program, tmp_path) -> Non
     arguments = ["experiment=python_text/quickstart", "member=dense"]
     outcome = program("sparseift.profile", arguments, tmp_path)
     assert outcome.code == 0, outcome
-    assert "sparsifier has no update_interval, which a run without masks does not use" in outcome.err
+    assert "sparsifier: dropped update_interval, which a run without masks does not use" in outcome.err
     typed = program("sparseift.profile", [*arguments, "sparsifier.update_interval=3"], tmp_path)
     assert typed.code == 2 and "there is no option 'sparsifier.update_interval'" in typed.err
 
@@ -156,8 +156,8 @@ def test_another_choice_than_that_of_an_experiment(program, tmp_path) -> None:
     choices = ["experiment=mine", "sparsifier=static", "member=sparse_doped", "hydra.run.dir=run"]
     outcome = program("sparseift.train", ["--config-dir", "my_conf", *quick(*choices)], tmp_path)
     assert outcome.code == 0, outcome
-    assert "sparsifier has no update_interval, which sparseift.sparsifiers.Static does not take" in outcome.err
-    assert "member has no rounding, which sparseift.members.SparseDoped does not take" in outcome.err
+    assert "sparsifier: dropped update_interval, which sparseift.sparsifiers.Static does not take" in outcome.err
+    assert "member: dropped rounding, which sparseift.members.SparseDoped does not take" in outcome.err
     config = yaml.safe_load((tmp_path / "run/.hydra/config.yaml").read_text())
     assert config["sparsifier"] == {"_target_": "sparseift.sparsifiers.Static"} and "rounding" not in config["member"]
     typed = [*quick(*choices[:3]), "+sparsifier.begin=0.1"]
