@@ -253,7 +253,7 @@ def test_a_run_writes_what_is_listed(finished):
     written = files(finished / "runs" / "quickstart" / "sparse_wide")
     expected = {"/".join(name.split("/")[:1]) + "/" if name.startswith("tensorboard/") else name for name in written}
     assert names - {"generated.json", "tokenizer.json"} <= expected  # those of runs on text
-    others = (".hydra/", "evaluation_")  # listed as a folder; written by sparseift evaluate
+    others = (".hydra/", "evaluation_", "sparse.safetensors")  # a folder; written by evaluate and by export
     assert not {name for name in expected if not name.startswith(others)} - names
 
 
