@@ -72,6 +72,10 @@ class Figure:
         return replace(self, base=base.name, ratio=ratio, at_most=at_most, at_least=at_least)
 
 
+def fastest(figures: Iterable[Figure]) -> Figure:
+    return min(figures, key=lambda figure: figure.median or 0)
+
+
 def processor_time() -> float:
     """Processor seconds of all threads and of all child processes that have ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -16,7 +16,7 @@ from sparseift.inference import CompactNetwork, Packed, capture
 from sparseift.kernels import load
 from sparseift.models import resnet18_cifar
 
-from .harness import Figure, Phase, Scale, row
+from .harness import Figure, Phase, Scale, fastest, row
 from .network import CLASSES
 from .sparse import LAYOUTS
 
@@ -44,7 +44,7 @@ def inference(scale: Scale) -> Iterator[Figure]:
             for sparsity, net in compact.items()
         ]
         *denses, a, b, c = scale.timed(phases, rounds=scale(11, 2), warmup=2, inner=scale(LIMITED // batch, 1))
-        base = min(denses, key=lambda figure: figure.median or 0)
+        base = fastest(denses)
         yield base
         for sparsity, figure in zip(AT_MOST, (a, b, c), strict=True):
             yield figure.over(base, at_most=AT_MOST[sparsity] if batch == LIMITED else None)

@@ -15,7 +15,7 @@ from sparseift.kernels import load
 from sparseift.masks.patterns import Block
 from sparseift.sparsifiers import RigL
 
-from .harness import Figure, Phase, Scale, row
+from .harness import Figure, Phase, Scale, fastest, row
 from .network import Training, language_training, training
 from .overhead import INTERVAL, SCHEDULE, Mover
 
@@ -73,7 +73,7 @@ def _steps(
     run = SparseTraining(training(scale, 64, batch, sparsity, pattern=pattern))
     phases = [*dense, Phase(f"{name}sparse ({load()})", run.step)]
     *denses, step = scale.timed(phases, rounds=scale(rounds, 2), warmup=1)
-    base = _fastest(denses)
+    base = fastest(denses)
     yield base
     yield step.over(base)
     update = Phase(f"{name}sparse, step with an update of RigL and the next", run.update)
@@ -87,10 +87,6 @@ def _steps(
         masked = Phase(f"{name}masked", run.train.masked_step)
         (slow,) = scale.timed([masked], rounds=scale(2, 1), warmup=0)
         yield slow.over(step, at_least=AT_LEAST[sparsity])
-
-
-def _fastest(figures: list[Figure]) -> Figure:
-    return min(figures, key=lambda figure: figure.median or 0)
 
 
 class SparseTraining:
