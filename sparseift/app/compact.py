@@ -11,7 +11,7 @@ from ..common.checks import require
 from ..common.console import waiting
 from ..inference import SUFFIX, capture, write
 from ..loading import load_run, own
-from ..runs.files import present
+from ..runs.files import files_of, present
 from ..runs.results import read_results
 from .resume import noted_config
 
@@ -60,10 +60,9 @@ def _described(config: DictConfig, run: Path) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(config.task)
     results = run / "results.json"
     preprocessing = read_results(results).get("preprocessing") if present(results) else None
-    files = [value for value in (preprocessing or {}).values() if isinstance(value, str) and (run / value).is_file()]
     return {
         "task": task if own(task["_target_"]) else None,
         "of_data": [name for name, value in plain.items() if value == f"${{dataset.{name}}}"],
         "preprocessing": preprocessing if preprocessing and own(preprocessing["_target_"]) else None,
-        "files": {name: (run / name).read_text(encoding="utf-8") for name in files},
+        "files": {name: (run / name).read_text(encoding="utf-8") for name in files_of(run, preprocessing)},
     }

@@ -14,7 +14,7 @@ from ..common.files import making
 from ..errors import UserError
 from ..loading import LoadedRun, load_run
 from ..runs.card import card
-from ..runs.files import present
+from ..runs.files import files_of
 from ..runs.read import FINISHED, Run, read_run
 from ..runs.results import versions, write_json, write_results
 from ..runs.settings import within
@@ -78,7 +78,7 @@ def _write(run: Run, loaded: LoadedRun, folder: Path) -> None:
     write_published(folder, loaded.network.state_dict(), loaded.masks, content)
     write_json(folder / "plan.json", as_dict(loaded.plan))
     write_results(folder / "results.json", run.results)
-    for name in _files_of(run):
+    for name in files_of(run.folder, run.results.get("preprocessing")):
         shutil.copy(run.folder / name, folder / name)
     text = card(run.results, run.command, loaded.weights, set(_targets(config)))
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -96,13 +96,6 @@ def _published(node: Any, path: str = "") -> Any:
         return node
     keys = {str(name): f"{path}.{name}" if path else str(name) for name in node}
     return {name: _published(node[name], key) for name, key in keys.items() if not within(key, OF_THIS_MACHINE)}
-
-
-def _files_of(run: Run) -> Iterator[str]:
-    """The names of the files in the run folder that its preprocessing reads."""
-    for value in (run.results.get("preprocessing") or {}).values():
-        if isinstance(value, str) and value == Path(value).name and present(run.folder / value):
-            yield value
 
 
 def _targets(config: dict[str, Any]) -> Iterator[str]:

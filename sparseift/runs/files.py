@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,16 @@ def present(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def files_of(run: Path, preprocessing: Mapping[str, Any] | None) -> list[str]:
+    """Return the names of the files in a run folder that its preprocessing reads, such as a tokenizer.
+
+    Args:
+        preprocessing: The entry of results.json.
+    """
+    values = [value for value in (preprocessing or {}).values() if isinstance(value, str)]
+    return [value for value in values if value == Path(value).name and present(run / value)]
 
 
 def read_json(path: Path) -> Any:
