@@ -118,9 +118,9 @@ class ChoosingLayer(SparseLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and self._is_sparse(x.shape):
-            return super().forward(x)
+            return self.forward_sparsely(x)
         self.densely.add(self)
-        return super(SparseLayer, self).forward(x)
+        return self.forward_densely(x)
 
     def forward_densely(self, x: Tensor) -> Tensor:
         """Compute with torch's dense kernels."""
