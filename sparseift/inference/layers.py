@@ -89,7 +89,7 @@ class Plan:
     index: Tensor
 
 
-def sparse_layer(operator: str, arguments: Sequence[Any], mask: Tensor) -> SparseLayer | None:
+def sparse_call(operator: str, arguments: Sequence[Any], mask: Tensor) -> SparseCall | None:
     """Return a layer for a call of an operator, or None if the kernels do not cover it.
 
     Args:
@@ -104,7 +104,7 @@ def sparse_layer(operator: str, arguments: Sequence[Any], mask: Tensor) -> Spars
     return KINDS[name](arguments, mask)
 
 
-class SparseLayer:
+class SparseCall:
     """A call of an operator whose first argument is the input."""
 
     dims: int
@@ -117,18 +117,18 @@ class SparseLayer:
         self._compute = SparseConvolution(weight.reshape(shape), mask.reshape(shape), bias, geometry)
 
 
-class Conv2d(SparseLayer):
+class Conv2d(SparseCall):
     def __call__(self, x: Tensor) -> Tensor:
         return self._compute(x) if x.dim() == 4 else self._compute(x.unsqueeze(0)).squeeze(0)
 
 
-class Conv1d(SparseLayer):
+class Conv1d(SparseCall):
     def __call__(self, x: Tensor) -> Tensor:
         output = self._compute((x if x.dim() == 3 else x.unsqueeze(0)).unsqueeze(2)).squeeze(2)
         return output if x.dim() == 3 else output.squeeze(0)
 
 
-class Linear(SparseLayer):
+class Linear(SparseCall):
     """Each token is a sample of one pixel."""
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class Linear(SparseLayer):
         return output.view(*x.shape[:-1], output.shape[1])
 
 
-KINDS: dict[str, type[SparseLayer]] = {
+KINDS: dict[str, type[SparseCall]] = {
     "aten.conv1d": Conv1d,
     "aten.conv2d": Conv2d,
     "aten.linear": Linear,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..backends.sparse import STEM_WEIGHTS
 from ..kernels import Deferred
-from .layers import sparse_layer
+from .layers import sparse_call
 from .norms import with_folded_norms
 from .program import Device, Node, Program, Stored, Value, mapped, operator_named, values_in
 
@@ -129,7 +129,7 @@ def _call(
     weight = node.arguments[1] if len(node.arguments) > 1 else None
     arguments = mapped(node.arguments, constant)
     if isinstance(weight, Stored) and weight.name in masks and not node.keywords:
-        layer: Any = sparse_layer(node.operator, arguments, masks[weight.name])
+        layer: Any = sparse_call(node.operator, arguments, masks[weight.name])
         if layer is not None:
             return layer, arguments[:1]
     if node.operator in IN_PLACE and not node.keywords:

@@ -10,7 +10,7 @@ from torch import nn
 
 from sparseift import Masks, UserError, sparsify
 from sparseift.inference import CompactNetwork, capture, network, read, write
-from sparseift.inference.layers import SparseLayer
+from sparseift.inference.layers import SparseCall
 from sparseift.models import GPT, MobileNetV2Cifar, resnet18_cifar
 
 from .nets import MASKED, SHAPE, made
@@ -46,7 +46,7 @@ def test_all_kinds_of_layers(tmp_path, batch: int) -> None:
     check(net, ours, x)
     check(net, ours, x)  # nothing was overwritten that is needed again
     assert torch.equal(x, before)
-    computed = [step.call for step in ours._prepared[1].steps if isinstance(step.call, SparseLayer)]
+    computed = [step.call for step in ours._prepared[1].steps if isinstance(step.call, SparseCall)]
     assert len(computed) == len(MASKED) + 2  # one layer is called twice, and the stem is computed with all its weights
     for name in masks:
         assert torch.equal(ours.tensor(f"{name}.weight"), net.get_submodule(name).weight)
