@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sparseift import UserError
 from sparseift.runs import files
-from sparseift.runs.files import present, read_end, read_json, read_table, read_yaml
+from sparseift.runs.files import files_of, present, read_end, read_json, read_table, read_yaml
 
 READERS = (read_json, read_yaml, read_table, read_end)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -134,3 +134,13 @@ def test_tables(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(files, "MOST_CELLS", 5)
     with pytest.raises(UserError, match="more than 5 values"):
         read_table(tmp_path / "file")
+
+
+def test_files_of_preprocessing_lie_in_the_run_folder(tmp_path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for path in (run / "tokenizer.json", tmp_path / "secret"):
+        path.write_text("{}")
+    described = {"_target_": "x", "file": "tokenizer.json", "other": "../secret", "size": 8, "missing": "none.json"}
+    assert files_of(run, described) == ["tokenizer.json"]
+    assert files_of(run, None) == []
